@@ -1,0 +1,30 @@
+"""Design disordered solids by differentiating through their preparation."""
+
+import jax as _jax
+
+# Before the first array: everything here is float64 (see docs/physics.md).
+_jax.config.update("jax_enable_x64", True)
+
+from ._checks import is_concrete as is_concrete
+from ._configuration import Configuration as Configuration
+from ._design import Design as Design
+from ._elasticity import (
+    bulk_modulus as bulk_modulus,
+    poisson_ratio as poisson_ratio,
+    shear_modulus as shear_modulus,
+)
+from ._equilibrium import Equilibrium as Equilibrium, attach_equilibrium as attach_equilibrium
+from ._errors import RequestError as RequestError, RunError as RunError
+from ._experiment import Experiment as Experiment
+from ._hessian import AbstractHessian as AbstractHessian, DenseHessian as DenseHessian
+from ._objective import AbstractObjective as AbstractObjective, Term as Term
+from ._potential import AbstractPairPotential as AbstractPairPotential, AbstractPotential as AbstractPotential
+from ._property import AbstractProperty as AbstractProperty
+from ._protocol import AbstractProtocol as AbstractProtocol, Outcome as Outcome, Prepared as Prepared
+from ._sampler import AbstractSampler as AbstractSampler
+from ._state import State as State
+from ._system import System as System
+from .hookspecs import hookimpl as hookimpl
+from .neighbors import PairList as PairList
+
+__version__ = "0.1.0"

@@ -1,0 +1,98 @@
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ._configuration import Configuration
+from ._elasticity import assemble_elastic_tensor, strain_basis
+from ._hessian import AbstractHessian
+from ._potential import AbstractPotential
+from ._state import State
+from .neighbors import PairList
+
+
+class Equilibrium(State):
+    """A minimum of the energy with its linear response, all differentiable in the potential.
+
+    Properties share what they ask for: there is one factored Hessian and one elastic tensor, computed at first use.
+
+    **Attributes:**
+
+    - `potential`, `configuration`: as in every state.
+    - `neighbors`: the interacting pairs.
+    - `hessian`: the inverse of the Hessian at the minimum; carries no derivative, none is needed.
+    """
+
+    potential: AbstractPotential
+    configuration: Configuration
+    neighbors: PairList
+    hessian: AbstractHessian
+
+    @functools.cached_property
+    def energy(self) -> Float[Array, ""]:
+        """Potential energy."""
+        return self.potential.energy(self.configuration, self.neighbors)
+
+    @functools.cached_property
+    def stress(self) -> Float[Array, "d d"]:
+        """`(1/V) dU/de` under the affine strain `r -> (1 + e) r`: positive under tension, energy per volume."""
+        d = self.configuration.dimension
+        zero = jnp.zeros((d, d))
+        slope = jax.grad(lambda e: self.potential.energy(self.configuration.strained(e), self.neighbors))(zero)
+        return slope / self.configuration.volume
+
+    @functools.cached_property
+    def _fixed_response(self) -> Float[Array, "m n d"]:
+        """Non-affine displacement under each unit strain of `strain_basis`, without derivative."""
+        strains = strain_basis(self.configuration.dimension)
+        constant = jax.lax.stop_gradient((self.potential, self.configuration))
+        return -self.hessian.solve(constant[0].strain_gradient(constant[1], self.neighbors, strains))
+
+    @functools.cached_property
+    def response(self) -> Float[Array, "m n d"]:
+        """Non-affine displacement `X_a = H^-1 Xi_a` under each unit strain of `strain_basis`, in units of length.
+
+        Its derivative is attached by `X - H^-1 (H(theta) X - Xi(theta))` with the first `H^-1` and `X` held fixed.
+        """
+        strains = strain_basis(self.configuration.dimension)
+        fixed = self._fixed_response
+        residual = self.potential.strain_gradient(self.configuration, self.neighbors, strains) + jax.vmap(
+            lambda x: self.potential.hessian_product(self.configuration, self.neighbors, x)
+        )(fixed)
+        correction = self.hessian.solve(residual)
+        return fixed - (correction - jax.lax.stop_gradient(correction))
+
+    @functools.cached_property
+    def elastic_tensor(self) -> Float[Array, "d d d d"]:
+        """`C_ijkl = (1/V) [d²U/de_ij de_kl - Xi_ij H^-1 Xi_kl]`, energy per volume (conventions: docs/physics.md).
+
+        It is stationary in the response, which therefore needs no derivative here: `C` is the second derivative of the
+        energy along the joint move of strain and response, and only third derivatives of the energy enter its gradient.
+        """
+        d = self.configuration.dimension
+        second = self.potential.second_variation(
+            self.configuration, self.neighbors, strain_basis(d), self._fixed_response
+        )
+        return assemble_elastic_tensor(second / self.configuration.volume, d)
+
+
+def attach_equilibrium(
+    potential: AbstractPotential, configuration: Configuration, neighbors: PairList, hessian: Any
+) -> Equilibrium:
+    """The minimum as a differentiable function of the potential and of the box, by the implicit function theorem.
+
+    `R(theta) = R* - H^-1 dU/dR(theta, R*)` with `H` and `R*` held fixed has the exact first derivative of the minimum,
+    in both modes of differentiation, without a custom rule; its value is `R*` itself. A box that carries a derivative
+    is allowed: fractional positions are then fixed by the affine motion and the correction is the non-affine one.
+    """
+    fixed = Configuration(
+        fractional=jax.lax.stop_gradient(configuration.fractional),
+        box=configuration.box,
+        species=configuration.species,
+        disorder=configuration.disorder,
+    )
+    correction = hessian.solve(potential.gradient(fixed, neighbors))
+    moved = fixed.moved(jax.lax.stop_gradient(correction) - correction)
+    return Equilibrium(potential=potential, configuration=moved, neighbors=neighbors, hessian=hessian)

@@ -1,0 +1,18 @@
+import difflib
+from collections.abc import Iterable
+
+
+class RequestError(ValueError):
+    """The request was wrong: one clear line that names the key, what was given and what is possible (exit code 2)."""
+
+
+class RunError(RuntimeError):
+    """The run itself failed: one clear line (exit code 1)."""
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """`Did you mean 'x'? Possible: a, b, x.` for an unknown name."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}possible: {', '.join(known) if known else '(none)'}"

@@ -1,0 +1,72 @@
+import abc
+import enum
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Int, PRNGKeyArray
+
+from ._configuration import Configuration
+from ._potential import AbstractPotential
+from ._state import State
+
+
+class Outcome(enum.IntEnum):
+    """How the preparation of one configuration ended. Everything but `converged` is a rejection, and counted."""
+
+    converged = 0
+    max_steps = 1
+    unstable = 2
+    overflow = 3
+    nonfinite = 4
+
+
+def _as_arrays(numbers) -> dict[str, Array]:
+    return {name: jnp.asarray(number) for name, number in numbers.items()}
+
+
+class Prepared(eqx.Module):
+    """What a preparation found.
+
+    **Attributes:**
+
+    - `configuration`: the prepared configuration, without derivative.
+    - `outcome`: how the search ended, an `Outcome`.
+    - `statistics`: numbers about the search (evaluations, `rearranged`, …); they are summed into the metrics.
+    - `memory`: anything the protocol wants to find again in `attach` and `follow`, such as a factored Hessian.
+    """
+
+    configuration: Configuration
+    outcome: Int[Array, ""] = eqx.field(converter=jnp.asarray)
+    statistics: dict[str, Array] = eqx.field(converter=_as_arrays, default_factory=dict)
+    memory: Any = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the configuration counts (not for use under `jit`)."""
+        return int(self.outcome) == Outcome.converged
+
+
+class AbstractProtocol(eqx.Module):
+    """How one configuration is prepared, and how the result depends on the design.
+
+    The search (`prepare`, `follow`) is ordinary Python: it may loop on the host, and is never differentiated. The
+    derivative belongs to the protocol: `attach` returns the same state as a differentiable function of the potential.
+    """
+
+    provides: ClassVar[type[State]] = State
+
+    @abc.abstractmethod
+    def prepare(self, potential: AbstractPotential, start: Configuration, *, key: PRNGKeyArray) -> Prepared:
+        """Prepare one configuration from a start."""
+
+    @abc.abstractmethod
+    def attach(self, potential: AbstractPotential, prepared: Prepared) -> State:
+        """The prepared state, carrying its derivative with respect to `potential`. Pure, and called under `jit`."""
+
+    def follow(self, potential: AbstractPotential, previous: Prepared, *, key: PRNGKeyArray) -> Prepared:
+        """Prepare again after a small change of the potential, staying with the same packing where possible.
+
+        Protocols that can do better than starting anew from the previous configuration override this.
+        """
+        return self.prepare(potential, previous.configuration, key=key)

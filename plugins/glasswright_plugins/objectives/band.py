@@ -1,0 +1,25 @@
+import glasswright as gw
+import jax.numpy as jnp
+
+
+class Band(gw.AbstractObjective):
+    """Squared distance of the mean value from an interval; zero anywhere inside it.
+
+    **Arguments:**
+
+    - `lower`, `upper`: ends of the interval, in the property's units; leave one out for a one-sided wish.
+    """
+
+    lower: float = -float("inf")
+    upper: float = float("inf")
+
+    def __check_init__(self) -> None:
+        if not self.lower <= self.upper or self.lower == self.upper == float("inf"):
+            raise ValueError(f"band(lower={self.lower}, upper={self.upper}): lower must not exceed upper.")
+        if self.lower == -float("inf") and self.upper == float("inf"):
+            raise ValueError("band(): give lower, upper or both; without either any value is as good as another.")
+
+    def loss(self, values, accepted, sampling):
+        rows = accepted.reshape((-1,) + (1,) * (values.ndim - 1))
+        mean = jnp.sum(jnp.where(rows, values, 0.0), axis=0) / jnp.sum(accepted)
+        return jnp.sum((mean - jnp.clip(mean, self.lower, self.upper)) ** 2)

@@ -1,0 +1,34 @@
+from typing import Literal
+
+import equinox as eqx
+import glasswright as gw
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class Target(gw.AbstractObjective):
+    """Squared distance of the mean value from a target, `(<f> - f*)²`, summed over components.
+
+    From a *sample* of an ensemble the plain square is biased by the variance of the mean; the unbiased estimator is the
+    U-statistic `[(sum_b d_b)² - sum_b d_b²] / (m (m - 1))`, `d_b = f_b - f*`, which is unbiased in value and gradient
+    and can be negative.
+
+    **Arguments:**
+
+    - `target`: the value wanted: a number, or an array of the property's shape.
+    - `estimator`: `plain`, `unbiased`, or `auto`: plain where the packings are the population, unbiased where they are
+      a sample (which then needs at least two).
+    """
+
+    target: Float[Array, "*shape"] = eqx.field(converter=lambda x: jnp.asarray(x, dtype=float))
+    estimator: Literal["auto", "plain", "unbiased"] = "auto"
+
+    def loss(self, values, accepted, sampling):
+        rows = accepted.reshape((-1,) + (1,) * (values.ndim - 1))
+        distance = jnp.where(rows, values - self.target, 0.0)
+        n = jnp.sum(accepted)
+        total = jnp.sum(distance, axis=0)
+        plain = self.estimator == "plain" or (self.estimator == "auto" and sampling.is_population)
+        if plain:
+            return jnp.sum((total / n) ** 2)
+        return jnp.sum(total**2 - jnp.sum(distance**2, axis=0)) / (n * (n - 1))

@@ -1,0 +1,117 @@
+from collections.abc import Sequence
+
+import glasswright as gw
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+
+class HarmonicMorse(gw.AbstractPairPotential):
+    """Harmonic repulsion joined to a Morse attraction, smoothed to zero by XPLOR: the paper's potential.
+
+    With `s` the mean diameter of a pair and `B` its binding energy, `V = k/2 (r - s)² - B` for `r < s` and
+    `V = B (exp(-2a(r - s)) - 2 exp(-a(r - s))) S(r)` beyond, where `S` goes from 1 at `s + 5/a` to 0 at the cutoff
+    `s + 9.9/a`. The curvature jumps at `s` (from `k` to `2 a² B`), at the onset and at the cutoff.
+
+    Source: Zu & Goodrich, Commun. Mater. 5 (2024), doi 10.1038/s43246-024-00583-4, Eq. 1 and Methods.
+
+    **Arguments:**
+
+    - `n_species`: number of species; left out, as many as `diameter` has.
+    - `diameter`: of each species, in units of length; a scalar applies to all. Default: 0.8 for the first half of the
+      species, 1.0 for the others.
+    - `binding_energy`: of each pair of species, in units of energy: a scalar, a symmetric matrix, or the packed upper
+      triangle (row by row), which is how it is kept. Default: 0.1.
+    - `inverse_range`: `a`, in units of inverse length.
+    - `stiffness`: `k`, in units of energy per squared length.
+    """
+
+    diameter: Float[Array, " s"]
+    binding_energy: Float[Array, " t"]
+    inverse_range: float
+    stiffness: float
+
+    def __init__(
+        self,
+        n_species: int | None = None,
+        diameter: float | Sequence[float] | Array | None = None,
+        binding_energy: float | Sequence[float] | Sequence[Sequence[float]] | Array | None = None,
+        inverse_range: float = 5.0,
+        stiffness: float = 5.0,
+    ):
+        if n_species is None:
+            n_species = 2 if diameter is None or np.ndim(diameter) == 0 else len(diameter)
+        self.diameter = _per_species(diameter, n_species)
+        self.binding_energy = _per_pair(binding_energy, n_species)
+        self.inverse_range = float(inverse_range)
+        self.stiffness = float(stiffness)
+
+    def __check_init__(self) -> None:
+        for name in ("diameter", "binding_energy", "inverse_range", "stiffness"):
+            value = getattr(self, name)
+            if not gw.is_concrete(value):
+                continue
+            positive = np.all(np.asarray(value) >= 0) if name == "binding_energy" else np.all(np.asarray(value) > 0)
+            if not (positive and np.all(np.isfinite(value))):
+                bound = "not negative" if name == "binding_energy" else "positive"
+                raise ValueError(f"harmonic_morse({name}={np.asarray(value).tolist()}): must be {bound} and finite.")
+
+    @property
+    def cutoff(self) -> Float[Array, ""]:
+        return jnp.max(self.diameter) + 9.9 / self.inverse_range
+
+    def pair_parameters(self, configuration, i, j):
+        """Mean diameter and binding energy of each pair."""
+        n_species = self.diameter.shape[0]
+        a, b = configuration.species[i], configuration.species[j]
+        low, high = jnp.minimum(a, b), jnp.maximum(a, b)
+        packed = low * n_species - low * (low - 1) // 2 + high - low
+        return 0.5 * (self.diameter[a] + self.diameter[b]), self.binding_energy[packed]
+
+    def pair_energy(self, r, parameters):
+        s, binding_energy = parameters
+        a = self.inverse_range
+        onset, cutoff = s + 5.0 / a, s + 9.9 / a
+        # Each branch gets only distances of its own, so that no derivative of an unused one can overflow.
+        x = jnp.clip(r, s, cutoff)
+        smooth = (cutoff**2 - x**2) ** 2 * (cutoff**2 + 2 * x**2 - 3 * onset**2) / (cutoff**2 - onset**2) ** 3
+        decay = jnp.exp(-a * (x - s))
+        attraction = binding_energy * decay * (decay - 2.0) * jnp.where(x < onset, 1.0, smooth)
+        repulsion = 0.5 * self.stiffness * (r - s) ** 2 - binding_energy
+        return jnp.where(r < s, repulsion, jnp.where(r < cutoff, attraction, 0.0))
+
+
+def _per_species(diameter, n_species: int) -> Array:
+    if diameter is None:
+        return jnp.where(jnp.arange(n_species) < n_species // 2, 0.8, 1.0)
+    diameter = jnp.asarray(diameter, dtype=float)
+    if diameter.ndim == 0:
+        return jnp.full(n_species, diameter)
+    if diameter.shape != (n_species,):
+        raise ValueError(
+            f"harmonic_morse(diameter={diameter.tolist()}): {n_species} species need one number for all or "
+            f"{n_species}, one for each."
+        )
+    return diameter
+
+
+def _per_pair(binding_energy, n_species: int) -> Array:
+    n_pairs = n_species * (n_species + 1) // 2
+    if binding_energy is None:
+        binding_energy = 0.1
+    try:
+        binding_energy = jnp.asarray(binding_energy, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"harmonic_morse(binding_energy={binding_energy}): rows must have equal lengths.") from error
+    if binding_energy.ndim == 0:
+        return jnp.full(n_pairs, binding_energy)
+    if binding_energy.shape == (n_species, n_species):
+        if gw.is_concrete(binding_energy) and not np.array_equal(binding_energy, binding_energy.T):
+            raise ValueError(f"harmonic_morse(binding_energy={binding_energy.tolist()}): the matrix must be symmetric.")
+        return binding_energy[jnp.triu_indices(n_species)]
+    if binding_energy.shape != (n_pairs,):
+        raise ValueError(
+            f"harmonic_morse(binding_energy={binding_energy.tolist()}): {n_species} species need one number for all, a "
+            f"symmetric {n_species} x {n_species} matrix, or its packed upper triangle of {n_pairs} numbers."
+        )
+    return binding_energy

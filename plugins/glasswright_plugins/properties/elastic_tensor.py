@@ -1,0 +1,16 @@
+import glasswright as gw
+
+
+class ElasticTensor(gw.AbstractProperty):
+    """Elastic tensor `C_ijkl` of shape `(d, d, d, d)`, symmetric in `ij`, in `kl`, and under their exchange.
+
+    `C(e) = (1/V)(d²U/de² - Xi H^-1 Xi)`: second derivatives in the linear strain, prestress included, with the relaxation
+    of all particles.
+    """
+
+    requires = gw.Equilibrium
+    units = "energy / volume"
+    source = "Lemaître & Maloney, J. Stat. Phys. 123, 415 (2006); Zu & Goodrich (2024), Methods"
+
+    def measure(self, state):
+        return state.elastic_tensor

@@ -1,0 +1,16 @@
+import glasswright as gw
+
+
+class PoissonRatio(gw.AbstractProperty):
+    """Poisson's ratio of the packing, averaged over orientations: minus the transverse over the axial strain.
+
+    `nu = (d K - 2 G) / (d (d - 1) K + 2 G)`: `(K - G)/(K + G)` in two dimensions, `(3K - 2G)/(2(3K + G))` in three.
+    Moduli are second derivatives in the linear strain, prestress included.
+    """
+
+    requires = gw.Equilibrium
+    units = "dimensionless"
+    source = "Zu & Goodrich, Commun. Mater. 5 (2024), doi 10.1038/s43246-024-00583-4, Eq. 2"
+
+    def measure(self, state):
+        return gw.poisson_ratio(state.elastic_tensor)
