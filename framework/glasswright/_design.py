@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ._configuration import box_width
 from ._errors import RequestError, suggestion
 
 
@@ -40,6 +41,33 @@ class Design(eqx.Module):
         """The nearest values within the bounds."""
         bounds = zip(self.names, self.lower, self.upper, strict=True)
         return {name: jnp.clip(values[name], lower, upper) for name, lower, upper in bounds}
+
+    def step(
+        self, world: Mapping[str, Any], values: Mapping[str, Array], updates: Mapping[str, Array]
+    ) -> dict[str, Array]:
+        """Add updates, stay within the bounds, and keep twice the cutoff within the box.
+
+        A step that would let the cutoff outgrow half the box is shortened to the longest one that does not.
+        """
+        moved = self.project({name: values[name] + updates[name] for name in self.names})
+
+        def at(fraction):
+            return {name: values[name] + fraction * (moved[name] - values[name]) for name in self.names}
+
+        def halve(_, interval):
+            low, high = interval
+            middle = 0.5 * (low + high)
+            fits = cutoff_slack(self.insert(world, at(middle))) >= 0.0
+            return jnp.where(fits, middle, low), jnp.where(fits, high, middle)
+
+        fits = cutoff_slack(self.insert(world, moved)) >= 0.0
+        shortened, _ = jax.lax.fori_loop(0, 40, halve, (jnp.asarray(0.0), jnp.asarray(1.0)))
+        return {name: jnp.where(fits, moved[name], at(shortened)[name]) for name in self.names}
+
+
+def cutoff_slack(world: Mapping[str, Any]) -> Array:
+    """Width of the box minus twice the cutoff: the minimum-image convention needs it not to be negative."""
+    return box_width(world["system"].box) - 2.0 * world["potential"].cutoff
 
 
 def trainable_leaves(world: Mapping[str, Any]) -> dict[str, Array]:

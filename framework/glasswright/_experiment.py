@@ -3,10 +3,15 @@ from typing import Any
 
 import optax
 
+from ._configuration import box_width
+from ._design import Design, resolve_design
+from ._errors import RequestError
 from ._objective import Term
 from ._potential import AbstractPotential
+from ._property import AbstractProperty
 from ._protocol import AbstractProtocol
 from ._sampler import AbstractSampler
+from ._state import State
 from ._system import System
 
 
@@ -36,3 +41,46 @@ class Experiment:
     seed: int = 0
     checkpoint_interval: int = 100
     config: Any = None
+
+    @property
+    def world(self) -> dict[str, Any]:
+        """What design variables can be found in."""
+        return {"potential": self.potential, "system": self.system, "protocol": self.protocol}
+
+
+def check_experiment(experiment: Experiment) -> Design:
+    """Everything that can be known to be wrong before the run starts, as a `RequestError`; returns the design."""
+    for name, number, least in (
+        ("train.steps", experiment.steps, 1),
+        ("train.checkpoint_interval", experiment.checkpoint_interval, 1),
+        ("train.tolerance", experiment.tolerance, 0.0),
+        ("seed", experiment.seed, 0),
+    ):
+        if not least <= number < float("inf"):
+            raise RequestError(f"{name}={number}: must be finite and at least {least:g}")
+    if not experiment.terms:
+        raise RequestError("property=[]: nothing is asked for; name at least one property")
+    check_cutoff(experiment.potential, experiment.system.box, f"system.n_particles={experiment.system.n_particles}")
+    provided = type(experiment.protocol).provides
+    for name, term in experiment.terms.items():
+        check_provided(name, term.property, provided)
+    return resolve_design(experiment.world, experiment.design)
+
+
+def check_provided(name: str, wanted: AbstractProperty, provided: type[State]) -> None:
+    """A property can only read a state that the protocol gives."""
+    if not issubclass(provided, type(wanted).requires):
+        raise RequestError(
+            f"property {name}: needs {type(wanted).requires.__name__}, which the protocol does not give "
+            f"(it gives {provided.__name__})"
+        )
+
+
+def check_cutoff(potential: AbstractPotential, box, given: str) -> None:
+    """Twice the cutoff has to fit into the box, or a particle would meet another one twice."""
+    width, cutoff = float(box_width(box)), float(potential.cutoff)
+    if 2.0 * cutoff > width:
+        raise RequestError(
+            f"{given}: the box is {width:.6g} wide, less than twice the cutoff {cutoff:.6g} of the potential; take more "
+            "particles, a lower density or a shorter range"
+        )

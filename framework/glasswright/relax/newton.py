@@ -49,12 +49,13 @@ def newton(
     configuration: Configuration,
     neighbors: PairList,
     force_tolerance: Float[Array, ""],
-    hessian: DenseHessian | None = None,
+    hessian: DenseHessian,
+    age: Int[Array, ""],
 ) -> NewtonState:
     """Converge to the minimum near `configuration`, and factor the Hessian there.
 
-    With `hessian` from the minimum of a slightly different potential, the first step is that minimum's predictor: to
-    first order `dR/dtheta dtheta = -H^-1 d(dU/dR)`, which is what `-H^-1 dU/dR(theta + dtheta, R*)` is.
+    `hessian` is that of the start (`age` 0), or one of somewhere near it (`age` 1 and more). With that of the minimum
+    of a slightly different potential, the first step is that minimum's predictor: to first order `dR/dtheta dtheta = -H^-1 d(dU/dR)`, which is what `-H^-1 dU/dR(theta + dtheta, R*)` is.
     """
     inverse_box = jnp.linalg.inv(configuration.box).T
     cutoff = potential.cutoff
@@ -82,25 +83,21 @@ def newton(
         move = move * jnp.minimum(1.0, MOVE_CAP / jnp.maximum(longest, jnp.finfo(longest.dtype).tiny))
         before = largest(s.gradient)
 
-        def trial(scale):
+        def rejected(carry):
+            scale, *_, accepted = carry
+            # An old factor is not worth a line search: it is renewed instead.
+            return ~accepted & ((scale > 1.0) | ((s.age == 0) & (scale > 1e-3)))
+
+        def halve(carry):
+            scale = 0.5 * carry[0]
             fractional = s.fractional + (scale * move) @ inverse_box
             energy, gradient = evaluate(fractional)
             # At the end of the way the energy is flat to rounding, and the force alone tells progress.
             lower = (energy <= s.energy) | (largest(gradient) < 0.5 * before)
-            return fractional, energy, gradient, lower & jnp.isfinite(largest(gradient))
+            return scale, fractional, energy, gradient, lower & jnp.isfinite(largest(gradient))
 
-        def rejected(carry):
-            scale, (_, _, _, accepted) = carry
-            return ~accepted & (scale > 1e-3)
-
-        def halve(carry):
-            return 0.5 * carry[0], trial(0.5 * carry[0])
-
-        # An old factor is not worth a line search: it is renewed instead.
-        first = trial(jnp.asarray(1.0))
-        _, (fractional, energy, gradient, accepted) = jax.lax.while_loop(
-            lambda carry: rejected(carry) & (s.age == 0), halve, (jnp.asarray(1.0), first)
-        )
+        start = (jnp.asarray(2.0), s.fractional, s.energy, s.gradient, jnp.asarray(False))
+        _, fractional, energy, gradient, accepted = jax.lax.while_loop(rejected, halve, start)
         good = accepted & (largest(gradient) < KEEP * before)
         covered = neighbors.covers(at(fractional), cutoff)
         stalled = ~accepted & (s.age == 0)
@@ -122,22 +119,13 @@ def newton(
         return eqx.tree_at(lambda x: x.end, moved, jnp.where(done, NewtonEnd.converged, moved.end))
 
     energy, gradient = evaluate(configuration.fractional)
-    n, d = configuration.fractional.shape
-    kept = hessian is not None
-    if hessian is None:
-        hessian = DenseHessian(jnp.zeros((n * d, n * d)), jnp.zeros(n, dtype=bool))
     zero = jnp.asarray(0)
-    end = jnp.where(
-        neighbors.covers(configuration, cutoff), int(NewtonEnd.running), int(NewtonEnd.uncovered)
-    )
-    state = NewtonState(configuration.fractional, gradient, energy, hessian, jnp.asarray(1), zero, zero, end)
-    finished = largest(gradient) < force_tolerance
-    state = jax.lax.cond(finished | (not kept), factored, lambda x: x, state)
-    state = eqx.tree_at(
-        lambda x: x.end,
-        state,
-        jnp.where(finished & (state.end == NewtonEnd.running), NewtonEnd.converged, state.end),
-    )
+    fresh = jnp.asarray(age) == 0
+    finished = fresh & (largest(gradient) < force_tolerance)
+    end = jnp.where(finished, int(NewtonEnd.converged), int(NewtonEnd.running))
+    end = jnp.where(neighbors.covers(configuration, cutoff), end, int(NewtonEnd.uncovered))
+    end = jnp.where(fresh & ~hessian.is_stable, int(NewtonEnd.unstable), end)
+    state = NewtonState(configuration.fractional, gradient, energy, hessian, jnp.asarray(age), zero, zero, end)
 
     def unfinished(s: NewtonState):
         return (s.end == NewtonEnd.running) & (s.iterations < MAX_ITERATIONS)

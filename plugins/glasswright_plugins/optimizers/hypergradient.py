@@ -14,11 +14,7 @@ class HypergradientState(NamedTuple):
     meta: optax.OptState
     direction: PyTree
     parameters: PyTree
-
-    @property
-    def learning_rate(self) -> Float[Array, ""]:
-        """The rate of the next step."""
-        return jax.nn.sigmoid(self.logit)
+    learning_rate: Float[Array, ""]
 
 
 def hypergradient(
@@ -49,7 +45,7 @@ def hypergradient(
     def init(parameters):
         logit = jnp.log(jnp.asarray(learning_rate, dtype=float)) - jnp.log1p(-jnp.asarray(learning_rate, dtype=float))
         rest = jax.tree.map(jnp.zeros_like, parameters)
-        return HypergradientState(optimizer.init(parameters), logit, meta.init(logit), rest, parameters)
+        return HypergradientState(optimizer.init(parameters), logit, meta.init(logit), rest, parameters, jax.nn.sigmoid(logit))
 
     def update(gradient, state, parameters):
         rate = jax.nn.sigmoid(state.logit)
@@ -68,8 +64,8 @@ def hypergradient(
         meta_state = jax.tree.map(lambda new, old: jnp.where(started, new, old), meta_state, state.meta)
         minus_direction, inner = optimizer.update(gradient, state.inner, parameters)
         direction = jax.tree.map(jnp.negative, minus_direction)
-        new = HypergradientState(inner, logit, meta_state, direction, parameters)
-        updates = jax.tree.map(lambda u: -new.learning_rate * u, direction)
-        return updates, new
+        new_rate = jax.nn.sigmoid(logit)
+        updates = jax.tree.map(lambda u: -new_rate * u, direction)
+        return updates, HypergradientState(inner, logit, meta_state, direction, parameters, new_rate)
 
     return optax.GradientTransformation(init, update)

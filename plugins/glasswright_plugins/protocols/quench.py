@@ -9,6 +9,8 @@ from glasswright.relax import PAPER_SETTINGS, FireSettings, NewtonEnd, factor_he
 # Assembling and factoring cost n² memory and n³ time: 128 MB and about a second at 4000 coordinates.
 DENSE_LIMIT = 4000
 
+_factor_hessian = eqx.filter_jit(factor_hessian)
+
 
 class Memory(eqx.Module):
     """What a quench keeps of a minimum: `attach` and `follow` use its pairs and its Hessian again."""
@@ -140,23 +142,30 @@ class _Search:
         """Newton from here; True if it converged to a stable minimum. `memory` is that of the packing followed."""
         if not self.dense or (memory is not None and not isinstance(memory.hessian, gw.DenseHessian)):
             return False
-        hessian = None
+        hessian, age = None, jnp.asarray(1)
         if memory is not None:
             self.neighbors, hessian = memory.neighbors, memory.hessian
         while True:
-            state = newton(self.potential, self.configuration, self.neighbors, self.tolerance, hessian)
+            if hessian is None:
+                hessian, age = self.factor(), jnp.asarray(0)
+            state = newton(self.potential, self.configuration, self.neighbors, self.tolerance, hessian, age)
             self.counts["evaluations"] += int(state.iterations)
             self.counts["factorisations"] += int(state.factorisations)
             end = NewtonEnd(int(state.end))
-            if end == NewtonEnd.uncovered:
+            if end in (NewtonEnd.converged, NewtonEnd.uncovered):
                 self.configuration = eqx.tree_at(lambda c: c.fractional, self.configuration, state.fractional)
-                hessian = state.hessian if memory is not None else None
-                self.list_pairs()
-                continue
-            if end == NewtonEnd.converged:
-                self.configuration = eqx.tree_at(lambda c: c.fractional, self.configuration, state.fractional)
-                self.hessian = state.hessian
-            return end == NewtonEnd.converged
+            if end != NewtonEnd.uncovered:
+                break
+            # The factor stays good: it is the list that was left behind.
+            hessian, age = state.hessian, jnp.asarray(1)
+            self.list_pairs()
+        if end == NewtonEnd.converged:
+            self.hessian = state.hessian
+        return end == NewtonEnd.converged
+
+    def factor(self) -> gw.DenseHessian:
+        self.counts["factorisations"] += 1
+        return _factor_hessian(self.potential, self.configuration, self.neighbors)
 
     def moved(self) -> float:
         """How far the particle that moved most has moved, apart from a drift of all, in units of length."""
@@ -167,8 +176,7 @@ class _Search:
         """The end of the search, with the Hessian at the minimum."""
         if self.outcome is None and self.hessian is None:
             if self.dense:
-                self.hessian = eqx.filter_jit(factor_hessian)(self.potential, self.configuration, self.neighbors)
-                self.counts["factorisations"] += 1
+                self.hessian = self.factor()
                 if not bool(self.hessian.is_stable):
                     self.outcome = gw.Outcome.unstable
             else:

@@ -1,0 +1,254 @@
+"""Hydra's composition with three additions: plugins' folders, presets that combine with overrides, clear errors."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import hydra.version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.defaults_list import create_defaults_list
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from . import _nodes
+from ._errors import RequestError, suggestion
+from ._messages import explain, unknown_key
+from ._presets import Slots, prune, slots_of
+from ._security import check_targets
+from .registry import KINDS, registry
+
+GROUPS = (*KINDS, "schedule")
+
+
+def configuration_folder() -> Path:
+    """Where `train.yaml` is: the repository's `conf/` beside the module, else the copy in the wheel."""
+    here = Path(__file__).resolve().parent
+    # An editable install can leave a stale copy inside the package: the repository comes first.
+    for folder in (here.parents[1] / "conf", here / "conf"):
+        if (folder / "train.yaml").is_file():
+            return folder
+    raise RequestError(f"glasswright is installed without its configuration: no conf/train.yaml near {here}")
+
+
+class ConfigLoader(ConfigLoaderImpl):
+    """Hydra's loader; drops what a preset says about components that were replaced, and explains wrong keys.
+
+    **Attributes:**
+
+    - `notes`: what was dropped, one line each, for the command line to show once the request is known to be right.
+    """
+
+    def __init__(self, config_search_path: Any) -> None:
+        super().__init__(config_search_path=config_search_path)
+        self.notes: dict[str, None] = {}
+        self._config_name: str | None = None
+        self._overrides: list[Any] = []
+        self._slots: Slots = {}
+        self._plain: Any = None
+
+    def _load_configuration_impl(self, config_name, overrides, run_mode, *args, **kwargs) -> DictConfig:
+        self._config_name = config_name
+        load = functools.partial(super()._load_configuration_impl, config_name)
+        if run_mode == RunMode.MULTIRUN:
+            config = self._load_sweep(load, overrides, run_mode, *args, **kwargs)
+        else:
+            config = load(overrides, run_mode, *args, **kwargs)
+        _name_job(config, config_name)
+        return config
+
+    def _load_sweep(self, load, overrides, run_mode, *args, **kwargs) -> DictConfig:
+        """The configuration of a sweep as a whole, of which only `hydra.*` counts: each job composes its own.
+
+        A key may exist in some jobs only (that of a term that is swept over), so Hydra's own habit of applying every
+        override here is tried first, and then only those to `hydra.*`.
+        """
+        try:
+            return load(overrides, run_mode, *args, **kwargs)
+        except Exception:
+            parsed = OverridesParser.create().parse_overrides(overrides)
+            own = [o.input_line for o in parsed if o.is_hydra_override()]
+            config = load(own, run_mode, *args, **kwargs)
+            config.hydra.overrides.task.extend([o.input_line for o in parsed if not o.is_hydra_override()])
+            return config
+
+    def _parse_overrides_and_create_caching_repo(self, config_name, overrides):
+        if config_name is None and not overrides:
+            # The help asks so for each group in turn, and each time Hydra would copy every node there is.
+            self._plain = self._plain or super()._parse_overrides_and_create_caching_repo(config_name, overrides)
+            return self._plain
+        parsed, repository = super()._parse_overrides_and_create_caching_repo(config_name, overrides)
+        self._overrides = parsed
+        for override in parsed:
+            if override.is_sweep_override() or override.is_delete():
+                continue
+            group, value = override.key_or_group, override.value()
+            if not repository.group_exists(group) or group.startswith("hydra"):
+                continue
+            for name in value if isinstance(value, list) else [value]:
+                if isinstance(name, str) and not repository.config_exists(f"{group}/{name}"):
+                    raise RequestError(f"{override.input_line}: {_no_option(repository, group, name)}")
+                if not (name is None or isinstance(name, (str, dict))):
+                    raise RequestError(f"{override.input_line}: {name!r} is no name of a {group}")
+        return parsed, repository
+
+    def _compose_config_from_defaults_list(self, defaults, repo) -> DictConfig:
+        self._slots = slots_of(defaults)
+        self._repository = repo
+        config = super()._compose_config_from_defaults_list(defaults, repo)
+        if "design" in config and OmegaConf.is_dict(config.design):
+            # Design variables are free names: they need no `+` on the command line.
+            OmegaConf.set_struct(config.design, False)
+        self._check_keys(config)
+        return config
+
+    def _load_single_config(self, default, repo):
+        result = super()._load_single_config(default, repo)
+        group, _, name = (default.config_path or "").partition("/")
+        if group == "experiment" and isinstance(result.config, DictConfig):
+            dropped = prune(result.config, self._intended(name), self._slots)
+            if dropped:
+                self.notes[f"dropped from experiment {name!r}: {'; '.join(dropped)}"] = None
+        elif group in KINDS and default.package:
+            self._apply_outer_defaults(result.config, default.package)
+        return result
+
+    def _intended(self, experiment: str) -> Slots:
+        """The components that a preset selects when nobody overrides it: those that its values are meant for."""
+        parser = OverridesParser.create()
+        for prefix in ("", "+"):
+            overrides = parser.parse_overrides([f"{prefix}experiment={experiment}"])
+            try:
+                return slots_of(
+                    create_defaults_list(
+                        repo=self._repository,
+                        config_name=self._config_name,
+                        overrides_list=overrides,
+                        prepend_hydra=True,
+                        skip_missing=True,
+                    ).defaults
+                )
+            except Exception:  # this primary configuration has no experiment to override
+                continue
+        return self._slots
+
+    def _apply_outer_defaults(self, config: DictConfig, package: str) -> None:
+        """Defaults that the component around this one was registered with: `register(…, **{"inner.rate": 1.0})`."""
+        outer, _, field = package.rpartition(".")
+        kind, _, name = self._slots.get(outer, "").partition("/")
+        component = registry().components(kind).get(name) if kind in KINDS else None
+        for key, value in (component.defaults if component else {}).items():
+            inner, _, parameter = key.partition(".")
+            node = OmegaConf.select(config, package)
+            if parameter and inner == field and parameter in node:
+                node[parameter] = value
+
+    def _check_keys(self, config: DictConfig) -> None:
+        """Every key that an override names must exist, unless it is added with `+`."""
+        for override in self._overrides:
+            key = override.key_or_group
+            is_group = self._repository.group_exists(key) and not isinstance(override.value(), dict)
+            if is_group or override.package or override.is_hydra_override() or override.is_add():
+                continue
+            if override.is_force_add() or override.is_sweep_override() or key.startswith("hydra"):
+                continue
+            check_key(config, key)
+
+
+def check_key(config: DictConfig, key: str) -> None:
+    """Raise `RequestError` unless the key exists in the configuration."""
+    node: Any = config
+    parts = key.split(".")
+    for depth, part in enumerate(parts):
+        here = ".".join(parts[: depth + 1])
+        if not OmegaConf.is_dict(node):
+            if OmegaConf.is_list(node):
+                return
+            above = ".".join(parts[:depth])
+            hint = f"; choose schedule@{above}=… first" if above.endswith("learning_rate") else ""
+            raise RequestError(f"{key}: {above} is {node!r}, it has no keys{hint}")
+        if node._get_flag("struct") is False:
+            return
+        if node._is_none() or node._is_missing() or part not in node._content:
+            raise _missing_key(key, here, depth, node)
+        node = node._get_node(part)
+        if not OmegaConf.is_config(node):
+            node = node._value()
+
+
+def _missing_key(key: str, here: str, depth: int, node: DictConfig) -> RequestError:
+    known = [] if node._is_none() or node._is_missing() else [str(k) for k in node if k not in ("_target_", "hydra")]
+    name = here.rsplit(".", 1)[-1]
+    if here.startswith("terms.") and depth == 1:
+        hint = f"; add it with property=[…,{name}]" if name in registry().components("property") else ""
+        return RequestError(f"{key}: there is no term {name!r}; {suggestion(name, known)}{hint}")
+    target = node._content.get("_target_") if isinstance(node._content, dict) else None
+    what = f"parameter of {str(target).rsplit('.', 1)[-1]}" if target is not None else "key"
+    return RequestError(f"{key}: no such {what}; {suggestion(name, known)}")
+
+
+def _no_option(repository: Any, group: str, name: str) -> str:
+    if group in KINDS:
+        return registry().missing(group, name)
+    from hydra.core.object_type import ObjectType
+
+    return f"no such {group}; {suggestion(name, repository.get_group_options(group, ObjectType.CONFIG))}"
+
+
+def _name_job(config: DictConfig, command: str | None) -> None:
+    """Name the job, and so its folder, after its experiment."""
+    if config.hydra.job.get("name") in (None, command):
+        with open_dict(config.hydra):
+            config.hydra.job.name = config.hydra.runtime.choices.get("experiment") or command
+
+
+def start(command: str, config_folder: str | None = None, extra_folder: str | None = None) -> Hydra:
+    """A Hydra that composes our configurations; leaves the process with it as the global one.
+
+    `config_folder` replaces the folder with the primary configuration, `extra_folder` is searched first.
+    """
+    hydra.version.setbase("1.3")
+    components = registry()
+    components.check_strict()
+    _nodes.store(components)
+    folder = Path(config_folder).resolve() if config_folder else configuration_folder()
+    search_path = create_config_search_path(str(folder))
+    for option, given in (("--config-path", config_folder), ("--config-dir", extra_folder)):
+        if given is not None and not Path(given).is_dir():
+            raise RequestError(f"{option} {given}: no such folder")
+    schema = search_path.get_path().pop()
+    if config_folder:
+        search_path.append("glasswright", f"file://{configuration_folder()}")
+    for provider, path in components.search_paths:
+        search_path.append(provider, path)
+    search_path.get_path().append(schema)
+    if extra_folder:
+        search_path.prepend("command-line", f"file://{Path(extra_folder).resolve()}")
+    GlobalHydra.instance().clear()
+    instance = Hydra(task_name=command, config_loader=ConfigLoader(search_path))
+    GlobalHydra.instance().initialize(instance)
+    return instance
+
+
+def compose(command: str, overrides: list[str] | None = None, *, instance: Hydra | None = None, **folders) -> DictConfig:
+    """Compose a configuration in this process, checked to name nothing but known components.
+
+    Returns it with its `hydra` node. Raises `RequestError` with one clear line for whatever is wrong.
+    """
+    mode = folders.pop("run_mode", RunMode.RUN)
+    config_name = folders.pop("config_name", None) or command
+    try:
+        instance = instance or start(command, **folders)
+        config = instance.compose_config(config_name, list(overrides or []), run_mode=mode)
+        check_targets(config, registry())
+        return config
+    except RequestError:
+        raise
+    except Exception as error:
+        raise RequestError(explain(error)) from error
+
+
+__all__ = ["ConfigLoader", "check_key", "compose", "configuration_folder", "start", "unknown_key"]

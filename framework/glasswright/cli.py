@@ -1,0 +1,118 @@
+"""The command line: `glasswright COMMAND …`. Exit codes: 0 done, 1 the run failed, 2 the request was wrong."""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+import glasswright
+
+from ._errors import RequestError, RunError, suggestion
+
+DONE, RUN_FAILED, REQUEST_WRONG, INTERRUPTED = 0, 1, 2, 130
+
+USAGE = """\
+glasswright designs disordered solids by differentiating through their preparation.
+
+usage: glasswright COMMAND [ARGUMENTS]
+
+commands:
+  train      find interactions that give packings the properties somebody wants
+  measure    properties of an existing packing, and their gradients
+  plugins    which components there are and which plugin each comes from
+  doctor     whether this installation computes what it should
+
+train and measure take key=value overrides, --multirun, --cfg job and --help, which lists every key and component:
+  glasswright train property=[poisson_ratio,pressure] terms.pressure.objective.target=0.1
+  glasswright measure configuration=packing.extxyz gradient=true
+
+options:
+  --version  show the version
+  --help     show this text
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; whatever goes wrong is one line on stderr."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(arguments)
+    except RequestError as error:
+        return _fail(error, REQUEST_WRONG)
+    except RunError as error:
+        return _fail(error, RUN_FAILED)
+    except KeyboardInterrupt:
+        print("glasswright: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has left (`glasswright plugins | head`): nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except Exception as error:
+        return _fail(error, RUN_FAILED)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if arguments and arguments[0] in ("-sc", "--shell-completion"):
+        arguments = _completion(arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(USAGE, end="")
+        return DONE if arguments else REQUEST_WRONG
+    if arguments[0] in ("-V", "--version"):
+        print(f"glasswright {glasswright.__version__}")
+        return DONE
+    commands = _commands()
+    command, rest = arguments[0], arguments[1:]
+    if command not in commands:
+        raise RequestError(f"{command!r} is no command; {suggestion(command, commands)}")
+    return commands[command](rest)
+
+
+def _commands() -> dict[str, Callable[[list[str]], int]]:
+    """The commands; each imports what it needs when it runs."""
+
+    def train(arguments: list[str]) -> int:
+        from ._application import run
+
+        return run("train", arguments)
+
+    def measure(arguments: list[str]) -> int:
+        from ._application import run
+
+        return run("measure", arguments)
+
+    def plugins(arguments: list[str]) -> int:
+        from ._listing import main
+
+        return main(arguments)
+
+    def doctor(arguments: list[str]) -> int:
+        from .doctor import main
+
+        return main(arguments)
+
+    return {"train": train, "measure": measure, "plugins": plugins, "doctor": doctor}
+
+
+def _completion(arguments: list[str]) -> list[str]:
+    """Hand the shell's question about `glasswright COMMAND …` to the command, as if that were a program of its own."""
+    line = os.environ.get("COMP_LINE", "")
+    words = line.split()
+    command = words[1] if len(words) > 1 else "train"
+    if command not in ("train", "measure"):
+        command = "train"
+    elif len(words) > 1:
+        shorter = line.replace(f"{command} ", "", 1) if f"{command} " in line else line
+        point = int(os.environ.get("COMP_POINT", len(line))) - (len(line) - len(shorter))
+        os.environ["COMP_LINE"], os.environ["COMP_POINT"] = shorter, str(max(point, 0))
+    return [command, *arguments]
+
+
+def _fail(error: BaseException, code: int) -> int:
+    if any(os.environ.get(name, "0") not in ("", "0") for name in ("GLASSWRIGHT_TRACEBACK", "HYDRA_FULL_ERROR")):
+        traceback.print_exception(error)
+    text = " ".join(str(error).split())
+    if not isinstance(error, (RequestError, RunError)):
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    print(f"glasswright: error: {text}", file=sys.stderr)
+    return code

@@ -1,0 +1,276 @@
+"""From a composed configuration to the objects it describes, by way of the registry: nothing is imported by name."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from . import _experiment
+from ._errors import RequestError, suggestion
+from ._experiment import Experiment
+from ._messages import explain
+from ._nodes import SystemNode, TermNode, TrainNode, schedules
+from ._objective import Term
+from ._protocol import AbstractProtocol
+from ._property import AbstractProperty
+from ._schema import REQUIRED, parameters
+from ._system import System
+from ._values import MISSING, check_names, check_value, integer, missing_keys, number
+from .registry import Component, registry
+
+_TRAIN_KEYS = dict.fromkeys(
+    ("potential", "system", "protocol", "sampler", "terms", "design", "optimizer", "train", "seed", "devices")
+)
+_MEASURE_KEYS = dict.fromkeys(("potential", "protocol", "terms", "configuration", "relax", "gradient", "system"))
+
+
+def plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration as plain data, everything resolved, without its `hydra` node."""
+    try:
+        data = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else dict(config)
+    except OmegaConfBaseException as error:
+        raise RequestError(explain(error)) from error
+    return {key: value for key, value in data.items() if key != "hydra"}
+
+
+def build(config: DictConfig | Mapping[str, Any]) -> Experiment:
+    """The experiment that a configuration of `train` describes.
+
+    Raises `RequestError` with one line that names the key for everything that is wrong with it.
+    """
+    if OmegaConf.is_config(config):
+        config = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    data = plain(config)
+    check_names(data, _TRAIN_KEYS, "", "key")
+    _require_terms(data.get("terms"))
+    _check_required(data)
+    system = _system(data.get("system") or {})
+    size = dataclasses.asdict(system)
+    train = data.get("train") or {}
+    check_names(train, TrainNode.__dataclass_fields__, "train", "key")
+    train = dataclasses.asdict(TrainNode()) | train
+    protocol = instantiate("protocol", data.get("protocol"), "protocol", size)
+    experiment = Experiment(
+        potential=instantiate("potential", data.get("potential"), "potential", size),
+        system=system,
+        protocol=protocol,
+        sampler=instantiate("sampler", data.get("sampler"), "sampler", size),
+        terms={name: _term(name, node, protocol, size) for name, node in data["terms"].items()},
+        design=_design(data.get("design")),
+        optimizer=instantiate("optimizer", data.get("optimizer"), "optimizer", size),
+        steps=integer(train["steps"], "train.steps", least=1),
+        tolerance=_at_least_zero(train["tolerance"], "train.tolerance"),
+        seed=integer(data.get("seed", 0), "seed", least=0),
+        checkpoint_interval=integer(train["checkpoint_interval"], "train.checkpoint_interval", least=1),
+        config=OmegaConf.to_yaml(OmegaConf.create(data)),
+    )
+    _check_devices(data.get("devices", "auto"))
+    check = getattr(_experiment, "check_experiment", None)
+    if check is not None:
+        check(experiment)
+    return experiment
+
+
+def build_measurement(config: DictConfig | Mapping[str, Any], folder: Path | None = None) -> Any:
+    """The `MeasureRequest` that a configuration of `measure` describes; file names are relative to `folder`."""
+    from ._measure import MeasureRequest
+    from .run.extxyz import read_configuration
+
+    given = OmegaConf.create(config) if not OmegaConf.is_config(config) else config
+    given = OmegaConf.masked_copy(given, [key for key in given if key != "hydra"])
+    OmegaConf.set_struct(given, False)
+    if "system" in given:
+        raise RequestError("system: the number of particles, species and the density come from configuration=FILE")
+    if OmegaConf.is_missing(given, "configuration") or given.get("configuration") is None:
+        raise RequestError("configuration is required: configuration=FILE.extxyz")
+    name = given.configuration
+    if not isinstance(name, str):
+        raise RequestError(f"configuration={name!r}: must be the name of a file")
+    packing = read_configuration((folder or Path.cwd()) / name)
+    size = {
+        "n_particles": packing.n_particles,
+        "n_species": int(packing.species.max()) + 1,
+        "dimension": packing.dimension,
+        "density": float(packing.n_particles / packing.volume),
+    }
+    given.system = size  # parameters left out follow the file
+    data = plain(given)
+    check_names(data, _MEASURE_KEYS, "", "key")
+    terms = data.get("terms") or {}
+    for term in terms.values():
+        if isinstance(term, dict):
+            term.pop("objective", None)
+    _check_required(data)
+    protocol = instantiate("protocol", data.get("protocol"), "protocol", size)
+    properties = {key: _property(key, node, protocol, size) for key, node in terms.items()}
+    return MeasureRequest(
+        configuration=packing,
+        potential=instantiate("potential", data.get("potential"), "potential", size),
+        protocol=protocol,
+        properties=properties or _fitting_properties(protocol),
+        relax=_boolean(data.get("relax", False), "relax"),
+        gradient=_boolean(data.get("gradient", False), "gradient"),
+    )
+
+
+def instantiate(kind: str, node: Any, key: str, system: Mapping[str, Any]) -> Any:
+    """The component that a node describes; `system` is what parameters such as `n_species` have to agree with."""
+    if node is None or node == MISSING:
+        known = ", ".join(registry().components(kind)) if kind != "schedule" else ", ".join(schedules())
+        raise RequestError(f"{key} is required: no {kind} is chosen; possible: {known}")
+    component = _component(kind, node, key)
+    known = parameters(component)
+    given = {name: value for name, value in node.items() if name != "_target_"}
+    check_names(given, known, key, f"parameter of {component.name}")
+    arguments = {}
+    for name, value in given.items():
+        path, parameter = f"{key}.{name}", known[name]
+        if parameter.kind == "component" and isinstance(value, dict):
+            arguments[name] = instantiate(parameter.group, value, path, system)
+        elif parameter.kind == "schedule" and isinstance(value, dict):
+            arguments[name] = instantiate("schedule", value, path, system)
+        elif parameter.kind == "component" and value is not None:
+            raise RequestError(f"{path}={value!r}: must be a {parameter.group}; choose {parameter.group}@{path}=…")
+        else:
+            arguments[name] = check_value(parameter, value, path)
+        if parameter.follows_system and name in system and value is not None and value != system[name]:
+            raise RequestError(f"{path}={value}: it follows the system, which has {system[name]}; set system.{name}")
+    for name, parameter in known.items():
+        if parameter.default is REQUIRED and name not in arguments:
+            raise RequestError(f"{key}.{name} is required")
+    try:
+        return component.cls(**arguments)
+    except RequestError:
+        raise
+    except Exception as error:  # a constructor may object in any way
+        raise RequestError(_constructor_error(error, key, known)) from error
+
+
+def _component(kind: str, node: Any, key: str) -> Component:
+    if not isinstance(node, dict):
+        raise RequestError(f"{key}={node!r}: must be a {kind}; choose one with {key}=NAME")
+    target = node.get("_target_")
+    candidates = schedules() if kind == "schedule" else registry().components(kind)
+    for component in candidates.values():
+        if component.target == target:
+            return component
+    if target is None:
+        raise RequestError(f"{key}: no {kind} is chosen; possible: {', '.join(candidates)}")
+    targets = [component.target for component in candidates.values()]
+    raise RequestError(f"{key}._target_={target}: refused, it is no registered {kind}; {suggestion(target, targets)}")
+
+
+def _constructor_error(error: Exception, key: str, known: Mapping[str, Any]) -> str:
+    """The constructor's message behind the key it is about, which a good message quotes as `name=`."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if not isinstance(error, ValueError):
+        text = f"{type(error).__name__}: {text}"
+    for name in re.findall(r"\b(\w+)=", text):
+        if name in known:
+            return f"{key}.{name}: {text}"
+    return f"{key}: {text}"
+
+
+def _require_terms(terms: Any) -> None:
+    if not terms:
+        known = ", ".join(registry().components("property"))
+        raise RequestError(f"property: nothing is asked for; choose with property=[…]; possible: {known}")
+    for name, node in terms.items():
+        if not isinstance(node, dict) or not isinstance(node.get("property"), dict):
+            known = registry().components("property")
+            hint = f"add it with property=[{name}]" if name in known else suggestion(name, known)
+            raise RequestError(f"terms.{name}: there is no such term: it has no property; {hint}")
+
+
+def _check_required(data: Mapping[str, Any]) -> None:
+    missing = missing_keys(data)
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        hint = f"for instance {missing[0]}=VALUE"
+        raise RequestError(f"{', '.join(missing)} {verb} required: {hint}")
+
+
+def _term(name: str, node: Mapping[str, Any], protocol: AbstractProtocol, system: Mapping[str, Any]) -> Term:
+    key = f"terms.{name}"
+    check_names(node, TermNode.__dataclass_fields__, key, "key of a term")
+    measured = _property(name, node, protocol, system)
+    objective = instantiate("objective", node.get("objective"), f"{key}.objective", system)
+    weight = number(node.get("weight", 1.0), f"{key}.weight")
+    if weight < 0:
+        raise RequestError(f"{key}.weight={weight:g}: must not be negative")
+    return Term(property=measured, objective=objective, weight=weight)
+
+
+def _property(name: str, node: Any, protocol: AbstractProtocol, system: Mapping[str, Any]) -> AbstractProperty:
+    key = f"terms.{name}.property"
+    measured = instantiate("property", node.get("property") if isinstance(node, dict) else node, key, system)
+    if not issubclass(protocol.provides, measured.requires):
+        raise RequestError(
+            f"{key}: {type(measured).__name__} needs a state of type {measured.requires.__name__}, but the protocol "
+            f"{type(protocol).__name__} provides {protocol.provides.__name__}"
+        )
+    return measured
+
+
+def _fitting_properties(protocol: AbstractProtocol) -> dict[str, AbstractProperty]:
+    """Every registered property that the protocol's state is enough for and that needs no further parameters."""
+    result = {}
+    for name, component in registry().components("property").items():
+        required = [p for p in parameters(component).values() if p.default is REQUIRED]
+        if not required and issubclass(protocol.provides, component.cls.requires):
+            result[name] = component.cls()
+    return result
+
+
+def _system(node: Mapping[str, Any]) -> System:
+    check_names(node, SystemNode.__dataclass_fields__, "system", "key")
+    values = {}
+    for name, value in node.items():
+        path = f"system.{name}"
+        values[name] = number(value, path) if name == "density" else integer(value, path, least=1)
+    try:
+        return System(**values)
+    except ValueError as error:
+        raise RequestError(_constructor_error(error, "system", values)) from error
+
+
+def _design(node: Any, key: str = "") -> dict[str, tuple[float, float]]:
+    """Bounds by dotted path; `design.potential.diameter` on the command line arrives as nested keys."""
+    result: dict[str, tuple[float, float]] = {}
+    for name, bounds in (node or {}).items():
+        path = f"{key}.{name}" if key else str(name)
+        if isinstance(bounds, dict):
+            result |= _design(bounds, path)
+        elif isinstance(bounds, list) and len(bounds) == 2:
+            lower, upper = (number(bound, f"design.{path}", infinite=True) for bound in bounds)
+            result[path] = (lower, upper)
+        else:
+            raise RequestError(f"design.{path}={bounds!r}: bounds must be [lower, upper]")
+    return result
+
+
+def _at_least_zero(value: Any, key: str) -> float:
+    value = number(value, key)
+    if value < 0:
+        raise RequestError(f"{key}={value:g}: must not be negative")
+    return value
+
+
+def _boolean(value: Any, key: str) -> bool:
+    if not isinstance(value, bool):
+        raise RequestError(f"{key}={value!r}: must be true or false")
+    return value
+
+
+def _check_devices(devices: Any) -> None:
+    if devices == "auto":
+        return
+    if isinstance(devices, bool) or not isinstance(devices, int) or devices < 1:
+        raise RequestError(f"devices={devices!r}: must be auto or a number of devices")
+    if devices > jax.local_device_count():
+        raise RequestError(f"devices={devices}: there are {jax.local_device_count()}")

@@ -1,0 +1,121 @@
+"""Packings as extended XYZ: 17 digits, `Properties=species:S:1:pos:R:3`, readable by OVITO and most others.
+
+ASE cannot read these: species are labels (A, B, …), which it takes for chemical elements.
+"""
+
+import re
+import string
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+
+from .._configuration import Configuration
+from .._errors import RequestError
+
+
+def read_configuration(path: str | Path) -> Configuration:
+    """The first frame of a file. Labels in sorted order are species 0, 1, …; `pbc="T T F"` is two-dimensional.
+
+    Raises `RequestError` naming the file and the line for anything missing, malformed or truncated.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        raise RequestError(f"configuration={path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(f"configuration={path}: cannot be read as text ({error})") from None
+
+    def wrong(line: int, message: str) -> RequestError:
+        return RequestError(f"configuration={path}: line {line}: {message}")
+
+    try:
+        n_particles = int(lines[0])
+    except (IndexError, ValueError):
+        raise wrong(1, "must be the number of particles") from None
+    if n_particles < 2 or len(lines) < 2:
+        raise wrong(1, f"{n_particles} particles and {max(len(lines) - 2, 0)} lines for them")
+    header = dict(_key_values(lines[1]))
+    lattice = _numbers(header.get("lattice", ""))
+    if lattice is None or lattice.size != 9:
+        raise wrong(2, 'needs Lattice="ax ay az bx by bz cx cy cz"')
+    periodic = [flag.upper()[:1] for flag in header.get("pbc", "T T T").split()]
+    if periodic not in (["T", "T", "T"], ["T", "T", "F"]):
+        raise wrong(2, f'pbc="{header["pbc"]}": must be "T T T" (three dimensions) or "T T F" (two)')
+    d = periodic.count("T")
+    box = lattice.reshape(3, 3).T[:d, :d]
+    if not np.all(np.isfinite(box)) or abs(np.linalg.det(box)) < 1e-12:
+        raise wrong(2, "the lattice vectors must be finite and span a volume")
+    species_at, position_at = _columns(header.get("properties", ""), wrong)
+
+    rows = lines[2 : 2 + n_particles]
+    if len(rows) < n_particles:
+        raise RequestError(f"configuration={path}: {n_particles} particles announced, {len(rows)} found (truncated?)")
+    labels, positions = [], []
+    for number, row in enumerate(rows, start=3):
+        fields = row.split()
+        position = _numbers(" ".join(fields[position_at : position_at + 3]))
+        if position is None or position.size != 3 or len(fields) <= species_at or not np.all(np.isfinite(position)):
+            raise wrong(number, f"needs a species and three finite coordinates, not {row!r}")
+        labels.append(fields[species_at])
+        positions.append(position[:d])
+    names = sorted(set(labels))
+    return Configuration(
+        fractional=jnp.asarray(np.linalg.solve(box, np.asarray(positions).T).T),
+        box=jnp.asarray(box),
+        species=jnp.asarray([names.index(label) for label in labels]),
+    )
+
+
+def write_configuration(configuration: Configuration, **comment: float) -> str:
+    """The text of a file that reads back to the same packing, with further numbers in its comment line."""
+    d = configuration.dimension
+    box = np.eye(3)
+    box[:d, :d] = np.asarray(configuration.box)
+    fractional = np.asarray(configuration.fractional)
+    position = np.zeros((configuration.n_particles, 3))
+    position[:, :d] = (fractional - np.floor(fractional)) @ np.asarray(configuration.box).T
+    lattice = " ".join(f"{x:.17g}" for x in box.T.ravel())
+    extra = "".join(f" {name}={value:.17g}" for name, value in comment.items())
+    periodic = "T T F" if d == 2 else "T T T"
+    lines = [
+        str(configuration.n_particles),
+        f'Lattice="{lattice}" Properties=species:S:1:pos:R:3 pbc="{periodic}"{extra}',
+    ]
+    labels = species_labels(int(np.max(np.asarray(configuration.species))) + 1)
+    for kind, point in zip(np.asarray(configuration.species), position, strict=True):
+        lines.append(" ".join([labels[kind], *(f"{x:.17g}" for x in point)]))
+    return "\n".join(lines) + "\n"
+
+
+def species_labels(n_species: int) -> list[str]:
+    """Labels whose sorted order is that of the species: A, B, …, and of equal length beyond 26."""
+    if n_species <= 26:
+        return list(string.ascii_uppercase[:n_species])
+    width = len(str(n_species - 1))
+    return [f"S{k:0{width}d}" for k in range(n_species)]
+
+
+def _key_values(line: str):
+    for match in re.finditer(r'(\w+)=(?:"([^"]*)"|(\S+))', line):
+        yield match[1].lower(), match[2] if match[2] is not None else match[3]
+
+
+def _numbers(text: str) -> np.ndarray | None:
+    try:
+        return np.asarray([float(x) for x in text.split()])
+    except ValueError:
+        return None
+
+
+def _columns(properties: str, wrong) -> tuple[int, int]:
+    """Columns of the species label and of the first coordinate."""
+    fields = properties.split(":")
+    found, column = {}, 0
+    for name, _, width in zip(fields[0::3], fields[1::3], fields[2::3], strict=False):
+        found[name.lower()] = column
+        column += int(width) if width.isdigit() else 1
+    if "species" not in found or "pos" not in found:
+        raise wrong(2, f"Properties={properties or '(missing)'}: needs species:S:1 and pos:R:3")
+    return found["species"], found["pos"]

@@ -1,0 +1,64 @@
+import json
+from pathlib import Path
+
+import glasswright as gw
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from glasswright.registry import registry
+from glasswright.run.extxyz import read_configuration
+
+
+REFERENCE = Path(__file__).parent / "reference"
+PACKINGS = ("2d_n368_sp2_a5", "3d_n256_sp2_a10")
+
+
+class Reference:
+    """A packing with values from independent codes, and its minimum as our quench prepares it."""
+
+    def __init__(self, name: str):
+        self.path = REFERENCE / f"{name}.extxyz"
+        self.data = json.loads((REFERENCE / f"{name}.json").read_text())
+        self.configuration = read_configuration(self.path)
+        self.potential = component("potential", "harmonic_morse")(**self.data["potential"])
+        self.protocol = component("protocol", "quench")()
+        self.prepared = self.protocol.prepare(self.potential, self.configuration, key=jax.random.key(0))
+        assert self.prepared.accepted
+
+    @property
+    def state(self) -> gw.Equilibrium:
+        return self.protocol.attach(self.potential, self.prepared)
+
+
+def component(kind: str, name: str):
+    return registry().components(kind)[name].cls
+
+
+@pytest.fixture(scope="session", params=PACKINGS)
+def reference(request) -> Reference:
+    return _reference(request.param)
+
+
+@pytest.fixture(scope="session")
+def reference_2d() -> Reference:
+    return _reference(PACKINGS[0])
+
+
+_cache: dict[str, Reference] = {}
+
+
+def _reference(name: str) -> Reference:
+    if name not in _cache:
+        _cache[name] = Reference(name)
+    return _cache[name]
+
+
+def branches(potential, configuration, neighbors) -> np.ndarray:
+    """On which branch of the harmonic-Morse potential each pair is: derivatives jump between them."""
+    i, j, mask = potential.pairs(configuration, neighbors)
+    r = jnp.linalg.norm(configuration.displacement(i, j), axis=1)
+    s, _ = potential.pair_parameters(configuration, i, j)
+    a = potential.inverse_range
+    branch = (r >= s).astype(int) + (r >= s + 5.0 / a) + (r >= s + 9.9 / a)
+    return np.asarray(jnp.where(mask, branch, -1))
