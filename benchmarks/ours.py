@@ -190,6 +190,4 @@ def _measurement(value, gradient, configuration, max_force, evaluations) -> Meas
 
 def _check(prepared: gw.Prepared) -> None:
     if not prepared.accepted:
-        raise RuntimeError(
-            f"A preparation ended as {gw.Outcome(int(prepared.outcome)).name}, not at a minimum."
-        )
+        raise RuntimeError(f"A preparation ended as {gw.Outcome(int(prepared.outcome)).name}, not at a minimum.")

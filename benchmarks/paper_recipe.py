@@ -225,9 +225,7 @@ class PaperRecipe:
                 jnp.minimum(time_step * SPEEDING_UP, LARGEST_TIME_STEP),
                 jnp.where(uphill, time_step * SLOWING_DOWN, time_step),
             )
-            steering = jnp.where(
-                speeding_up, steering * STEERING_DECAY, jnp.where(uphill, INITIAL_STEERING, steering)
-            )
+            steering = jnp.where(speeding_up, steering * STEERING_DECAY, jnp.where(uphill, INITIAL_STEERING, steering))
             # Going uphill: half a step back, and start again from rest.
             back = jnp.where(uphill, -0.5 * time_step, 0.0) * velocity
             velocity = jnp.where(uphill, 0.0, velocity) + time_step * force
@@ -288,9 +286,9 @@ class PaperRecipe:
             after, (value, _, evaluations, overflow) = loss(design, position)
             return after, (design, value, evaluations, overflow)
 
-        (after, (design, value, second, overflow_after)), hypergradient = jax.value_and_grad(
-            loss_after, has_aux=True
-        )(state.rate_parameter)
+        (after, (design, value, second, overflow_after)), hypergradient = jax.value_and_grad(loss_after, has_aux=True)(
+            state.rate_parameter
+        )
         update, meta_optimizer = self._meta_optimizer.update(hypergradient, state.meta_optimizer)
         # Published and kept: binding energies do not become negative.
         design = (design[0], jnp.maximum(design[1], 0.0))
@@ -324,9 +322,7 @@ def _harmonic_morse(distance, diameter, binding_energy, inverse_range, stiffness
     overlap = distance - diameter
     decay = jnp.exp(-inverse_range * overlap)
     smoothing = (
-        (cutoff**2 - distance**2) ** 2
-        * (cutoff**2 + 2.0 * distance**2 - 3.0 * onset**2)
-        / (cutoff**2 - onset**2) ** 3
+        (cutoff**2 - distance**2) ** 2 * (cutoff**2 + 2.0 * distance**2 - 3.0 * onset**2) / (cutoff**2 - onset**2) ** 3
     )
     smoothing = jnp.where(distance < onset, 1.0, jnp.where(distance < cutoff, smoothing, 0.0))
     repulsion = 0.5 * stiffness * overlap**2 - binding_energy
@@ -345,7 +341,5 @@ def _poisson_ratio(tensor):
         return (bulk - shear_modulus) / (bulk + shear_modulus)
     bulk = jnp.sum(normal) / 9.0
     off_diagonal = np.triu_indices(3, 1)
-    shear_modulus = (
-        jnp.trace(normal) - jnp.sum(normal[off_diagonal]) + 3.0 * jnp.sum(shear[off_diagonal])
-    ) / 15.0
+    shear_modulus = (jnp.trace(normal) - jnp.sum(normal[off_diagonal]) + 3.0 * jnp.sum(shear[off_diagonal])) / 15.0
     return (3.0 * bulk - 2.0 * shear_modulus) / (2.0 * (3.0 * bulk + shear_modulus))

@@ -34,9 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Time glasswright against the published recipe on one core.")
     parser.add_argument("--repeats", type=int, default=7, help="calls of the recipe, and seeds (default 7)")
     parser.add_argument("--steps", type=int, default=30, help="training steps of glasswright (default 30)")
-    parser.add_argument(
-        "--recipe-steps", type=int, default=5, help="training steps of the recipe (default 5)"
-    )
+    parser.add_argument("--recipe-steps", type=int, default=5, help="training steps of the recipe (default 5)")
     parser.add_argument("--core", type=int, help="the core to run on (default: the last one available)")
     parser.add_argument("--packing", default="2d_n368_sp2_a5", help="name of a reference packing")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write every single time there")
@@ -57,9 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     hardware = _hardware(core) | {"jax": jax.__version__}
     print(f"{hardware['cpu']}, {hardware['threads']}; Python {hardware['python']}, jax {hardware['jax']}")
-    print(
-        f"packing {options.packing}; medians of seconds, spread in brackets; ratio = recipe / glasswright\n"
-    )
+    print(f"packing {options.packing}; medians of seconds, spread in brackets; ratio = recipe / glasswright\n")
 
     chosen = packing.read_packing(options.packing)
     sides = {"recipe": paper_recipe.PaperRecipe(chosen, TARGET), "glasswright": ours.Ours(chosen, TARGET)}
@@ -103,11 +99,7 @@ def _hardware(core: int | None) -> dict[str, str]:
     model = platform.processor() or platform.machine()
     information = pathlib.Path("/proc/cpuinfo")
     if information.exists():
-        names = [
-            line.split(":", 1)[1].strip()
-            for line in information.read_text().splitlines()
-            if "model name" in line
-        ]
+        names = [line.split(":", 1)[1].strip() for line in information.read_text().splitlines() if "model name" in line]
         model = names[0] if names else model
     threads = "single-threaded BLAS and XLA"
     threads += f", pinned to core {core}" if core is not None else ", not pinned (the system has no affinity)"
@@ -198,9 +190,7 @@ def _profile(side, state, report) -> dict[str, float]:
     whole = statistics.median(_timed(lambda: side.training_step(state))[0] for _ in range(15))
     profile["whole step"] = whole
     profile["host overhead"] = whole - sum(profile[name] for name in side.in_sequence)
-    profile["force evaluations per step"] = statistics.median(
-        report["training"]["force_evaluations"]["glasswright"]
-    )
+    profile["force evaluations per step"] = statistics.median(report["training"]["force_evaluations"]["glasswright"])
     return profile
 
 
@@ -216,9 +206,7 @@ def _print_report(report) -> None:
     for name, accuracy in report["accuracy"].items():
         print(f"  {name:12s} nu {accuracy['poisson_ratio']:.1e}   gradient {accuracy['gradient']:.1e}")
     common = min(len(losses) for losses in report["training"]["loss"].values())
-    ends = ", ".join(
-        f"{name} {losses[common - 1]:.10f}" for name, losses in report["training"]["loss"].items()
-    )
+    ends = ", ".join(f"{name} {losses[common - 1]:.10f}" for name, losses in report["training"]["loss"].items())
     print(f"\nloss after the same {common + 1} training steps: {ends}")
     for name in ("recipe", "glasswright"):
         mean = statistics.mean(report["work"]["training step with hypergradient"][name])

@@ -9,7 +9,6 @@ import pytest
 from glasswright.registry import registry
 from glasswright.run.extxyz import read_configuration
 
-
 REFERENCE = Path(__file__).parent / "reference"
 PACKINGS = ("2d_n368_sp2_a5", "3d_n256_sp2_a10")
 

@@ -34,9 +34,9 @@ def test_gradient_against_central_differences_of_the_prepared_system(reference, 
     def measure(parameters, prepared):
         return _contract(wanted.measure(protocol.attach(eqx.combine(parameters, static), prepared)))
 
-    slope = eqx.filter_jit(
-        lambda p, prepared: jax.jvp(lambda q: measure(q, prepared), (p,), (direction,))[1]
-    )(parameters, reference.prepared)
+    slope = eqx.filter_jit(lambda p, prepared: jax.jvp(lambda q: measure(q, prepared), (p,), (direction,))[1])(
+        parameters, reference.prepared
+    )
     gradient = eqx.filter_jit(eqx.filter_grad(measure))(parameters, reference.prepared)
     reverse = sum(jnp.vdot(g, d) for g, d in zip(jax.tree.leaves(gradient), jax.tree.leaves(direction), strict=True))
     norm = np.sqrt(sum(float(jnp.sum(g**2)) for g in jax.tree.leaves(gradient)))

@@ -10,17 +10,28 @@ from ._configuration import Configuration as Configuration
 from ._design import Design as Design
 from ._elasticity import (
     bulk_modulus as bulk_modulus,
+)
+from ._elasticity import (
     poisson_ratio as poisson_ratio,
+)
+from ._elasticity import (
     shear_modulus as shear_modulus,
 )
-from ._equilibrium import Equilibrium as Equilibrium, attach_equilibrium as attach_equilibrium
-from ._errors import RequestError as RequestError, RunError as RunError
+from ._equilibrium import Equilibrium as Equilibrium
+from ._equilibrium import attach_equilibrium as attach_equilibrium
+from ._errors import RequestError as RequestError
+from ._errors import RunError as RunError
 from ._experiment import Experiment as Experiment
-from ._hessian import AbstractHessian as AbstractHessian, DenseHessian as DenseHessian
-from ._objective import AbstractObjective as AbstractObjective, Term as Term
-from ._potential import AbstractPairPotential as AbstractPairPotential, AbstractPotential as AbstractPotential
+from ._hessian import AbstractHessian as AbstractHessian
+from ._hessian import DenseHessian as DenseHessian
+from ._objective import AbstractObjective as AbstractObjective
+from ._objective import Term as Term
+from ._potential import AbstractPairPotential as AbstractPairPotential
+from ._potential import AbstractPotential as AbstractPotential
 from ._property import AbstractProperty as AbstractProperty
-from ._protocol import AbstractProtocol as AbstractProtocol, Outcome as Outcome, Prepared as Prepared
+from ._protocol import AbstractProtocol as AbstractProtocol
+from ._protocol import Outcome as Outcome
+from ._protocol import Prepared as Prepared
 from ._sampler import AbstractSampler as AbstractSampler
 from ._state import State as State
 from ._system import System as System

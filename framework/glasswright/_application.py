@@ -1,7 +1,7 @@
 """`train` and `measure`: check everything that was asked for first, then let Hydra run it.
 
-Hydra creates the run directory before it calls the job, and calls callbacks before that. So the configuration of every
-job is composed, checked and built here beforehand; only a request that is right gets a directory.
+Hydra creates the run directory before it calls the job, and calls callbacks before that. So the configuration
+of every job is composed, checked and built here beforehand; only a request that is right gets a directory.
 """
 
 import argparse
@@ -35,7 +35,13 @@ def run(command: str, arguments: list[str]) -> int:
     given = parser.parse_intermixed_args(arguments)
     if given.experimental_rerun is not None:
         raise RequestError("--experimental-rerun: refused, it would execute what is in a pickle")
-    shows = [given.help, given.hydra_help, given.cfg is not None, given.info is not None, given.shell_completion]
+    shows = [
+        given.help,
+        given.hydra_help,
+        given.cfg is not None,
+        given.info is not None,
+        given.shell_completion,
+    ]
     if sum([given.run, given.multirun, *shows]) > 1:
         raise RequestError("only one of --run, --multirun, --cfg, --info, --help and --shell-completion is possible")
     config_name = given.config_name or command
@@ -95,7 +101,7 @@ def _run(instance: Hydra, command: str, config_name: str, given: argparse.Namesp
         return
     failures: list[BaseException] = []
 
-    def job(config: DictConfig) -> Any:
+    def attempt(config: DictConfig) -> Any:
         # Hydra would print about the failure; the command line has its own line.
         try:
             return JOBS[command](config)
@@ -103,7 +109,10 @@ def _run(instance: Hydra, command: str, config_name: str, given: argparse.Namesp
             failures.append(error)
             return None
 
-    instance.run(config_name=config_name, task_function=job, overrides=overrides)
+    try:
+        instance.run(config_name=config_name, task_function=attempt, overrides=overrides)
+    except OSError as error:  # the job's own were caught above: what is left is making the directory
+        raise RequestError(f"hydra.run.dir: cannot be written: {error}") from error
     if failures:
         raise failures[0]
 
@@ -112,16 +121,18 @@ def _jobs(overall: DictConfig, overrides: list[str]) -> list[list[str]]:
     """The overrides of every job of a sweep; for sweepers other than Hydra's own, one that stands for all."""
     parsed = OverridesParser.create().parse_overrides(overrides)
     sweeper = overall.hydra.sweeper
-    parameters = OmegaConf.to_container(sweeper.params) if sweeper.get("params") else {}
+    parameters: Any = OmegaConf.to_container(sweeper.params) if sweeper.get("params") else {}
     named = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in (parameters or {}).items()])
     given = {override.get_key_element() for override in parsed}
     parsed += [override for override in named if override.get_key_element() not in given]
-    own = [override for override in parsed if not override.is_hydra_override()]
-    hydra_overrides = [o.input_line for o in parsed if o.is_hydra_override() and o.key_or_group != "hydra.mode"]
+    own: list[Any] = [override for override in parsed if not override.is_hydra_override()]
+    hydra_overrides: list[Any] = [
+        o.input_line for o in parsed if o.is_hydra_override() and o.key_or_group != "hydra.mode"
+    ]
     if str(sweeper.get("_target_", "")).endswith("BasicSweeper"):
         jobs = [job for batch in BasicSweeper.split_arguments(own, None) for job in batch][:MOST_CHECKED_JOBS]
     else:
-        jobs = [[_representative(override) for override in own]]
+        jobs = [[str(_representative(override)) for override in own]]
     return [[*hydra_overrides, *job] for job in jobs]
 
 

@@ -1,5 +1,6 @@
-"""Hydra's composition with three additions: plugins' folders, presets that combine with overrides, clear errors."""
+"""Hydra's composition with additions: plugins' folders, presets that combine with overrides, clear errors."""
 
+import copy
 import functools
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import OverrideType
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -39,7 +41,7 @@ class ConfigLoader(ConfigLoaderImpl):
 
     **Attributes:**
 
-    - `notes`: what was dropped, one line each, for the command line to show once the request is known to be right.
+    - `notes`: what was dropped, one line each, to be shown once the request is known to be right.
     """
 
     def __init__(self, config_search_path: Any) -> None:
@@ -49,6 +51,7 @@ class ConfigLoader(ConfigLoaderImpl):
         self._overrides: list[Any] = []
         self._slots: Slots = {}
         self._plain: Any = None
+        self._experiment: str | None = None
 
     def _load_configuration_impl(self, config_name, overrides, run_mode, *args, **kwargs) -> DictConfig:
         self._config_name = config_name
@@ -63,8 +66,8 @@ class ConfigLoader(ConfigLoaderImpl):
     def _load_sweep(self, load, overrides, run_mode, *args, **kwargs) -> DictConfig:
         """The configuration of a sweep as a whole, of which only `hydra.*` counts: each job composes its own.
 
-        A key may exist in some jobs only (that of a term that is swept over), so Hydra's own habit of applying every
-        override here is tried first, and then only those to `hydra.*`.
+        A key may exist in some jobs only (that of a term that is swept over), so Hydra's habit of applying
+        every override here is tried first, and then only those to `hydra.*`.
         """
         try:
             return load(overrides, run_mode, *args, **kwargs)
@@ -83,6 +86,9 @@ class ConfigLoader(ConfigLoaderImpl):
         parsed, repository = super()._parse_overrides_and_create_caching_repo(config_name, overrides)
         self._overrides = parsed
         for override in parsed:
+            if override.value() is None and repository.group_exists(override.key_or_group) and not override.is_add():
+                # Hydra takes null in a defaults list, on the command line only `~group`: both mean no choice.
+                override.type = OverrideType.DEL
             if override.is_sweep_override() or override.is_delete():
                 continue
             group, value = override.key_or_group, override.value()
@@ -97,11 +103,15 @@ class ConfigLoader(ConfigLoaderImpl):
 
     def _compose_config_from_defaults_list(self, defaults, repo) -> DictConfig:
         self._slots = slots_of(defaults)
+        chosen = [d.config_path for d in defaults if d.parent == self._config_name and d.config_path]
+        names = [path.partition("/")[2] for path in chosen if path.startswith("experiment/")]
+        self._experiment = names[-1] if names else None
         self._repository = repo
         config = super()._compose_config_from_defaults_list(defaults, repo)
         if "design" in config and OmegaConf.is_dict(config.design):
             # Design variables are free names: they need no `+` on the command line.
             OmegaConf.set_struct(config.design, False)
+            _prefer_full_names(config.design, [override.key_or_group for override in self._overrides])
         self._check_keys(config)
         return config
 
@@ -109,7 +119,10 @@ class ConfigLoader(ConfigLoaderImpl):
         result = super()._load_single_config(default, repo)
         group, _, name = (default.config_path or "").partition("/")
         if group == "experiment" and isinstance(result.config, DictConfig):
-            dropped = prune(result.config, self._intended(name), self._slots)
+            intended = self._intended(name)
+            # What the chosen preset changes of those that it builds on is no news to anybody.
+            expected = prune(copy.deepcopy(result.config), intended, self._intended(self._experiment or name))
+            dropped = [text for text in prune(result.config, intended, self._slots) if text not in expected]
             if dropped:
                 self.notes[f"dropped from experiment {name!r}: {'; '.join(dropped)}"] = None
         elif group in KINDS and default.package:
@@ -117,7 +130,7 @@ class ConfigLoader(ConfigLoaderImpl):
         return result
 
     def _intended(self, experiment: str) -> Slots:
-        """The components that a preset selects when nobody overrides it: those that its values are meant for."""
+        """The components that a preset selects by itself: those that its values are meant for."""
         parser = OverridesParser.create()
         for prefix in ("", "+"):
             overrides = parser.parse_overrides([f"{prefix}experiment={experiment}"])
@@ -136,7 +149,7 @@ class ConfigLoader(ConfigLoaderImpl):
         return self._slots
 
     def _apply_outer_defaults(self, config: DictConfig, package: str) -> None:
-        """Defaults that the component around this one was registered with: `register(…, **{"inner.rate": 1.0})`."""
+        """Defaults that the component around this one was registered with, such as `inner.learning_rate`."""
         outer, _, field = package.rpartition(".")
         kind, _, name = self._slots.get(outer, "").partition("/")
         component = registry().components(kind).get(name) if kind in KINDS else None
@@ -156,6 +169,14 @@ class ConfigLoader(ConfigLoaderImpl):
             if override.is_force_add() or override.is_sweep_override() or key.startswith("hydra"):
                 continue
             check_key(config, key)
+
+
+def _prefer_full_names(design: DictConfig, keys: list[str]) -> None:
+    """A design variable that an override names by its full path replaces the same one under its bare name."""
+    for key in keys:
+        parts = key.split(".")
+        if parts[0] == "design" and len(parts) == 3 and parts[1] in KINDS:
+            design.pop(parts[2], None)
 
 
 def check_key(config: DictConfig, key: str) -> None:
@@ -233,7 +254,9 @@ def start(command: str, config_folder: str | None = None, extra_folder: str | No
     return instance
 
 
-def compose(command: str, overrides: list[str] | None = None, *, instance: Hydra | None = None, **folders) -> DictConfig:
+def compose(
+    command: str, overrides: list[str] | None = None, *, instance: Hydra | None = None, **folders
+) -> DictConfig:
     """Compose a configuration in this process, checked to name nothing but known components.
 
     Returns it with its `hydra` node. Raises `RequestError` with one clear line for whatever is wrong.

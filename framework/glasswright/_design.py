@@ -97,9 +97,7 @@ def resolve_design(world: Mapping[str, Any], bounds: Mapping[str, tuple[float, f
         lower, upper = _check_bounds(key, bound)
         value = leaves[path]
         if bool(jnp.any((value < lower) | (value > upper))):
-            raise RequestError(
-                f"design.{key}: starts at {value.tolist()}, outside its bounds [{lower:g}, {upper:g}]"
-            )
+            raise RequestError(f"design.{key}: starts at {value.tolist()}, outside its bounds [{lower:g}, {upper:g}]")
         paths.append(path)
         lowers.append(lower)
         uppers.append(upper)
@@ -112,7 +110,9 @@ def _check_bounds(key: str, bound) -> tuple[float, float]:
     except (TypeError, ValueError):
         raise RequestError(f"design.{key}: bounds must be [lower, upper], not {bound!r}") from None
     if not lower < upper:
-        raise RequestError(f"design.{key}: bounds must be [lower, upper] with lower < upper, not [{lower:g}, {upper:g}]")
+        raise RequestError(
+            f"design.{key}: bounds must be [lower, upper] with lower < upper, not [{lower:g}, {upper:g}]"
+        )
     return lower, upper
 
 

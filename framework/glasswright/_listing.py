@@ -51,8 +51,8 @@ def describe(components: Registry) -> dict[str, Any]:
 
 def _print_plain(listing: dict[str, Any]) -> None:
     for plugin in listing["plugins"]:
-        error = f"  {plugin['error']}" if plugin["error"] else ""
-        print(f"{plugin['entry_point']}  {plugin['distribution']} {plugin['version']}  {plugin['status']}{error}")
+        label = f"{plugin['entry_point']}  {plugin['distribution']} {plugin['version']}"
+        print(f"{label}  {plugin['status']}  {plugin['error']}".rstrip())
         for kind, names in plugin["components"].items():
             print(f"  {kind}: {', '.join(names)}")
 

@@ -71,7 +71,7 @@ def measure(request: MeasureRequest, directory: str | Path | None = None) -> dic
     if outcome != Outcome.converged:
         raise RunError(f"the packing could not be prepared: {outcome.name}")
     world = {"potential": request.potential}
-    every = {path: (-jnp.inf, jnp.inf) for path in trainable_leaves(world)}
+    every = dict.fromkeys(trainable_leaves(world), (-jnp.inf, jnp.inf))
     design = resolve_design(world, every) if every else None
 
     @eqx.filter_jit

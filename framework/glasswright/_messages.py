@@ -17,21 +17,33 @@ def explain(error: BaseException) -> str:
         return str(error)
     if isinstance(error, OverrideParseException):
         reason = _first_line(error)
-        return f"{error.override}: cannot be read ({reason}); write key=value, and quote lists for the shell: 'key=[1,2]'"
+        advice = "write key=value, and quote lists for the shell: 'key=[1,2]'"
+        return f"{error.override}: cannot be read ({reason}); {advice}"
     text = str(error)
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error.__context__
     override = re.match(r"Error merging override (.*)", text, re.DOTALL)
     if override and cause is not None:
         return f"{override.group(1).strip()}: {_type_error(cause)}"
-    sweep = re.match(r"Ambiguous value for argument '(.*)'", text) or re.search(r"Sweep parameters '(.*)' requires", text)
+    sweep = re.match(r"Ambiguous value for argument '(.*)'", text) or re.search(
+        r"Sweep parameters '(.*)' requires", text
+    )
     if sweep:
         return f"{sweep.group(1)}: several values need --multirun; a list is written in brackets, 'key=[1,2]'"
-    available = re.search(r"Available options in '([^']*)':(.*)", text, re.DOTALL)
+    available = re.search(r"Available options in '([^']*)':(.*?)(?:Config search path|$)", text, re.DOTALL)
     missing = re.search(r"(In '.*?': )?Could not find '([^']*)'", text)
     if available and missing:
         group, wanted = available.group(1), missing.group(2).rsplit("/", 1)[-1]
         where = missing.group(1) or ""
         return f"{where}{group}={wanted}: no such option; {suggestion(wanted, available.group(2).split())}"
+    twice = re.search(r"(\S+) appears more than once in the final defaults list", text)
+    if twice:
+        name = re.sub(r".*@terms\.([^.]+).*", r"\1", twice.group(1))
+        return f"{name} is chosen twice; a second one needs a name of its own, +property@terms.NAME=PROPERTY"
+    nothing = re.match(r"Could not (?:override|delete) '([^']+)'", text)
+    if nothing and ("No match in the defaults list" in text or "Did you mean to override" in text):
+        instead = re.search(r"Did you mean to override ([^?\s]+)\?", text)
+        hint = f"; did you mean {instead.group(1)!r}?" if instead else "; --help shows the keys that there are"
+        return f"{nothing.group(1)}: there is no such choice here{hint}"
     if isinstance(error, OmegaConfBaseException):
         return _omegaconf(error)
     if isinstance(error, HydraException) and isinstance(cause, OmegaConfBaseException):

@@ -35,6 +35,13 @@ class AbstractPotential(eqx.Module):
         zero = jnp.zeros_like(configuration.fractional)
         return jax.grad(lambda x: self.energy(configuration.moved(x), neighbors))(zero)
 
+    def energy_and_gradient(
+        self, configuration: Configuration, neighbors: PairList
+    ) -> tuple[Float[Array, ""], Float[Array, "n d"]]:
+        """`energy` and `gradient` together, for less than the price of both."""
+        zero = jnp.zeros_like(configuration.fractional)
+        return jax.value_and_grad(lambda x: self.energy(configuration.moved(x), neighbors))(zero)
+
     def strain_gradient(
         self, configuration: Configuration, neighbors: PairList, strains: Float[Array, "m d d"]
     ) -> Float[Array, "m n d"]:
@@ -66,6 +73,15 @@ class AbstractPotential(eqx.Module):
             return self.hessian_product(configuration, neighbors, direction.reshape(shape)).reshape(-1)
 
         return jax.lax.map(column, jnp.eye(n))
+
+    def add_hessian(
+        self, matrix: Float[Array, "nd nd"], configuration: Configuration, neighbors: PairList
+    ) -> Float[Array, "nd nd"]:
+        """`matrix` with the Hessian added in its lower triangle; what becomes of the upper one is not specified.
+
+        Where it can be had, filling half the matrix in place saves a third of the time of a factorisation.
+        """
+        return matrix + self.hessian(configuration, neighbors)
 
     def stiffness_bound(self, configuration: Configuration, neighbors: PairList) -> Float[Array, ""]:
         """An upper bound (or close estimate) of the Hessian's largest eigenvalue: it limits time steps."""
@@ -141,10 +157,18 @@ class AbstractPairPotential(AbstractPotential):
 
     def gradient(self, configuration: Configuration, neighbors: PairList) -> Float[Array, "n d"]:
         """`dU/dr_i = sum_j V'(r_ij) r_ij / |r_ij|`."""
+        return self.energy_and_gradient(configuration, neighbors)[1]
+
+    def energy_and_gradient(
+        self, configuration: Configuration, neighbors: PairList
+    ) -> tuple[Float[Array, ""], Float[Array, "n d"]]:
+        """One pass over the pairs for both."""
         i, j, mask = self.pairs(configuration, neighbors)
         r, n = self._distances(configuration, i, j, mask)
-        slope = jax.vmap(jax.grad(self.pair_energy))(r, self.pair_parameters(configuration, i, j))
-        return _scatter(configuration, i, j, jnp.where(mask, slope, 0.0)[:, None] * n)
+        parameters = self.pair_parameters(configuration, i, j)
+        values, slope = jax.vmap(jax.value_and_grad(self.pair_energy))(r, parameters)
+        gradient = _scatter(configuration, i, j, jnp.where(mask, slope, 0.0)[:, None] * n)
+        return jnp.sum(jnp.where(mask, values, 0.0)), gradient
 
     def strain_gradient(
         self, configuration: Configuration, neighbors: PairList, strains: Float[Array, "m d d"]
@@ -164,16 +188,23 @@ class AbstractPairPotential(AbstractPotential):
 
     def hessian(self, configuration: Configuration, neighbors: PairList) -> Float[Array, "nd nd"]:
         """Off-diagonal blocks `-K_ij`, diagonal blocks `sum_j K_ij`, `K = V'' n n + V'/r (1 - n n)`."""
+        n = configuration.fractional.size
+        triangle = jnp.tril(self.add_hessian(jnp.zeros((n, n)), configuration, neighbors))
+        return triangle + jnp.tril(triangle, -1).T
+
+    def add_hessian(
+        self, matrix: Float[Array, "nd nd"], configuration: Configuration, neighbors: PairList
+    ) -> Float[Array, "nd nd"]:
+        """`matrix` with the Hessian added in its lower triangle."""
         i, j, _, _, n, slope, curvature = self._bond_stiffness(configuration, neighbors)
         size, d = configuration.n_particles, configuration.dimension
         block = (curvature - slope)[:, None, None] * n[:, :, None] * n[:, None, :]
         block = block + slope[:, None, None] * jnp.eye(d)
-        matrix = jnp.zeros((size, size, d, d)).at[i, j].add(-block)
-        matrix = matrix + matrix.transpose(1, 0, 2, 3)
         diagonal = jnp.zeros((size, d, d)).at[i].add(block).at[j].add(block)
-        # set, not add: padding pairs (0, 0) have left zero-stiffness blocks on the diagonal.
-        matrix = matrix.at[jnp.arange(size), jnp.arange(size)].set(diagonal)
-        return matrix.transpose(0, 2, 1, 3).reshape(size * d, size * d)
+        every, axes = jnp.arange(size), jnp.arange(d)
+        rows = jnp.concatenate([jnp.maximum(i, j), every])[:, None, None] * d + axes[:, None]
+        columns = jnp.concatenate([jnp.minimum(i, j), every])[:, None, None] * d + axes[None, :]
+        return matrix.at[rows, columns].add(jnp.concatenate([-block, diagonal]))
 
     def second_variation(
         self,
@@ -210,9 +241,9 @@ class AbstractPairPotential(AbstractPotential):
         r, n = self._distances(configuration, i, j, mask)
         parameters = self.pair_parameters(configuration, i, j)
         first = jax.grad(self.pair_energy)
-        slope, curvature = jax.vmap(
-            lambda x, p: jax.jvp(lambda y: first(y, p), (x,), (jnp.ones_like(x),))
-        )(r, parameters)
+        slope, curvature = jax.vmap(lambda x, p: jax.jvp(lambda y: first(y, p), (x,), (jnp.ones_like(x),)))(
+            r, parameters
+        )
         return i, j, mask, r, n, jnp.where(mask, slope / r, 0.0), jnp.where(mask, curvature, 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Presets that combine with overrides: what a preset says about something that was replaced does not count."""
+"""Presets that combine with overrides: what a preset says about something replaced does not count."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -23,7 +23,7 @@ def slots_of(defaults: Iterable[Any]) -> Slots:
 
 
 def prune(preset: DictConfig, intended: Slots, chosen: Slots) -> list[str]:
-    """Remove from a preset, in place, the values meant for components that are not chosen; returns what and why."""
+    """Remove from a preset the values meant for components that are not chosen; returns what and why."""
     dropped: list[str] = []
     _prune(preset, "", intended, chosen, dropped)
     design = preset.get("design")
@@ -39,12 +39,12 @@ def prune(preset: DictConfig, intended: Slots, chosen: Slots) -> list[str]:
 def _prune(node: DictConfig, key: str, intended: Slots, chosen: Slots, dropped: list[str]) -> None:
     for name in list(node):
         path = f"{key}.{name}" if key else str(name)
+        value: Any = node._get_node(name)
         if intended.get(path) != chosen.get(path):
-            value = node._get_node(name)
             dropped.append(f"{', '.join(_leaves(value, path))} ({_reason(path, chosen)})")
             node.pop(name)
-        elif OmegaConf.is_dict(node._get_node(name)) and not node._get_node(name)._is_none():
-            _prune(node[name], path, intended, chosen, dropped)
+        elif OmegaConf.is_dict(value) and not value._is_none():
+            _prune(value, path, intended, chosen, dropped)
 
 
 def _reason(path: str, chosen: Slots) -> str:

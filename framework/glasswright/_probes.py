@@ -1,8 +1,8 @@
 """Small computations whose results are known without a compiler: they catch a jax that compiles wrongly.
 
-jax 0.10.2 is such a release: on CPUs it fuses a batched product with a small matrix and the reduction after it into a
-kernel that drops contributions from some 16,000 rows on (jax-ml/jax issue 39103). That is what strain energies of many
-pairs look like, so `doctor` looks for the pattern itself, at sizes on both sides of the limit.
+jax 0.10.2 is such a release: on CPUs it fuses a batched product with a small matrix and the reduction
+after it so that results are wrong from some 16,000 rows on (jax-ml/jax issue 39103). Strain energies of many
+pairs look like that, so the pattern itself is tried, at sizes on both sides of the limit.
 """
 
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def batched_reduction() -> str:
 
 
 def pair_forces() -> str:
-    """Distances, clipped exponentials and branches, and their derivative, against numpy and finite formulas."""
+    """Distances, clipped exponentials, branches and their derivative, against the formula in numpy."""
     random = np.random.default_rng(0)
     position = random.uniform(0.0, 8.0, (20_001, 2))
     partner = np.roll(position, 1, axis=0)
@@ -52,7 +52,9 @@ def pair_forces() -> str:
     def energy(x, y):
         r = jnp.sqrt(jnp.sum((x - y) ** 2, axis=-1))
         decay = jnp.exp(-5.0 * (jnp.clip(r, 1.0, 3.0) - 1.0))
-        return jnp.sum(jnp.where(r < 1.0, 2.5 * (r - 1.0) ** 2 - 0.1, jnp.where(r < 3.0, 0.1 * decay * (decay - 2.0), 0.0)))
+        return jnp.sum(
+            jnp.where(r < 1.0, 2.5 * (r - 1.0) ** 2 - 0.1, jnp.where(r < 3.0, 0.1 * decay * (decay - 2.0), 0.0))
+        )
 
     found = jax.jit(jax.grad(energy))(jnp.asarray(position), jnp.asarray(partner))
     difference = position - partner

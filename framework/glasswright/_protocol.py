@@ -3,8 +3,8 @@ import enum
 from typing import Any, ClassVar
 
 import equinox as eqx
-import jax.numpy as jnp
-from jaxtyping import Array, Int, PRNGKeyArray
+import numpy as np
+from jaxtyping import Int, PRNGKeyArray
 
 from ._configuration import Configuration
 from ._potential import AbstractPotential
@@ -21,8 +21,9 @@ class Outcome(enum.IntEnum):
     nonfinite = 4
 
 
-def _as_arrays(numbers) -> dict[str, Array]:
-    return {name: jnp.asarray(number) for name, number in numbers.items()}
+def _as_arrays(numbers) -> dict[str, np.ndarray]:
+    # NumPy's: these are numbers of the host, and making device arrays of them would cost more than a force evaluation.
+    return {name: np.asarray(number) for name, number in numbers.items()}
 
 
 class Prepared(eqx.Module):
@@ -37,8 +38,8 @@ class Prepared(eqx.Module):
     """
 
     configuration: Configuration
-    outcome: Int[Array, ""] = eqx.field(converter=jnp.asarray)
-    statistics: dict[str, Array] = eqx.field(converter=_as_arrays, default_factory=dict)
+    outcome: Int[np.ndarray, ""] = eqx.field(converter=np.asarray)
+    statistics: dict[str, np.ndarray] = eqx.field(converter=_as_arrays, default_factory=dict)
     memory: Any = None
 
     @property

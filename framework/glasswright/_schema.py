@@ -41,8 +41,8 @@ class Parameter:
 
     **Attributes:**
 
-    - `kind`: `integer`, `number`, `boolean`, `text`, `choice`, `array`, `component`, `schedule` (a number or an optax
-      schedule) or `any`.
+    - `kind`: `integer`, `number`, `boolean`, `text`, `choice`, `array`, `component`, `schedule` (a number or
+      an optax schedule) or `any`.
     - `optional`: whether null is legal.
     - `default`: plain data, or `REQUIRED`.
     - `choices`: of a `choice`, the legal values as they are written in a configuration.
@@ -79,7 +79,7 @@ def _parameters(cls: Callable[..., Any]) -> dict[str, Parameter]:
             result[name] = described
         elif parameter.default is REQUIRED:
             raise PluginError(
-                f"{_title(cls)}: the required parameter {name!r} of type {hints.get(name)} cannot be configured"
+                f"{_title(cls)}: required parameter {name!r} of type {hints.get(name)} cannot be configured"
             )
     return result
 
@@ -101,9 +101,11 @@ def _title(cls: Callable[..., Any]) -> str:
 
 
 def _hints(cls: Callable[..., Any]) -> dict[str, Any]:
-    init = cls.__init__ if isinstance(cls, type) else cls
+    init: Any = getattr(cls, "__init__") if isinstance(cls, type) else cls  # noqa: B009
     # A generated constructor has lost the types of fields with converters: those are read from the class.
-    generated = isinstance(cls, type) and init.__code__.co_filename == "<string>" if hasattr(init, "__code__") else False
+    generated = (
+        isinstance(cls, type) and init.__code__.co_filename == "<string>" if hasattr(init, "__code__") else False
+    )
     source = cls if generated else init
     try:
         return typing.get_type_hints(source, include_extras=True)
@@ -139,7 +141,9 @@ def _describe(name: str, hint: Any, default: Any) -> Parameter | None:
         members = list(next(o for o in options if isinstance(o, type) and issubclass(o, enum.Enum)))
         default = default.name if isinstance(default, enum.Enum) else default
         return make(kind="choice", choices=tuple(m.name for m in members), values=tuple(members), default=default)
-    callables = [o for o in options if typing.get_origin(o) is collections.abc.Callable or o is collections.abc.Callable]
+    callables = [
+        o for o in options if typing.get_origin(o) is collections.abc.Callable or o is collections.abc.Callable
+    ]
     if callables:
         return make(kind="schedule") if float in options or jax.Array in options else None
     if any(_is_array(option) for option in options):
@@ -148,8 +152,9 @@ def _describe(name: str, hint: Any, default: Any) -> Parameter | None:
     kinds = {scalars.get(option) for option in options}
     if kinds == {"integer", "number"}:
         return make(kind="number")
-    if len(kinds) == 1 and None not in kinds:
-        return make(kind=kinds.pop())
+    (kind, *others) = kinds or {None}
+    if kind is not None and not others:
+        return make(kind=kind)
     if default is REQUIRED or default is None or isinstance(default, (bool, int, float, str, list, dict)):
         return make(kind="any", optional=True)
     return None

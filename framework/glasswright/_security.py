@@ -1,4 +1,4 @@
-"""What a composed configuration may name: nothing runs that is not a registered component or part of Hydra."""
+"""What a composed configuration may name: nothing runs but registered components and Hydra itself."""
 
 import sys
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from ._errors import RequestError, suggestion
+from ._errors import RequestError
 from ._nodes import schedules
 from .registry import Registry
 
@@ -31,7 +31,8 @@ def check_targets(config: DictConfig, registry: Registry) -> None:
                     raise RequestError(f"{path}={value}: refused, it belongs neither to Hydra nor to a plugin of Hydra")
             elif value not in components:
                 raise RequestError(
-                    f"{path}={value}: refused, it is no registered component; {suggestion(str(value), components)}"
+                    f"{path}={value}: refused, it is no registered component; those that "
+                    "`glasswright plugins` lists are chosen by name (potential=NAME)"
                 )
         elif in_hydra and isinstance(value, str):
             _check_hydra_value(path, name, value)
@@ -50,15 +51,16 @@ def _check_hydra_value(path: str, name: str, value: str) -> None:
 def _walk(node: Any, key: str) -> Iterator[tuple[str, str, Any]]:
     if isinstance(node, (dict, DictConfig)):
         for name, value in node.items():
-            yield key, str(name), value
-            yield from _walk(value, f"{key}.{name}" if key else str(name))
+            text = str(name)
+            yield key, text, value
+            yield from _walk(value, f"{key}.{text}" if key else text)
     elif isinstance(node, (list, ListConfig)):
         for index, value in enumerate(node):
             yield from _walk(value, f"{key}.{index}" if key else str(index))
 
 
 def _belongs_to_hydra(target: Any) -> bool:
-    """Whether Hydra or an installed plugin of it put this name into the ConfigStore, or defines this plugin class."""
+    """Whether Hydra or an installed plugin of it stored this name in the ConfigStore, or defines it."""
     if not isinstance(target, str):
         return False
     stored = ConfigStore.instance().repo.get("hydra", {})

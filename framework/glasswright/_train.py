@@ -91,24 +91,27 @@ def _follow(experiment: Experiment, design: Design, state: TrainingState) -> Tra
     """Prepare what the coming step looks at: follow what the last one looked at, draw the rest."""
     world = design.insert(experiment.world, state.values)
     potential, system, protocol = world["potential"], world["system"], world["protocol"]
-    seed = jax.random.key(experiment.seed)
     prepared = {}
     for index in experiment.sampler.indices(state.step):
-        start_key, search_key = jax.random.split(jax.random.fold_in(seed, index))
+        start_key, search_key = _keys(experiment.seed, index, state.step)
         if index in state.prepared:
-            search_key = jax.random.fold_in(search_key, state.step)
             prepared[index] = protocol.follow(potential, state.prepared[index], key=search_key)
         else:
             prepared[index] = protocol.prepare(potential, system.start(start_key), key=search_key)
     return eqx.tree_at(lambda s: s.prepared, state, prepared)
 
 
+@jax.jit
+def _keys(seed, index, step):
+    """Keys of a configuration's start, which is the same in every step, and of its search, which is not."""
+    start, search = jax.random.split(jax.random.fold_in(jax.random.key(seed), index))
+    return start, jax.random.fold_in(search, step)
+
+
 def _step(experiment: Experiment, design: Design, state: TrainingState) -> tuple[TrainingState, dict[str, Any]]:
     """Evaluate the design and move it: the state after the move, and the metrics line of the design before it."""
     batch = list(state.prepared.values())
-    evaluation = evaluate(
-        design, state.values, experiment.world, experiment.terms, experiment.sampler, batch
-    )
+    evaluation = evaluate(design, state.values, experiment.world, experiment.terms, experiment.sampler, batch)
     values, optimizer = state.values, state.optimizer
     if evaluation.loss is not None:
         values, optimizer = _move(

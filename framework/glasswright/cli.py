@@ -1,4 +1,4 @@
-"""The command line: `glasswright COMMAND …`. Exit codes: 0 done, 1 the run failed, 2 the request was wrong."""
+"""The command line: `glasswright COMMAND …`. Exit 0: done, 1: the run failed, 2: the request was wrong."""
 
 import os
 import sys
@@ -22,7 +22,7 @@ commands:
   plugins    which components there are and which plugin each comes from
   doctor     whether this installation computes what it should
 
-train and measure take key=value overrides, --multirun, --cfg job and --help, which lists every key and component:
+train and measure take key=value overrides, --multirun, --cfg job, and --help, which lists every key:
   glasswright train property=[poisson_ratio,pressure] terms.pressure.objective.target=0.1
   glasswright measure configuration=packing.extxyz gradient=true
 
@@ -95,7 +95,7 @@ def _commands() -> dict[str, Callable[[list[str]], int]]:
 
 
 def _completion(arguments: list[str]) -> list[str]:
-    """Hand the shell's question about `glasswright COMMAND …` to the command, as if that were a program of its own."""
+    """Hand the shell's question to the command, as if that were a program of its own."""
     line = os.environ.get("COMP_LINE", "")
     words = line.split()
     command = words[1] if len(words) > 1 else "train"

@@ -1,4 +1,4 @@
-"""From a composed configuration to the objects it describes, by way of the registry: nothing is imported by name."""
+"""From a composed configuration to the objects it describes, through the registry: no import by name."""
 
 import dataclasses
 import re
@@ -16,8 +16,8 @@ from ._experiment import Experiment
 from ._messages import explain
 from ._nodes import SystemNode, TermNode, TrainNode, schedules
 from ._objective import Term
-from ._protocol import AbstractProtocol
 from ._property import AbstractProperty
+from ._protocol import AbstractProtocol
 from ._schema import REQUIRED, parameters
 from ._system import System
 from ._values import MISSING, check_names, check_value, integer, missing_keys, number
@@ -32,10 +32,16 @@ _MEASURE_KEYS = dict.fromkeys(("potential", "protocol", "terms", "configuration"
 def plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     """A configuration as plain data, everything resolved, without its `hydra` node."""
     try:
-        data = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else dict(config)
+        data: Any = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else dict(config)
     except OmegaConfBaseException as error:
         raise RequestError(explain(error)) from error
     return {key: value for key, value in data.items() if key != "hydra"}
+
+
+def _without_hydra(config: DictConfig | Mapping[str, Any]) -> DictConfig:
+    # Parts of the hydra node can only be resolved while a job runs.
+    node = config if isinstance(config, DictConfig) else OmegaConf.create(dict(config))
+    return OmegaConf.masked_copy(node, [str(key) for key in node if key != "hydra"])
 
 
 def build(config: DictConfig | Mapping[str, Any]) -> Experiment:
@@ -43,9 +49,7 @@ def build(config: DictConfig | Mapping[str, Any]) -> Experiment:
 
     Raises `RequestError` with one line that names the key for everything that is wrong with it.
     """
-    if OmegaConf.is_config(config):
-        config = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
-    data = plain(config)
+    data = plain(_without_hydra(config))
     check_names(data, _TRAIN_KEYS, "", "key")
     _require_terms(data.get("terms"))
     _check_required(data)
@@ -77,12 +81,11 @@ def build(config: DictConfig | Mapping[str, Any]) -> Experiment:
 
 
 def build_measurement(config: DictConfig | Mapping[str, Any], folder: Path | None = None) -> Any:
-    """The `MeasureRequest` that a configuration of `measure` describes; file names are relative to `folder`."""
+    """The `MeasureRequest` of a configuration of `measure`; file names are relative to `folder`."""
     from ._measure import MeasureRequest
     from .run.extxyz import read_configuration
 
-    given = OmegaConf.create(config) if not OmegaConf.is_config(config) else config
-    given = OmegaConf.masked_copy(given, [key for key in given if key != "hydra"])
+    given = _without_hydra(config)
     OmegaConf.set_struct(given, False)
     if "system" in given:
         raise RequestError("system: the number of particles, species and the density come from configuration=FILE")
@@ -119,10 +122,10 @@ def build_measurement(config: DictConfig | Mapping[str, Any], folder: Path | Non
 
 
 def instantiate(kind: str, node: Any, key: str, system: Mapping[str, Any]) -> Any:
-    """The component that a node describes; `system` is what parameters such as `n_species` have to agree with."""
+    """The component that a node describes; parameters such as `n_species` have to agree with `system`."""
     if node is None or node == MISSING:
-        known = ", ".join(registry().components(kind)) if kind != "schedule" else ", ".join(schedules())
-        raise RequestError(f"{key} is required: no {kind} is chosen; possible: {known}")
+        possible = ", ".join(schedules() if kind == "schedule" else registry().components(kind))
+        raise RequestError(f"{key} is required: no {kind} is chosen; possible: {possible}")
     component = _component(kind, node, key)
     known = parameters(component)
     given = {name: value for name, value in node.items() if name != "_target_"}
@@ -178,8 +181,8 @@ def _constructor_error(error: Exception, key: str, known: Mapping[str, Any]) -> 
 
 def _require_terms(terms: Any) -> None:
     if not terms:
-        known = ", ".join(registry().components("property"))
-        raise RequestError(f"property: nothing is asked for; choose with property=[…]; possible: {known}")
+        possible = ", ".join(registry().components("property"))
+        raise RequestError(f"property: nothing is asked for; choose with property=[…]; possible: {possible}")
     for name, node in terms.items():
         if not isinstance(node, dict) or not isinstance(node.get("property"), dict):
             known = registry().components("property")
@@ -211,25 +214,26 @@ def _property(name: str, node: Any, protocol: AbstractProtocol, system: Mapping[
     measured = instantiate("property", node.get("property") if isinstance(node, dict) else node, key, system)
     if not issubclass(protocol.provides, measured.requires):
         raise RequestError(
-            f"{key}: {type(measured).__name__} needs a state of type {measured.requires.__name__}, but the protocol "
-            f"{type(protocol).__name__} provides {protocol.provides.__name__}"
+            f"{key}: {type(measured).__name__} needs a state of type {measured.requires.__name__}, but the "
+            f"protocol {type(protocol).__name__} provides {protocol.provides.__name__}"
         )
     return measured
 
 
 def _fitting_properties(protocol: AbstractProtocol) -> dict[str, AbstractProperty]:
-    """Every registered property that the protocol's state is enough for and that needs no further parameters."""
+    """Every registered property that the protocol's state is enough for and that needs no parameters."""
     result = {}
     for name, component in registry().components("property").items():
         required = [p for p in parameters(component).values() if p.default is REQUIRED]
-        if not required and issubclass(protocol.provides, component.cls.requires):
-            result[name] = component.cls()
+        cls: Any = component.cls
+        if not required and issubclass(protocol.provides, cls.requires):
+            result[name] = cls()
     return result
 
 
 def _system(node: Mapping[str, Any]) -> System:
     check_names(node, SystemNode.__dataclass_fields__, "system", "key")
-    values = {}
+    values: dict[str, Any] = {}
     for name, value in node.items():
         path = f"system.{name}"
         values[name] = number(value, path) if name == "density" else integer(value, path, least=1)

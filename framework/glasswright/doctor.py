@@ -9,7 +9,18 @@ from typing import Any, NoReturn
 
 from ._errors import RequestError
 
-DISTRIBUTIONS = ("jax", "jaxlib", "equinox", "optax", "jaxtyping", "hydra-core", "omegaconf", "pluggy", "jaxopt", "jax-md")
+DISTRIBUTIONS = (
+    "jax",
+    "jaxlib",
+    "equinox",
+    "optax",
+    "jaxtyping",
+    "hydra-core",
+    "omegaconf",
+    "pluggy",
+    "jaxopt",
+    "jax-md",
+)
 
 # Releases known to compute wrong numbers, whatever the probes say on this machine.
 BROKEN_JAX = {
@@ -42,7 +53,11 @@ def examine() -> dict[str, Any]:
     from .registry import registry
 
     report: dict[str, Any] = {
-        "versions": {"python": platform.python_version(), "glasswright": glasswright.__version__, **_versions()},
+        "versions": {
+            "python": platform.python_version(),
+            "glasswright": glasswright.__version__,
+            **_versions(),
+        },
         "devices": [],
         "x64": False,
         "plugins": {},
@@ -58,7 +73,7 @@ def examine() -> dict[str, Any]:
         import jax
 
         report["devices"] = [str(device) for device in jax.devices()]
-        report["x64"] = bool(jax.config.jax_enable_x64)
+        report["x64"] = bool(jax.config.read("jax_enable_x64"))
     except Exception as error:  # a driver that does not fit, for instance
         problems.append(f"jax finds no device: {error}")
     if not report["x64"]:
@@ -114,7 +129,8 @@ def _print(report: dict[str, Any]) -> None:
     print(f"{'64-bit':12} {'on' if report['x64'] else 'off'}")
     for kind in ("plugins", "hydra", "probes"):
         for name, state in report[kind].items():
-            print(f"{kind.removesuffix('s'):12} {name}: {', '.join(state) if isinstance(state, list) else state}")
+            text = ", ".join(state) if isinstance(state, list) else state
+            print(f"{kind.removesuffix('s'):12} {name}: {text}")
     for problem in report["problems"]:
         print(f"problem: {problem}", file=sys.stderr)
     print("healthy" if report["healthy"] else f"{len(report['problems'])} problem(s)")

@@ -1,6 +1,7 @@
 """What a plugin can implement: mark functions of a module with `gw.hookimpl` and name it in the entry points.
 
-Every hook is optional. Implementations may take fewer arguments than the specification, so that hooks can grow.
+Every hook is optional. Implementations may take fewer arguments than the specification, so hooks can
+grow.
 """
 
 from collections.abc import Callable, Iterable
@@ -44,9 +45,10 @@ def register_objectives(register: Register) -> None:
 
 @hookspec
 def register_optimizers(register: Register) -> None:
-    """Call `register("name", function)` for each function (or class) that returns an `optax.GradientTransformation`."""
+    """Call `register("name", function)` for each function that returns an `optax.GradientTransformation`."""
 
 
 @hookspec
 def config_search_paths() -> Iterable[str | Path]:
     """Folders with configuration of yours (`experiment/*.yaml`): paths, or `pkg://package.folder`."""
+    return ()

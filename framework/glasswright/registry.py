@@ -23,7 +23,7 @@ from ._property import AbstractProperty
 from ._protocol import AbstractProtocol
 from ._sampler import AbstractSampler
 
-# Kind of component → the hook that registers it, and what it must be a subclass of (optimizers are functions).
+# Kind of component → the hook that registers it, and what it must be a subclass of: optimizers are functions.
 KINDS: dict[str, tuple[str, type | None]] = {
     "potential": ("register_potentials", AbstractPotential),
     "protocol": ("register_protocols", AbstractProtocol),
@@ -45,8 +45,8 @@ class Component:
 
     **Attributes:**
 
-    - `defaults`: what `register` was given besides the class: default values of parameters, and for a nested component
-      the name of the default choice.
+    - `defaults`: what `register` was given besides the class: default values of parameters, and for a nested
+      component the name of the default choice.
     """
 
     kind: str
@@ -60,7 +60,8 @@ class Component:
     @property
     def target(self) -> str:
         """The `_target_` that stands for this component in a configuration."""
-        module = getattr(self.cls, "__module__", "") or getattr(self.cls, "func", self.cls).__module__
+        # A partial function says of itself that it comes from functools.
+        module = getattr(self.cls, "func", self.cls).__module__
         package = module.split(".")[0]
         name = getattr(self.cls, "__qualname__", self.name)
         # `optax.adam` rather than the private module it happens to be defined in.
@@ -86,7 +87,7 @@ class PluginRecord:
 
 
 class Registry:
-    """All components by kind and name, the plugins they came from, and the folders with their configuration."""
+    """All components by kind and name, the plugins they came from, the folders with their configuration."""
 
     def __init__(self) -> None:
         self.plugins: list[PluginRecord] = []
@@ -103,7 +104,7 @@ class Registry:
         return {c.target: c for group in self._components.values() for c in group.values()}
 
     def get(self, kind: str, name: str) -> Component:
-        """The component of that name, or a `RequestError` that says which there are and which plugins are broken."""
+        """The component of that name; a `RequestError` says which there are and which plugins are broken."""
         try:
             return self._components[kind][name]
         except KeyError:
@@ -156,7 +157,7 @@ class Registry:
         return record
 
     def _collect(self, module: Any, record: PluginRecord) -> tuple[list[Component], list[str]]:
-        """Everything a plugin registers, checked, by a manager of its own: nothing of it shows before all is well."""
+        """All that a plugin registers, checked by a manager of its own: nothing shows before all is well."""
         trial = _new_manager()
         try:
             trial.register(module)
@@ -191,7 +192,7 @@ class Registry:
 
 @functools.cache
 def registry() -> Registry:
-    """The registry of this process; loads all plugins at the first call, built-ins first, then by entry-point name."""
+    """The registry of this process; the first call loads all plugins, built-ins first, then by name."""
     result = Registry()
     for entry_point in sorted(importlib.metadata.entry_points(group=hookspecs.PROJECT), key=_order):
         record = result.load(entry_point)
@@ -240,9 +241,11 @@ def _check_component(kind: str, name: Any, cls: Any, base: type | None) -> None:
     if base is None:
         return
     if not (isinstance(cls, type) and issubclass(cls, base)):
-        raise PluginError(f"{kind} {name!r}: {getattr(cls, '__qualname__', cls)} is not a subclass of gw.{base.__name__}")
+        raise PluginError(
+            f"{kind} {name!r}: {getattr(cls, '__qualname__', cls)} is not a subclass of gw.{base.__name__}"
+        )
     if inspect.isabstract(cls):
-        missing = ", ".join(sorted(cls.__abstractmethods__))
+        missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
         raise PluginError(f"{kind} {name!r}: {cls.__qualname__} is abstract, it does not define {missing}")
 
 

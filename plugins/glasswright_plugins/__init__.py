@@ -52,5 +52,5 @@ def register_objectives(register):
 def register_optimizers(register):
     for name, function in OPTIMIZERS.items():
         register(name, function, learning_rate=1e-3)
-    # The inner optimizer gives a direction: its step is scaled by the learning rate that the outer one adapts.
+    # The inner optimizer gives a direction only: the rate is the outer one's.
     register("hypergradient", hypergradient, optimizer="rmsprop", **{"optimizer.learning_rate": 1.0})

@@ -1,1 +1,3 @@
-from .pair_list import PairList as PairList, build_pair_list as build_pair_list, find_pairs as find_pairs
+from .pair_list import PairList as PairList
+from .pair_list import build_pair_list as build_pair_list
+from .pair_list import find_pairs as find_pairs

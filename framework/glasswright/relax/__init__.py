@@ -1,9 +1,19 @@
-from .._hessian import DenseHessian as DenseHessian, factor_hessian as factor_hessian
+from .._hessian import DenseHessian as DenseHessian
+from .._hessian import factor_hessian as factor_hessian
 from .fire import (
     PAPER_SETTINGS as PAPER_SETTINGS,
+)
+from .fire import (
     FireSettings as FireSettings,
+)
+from .fire import (
     FireState as FireState,
+)
+from .fire import (
     fire as fire,
+)
+from .fire import (
     fire_start as fire_start,
 )
-from .newton import NewtonEnd as NewtonEnd, newton as newton
+from .newton import NewtonEnd as NewtonEnd
+from .newton import newton_steps as newton_steps

@@ -48,8 +48,15 @@ def _draw_losses(axes, steps, lines, tolerance) -> None:
         axes.set_yscale("log")
     if tolerance > 0:
         axes.axhline(tolerance, color="0.6", linewidth=0.9, linestyle="--")
-        axes.annotate("tolerance", (0.005, tolerance), xycoords=("axes fraction", "data"), color="0.4", fontsize=8,
-                      xytext=(0, 3), textcoords="offset points")
+        axes.annotate(
+            "tolerance",
+            (0.005, tolerance),
+            xycoords=("axes fraction", "data"),
+            color="0.4",
+            fontsize=8,
+            xytext=(0, 3),
+            textcoords="offset points",
+        )
     rearranged = steps[np.array([bool(line["rearranged"]) for line in lines], dtype=bool)]
     for k, step in enumerate(rearranged):
         label = f"{len(rearranged)} rearrangements" if k == 0 else None
@@ -64,8 +71,13 @@ def _draw_values(axes, steps, lines, targets) -> None:
     for k, name in enumerate(names):
         colour = COLOURS[k % len(COLOURS)]
         values = [line["terms"].get(name, {}).get("value") for line in lines]
-        axes.plot(steps, [np.nan if v is None else v for v in values], color=colour, linewidth=1.2,
-                  label=name.replace("_", " "))
+        axes.plot(
+            steps,
+            [np.nan if v is None else v for v in values],
+            color=colour,
+            linewidth=1.2,
+            label=name.replace("_", " "),
+        )
         if targets[name] is not None:
             axes.axhline(targets[name], color=colour, linewidth=0.9, linestyle="--", label="target" if k == 0 else None)
     if names:
@@ -112,9 +124,18 @@ def _draw_packing(axes, configuration: Configuration, diameters: np.ndarray | No
     sizes = np.asarray(diameters)[kinds]
     palette = np.array(COLOURS)[kinds % len(COLOURS)]
     axes.add_collection(
-        EllipseCollection(sizes, sizes, np.zeros_like(sizes), units="xy", offsets=points,
-                          offset_transform=axes.transData, facecolors=palette, edgecolors="white", linewidths=0.6,
-                          alpha=0.85)
+        EllipseCollection(
+            sizes,
+            sizes,
+            np.zeros_like(sizes),
+            units="xy",
+            offsets=points,
+            offset_transform=axes.transData,
+            facecolors=palette,
+            edgecolors="white",
+            linewidths=0.6,
+            alpha=0.85,
+        )
     )
     axes.set_xlim(0.0, plane[0].sum())
     axes.set_ylim(0.0, plane[1].sum())

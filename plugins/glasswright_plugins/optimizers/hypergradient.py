@@ -45,7 +45,9 @@ def hypergradient(
     def init(parameters):
         logit = jnp.log(jnp.asarray(learning_rate, dtype=float)) - jnp.log1p(-jnp.asarray(learning_rate, dtype=float))
         rest = jax.tree.map(jnp.zeros_like, parameters)
-        return HypergradientState(optimizer.init(parameters), logit, meta.init(logit), rest, parameters, jax.nn.sigmoid(logit))
+        return HypergradientState(
+            optimizer.init(parameters), logit, meta.init(logit), rest, parameters, jax.nn.sigmoid(logit)
+        )
 
     def update(gradient, state, parameters):
         rate = jax.nn.sigmoid(state.logit)

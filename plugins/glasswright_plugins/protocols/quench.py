@@ -1,15 +1,25 @@
+import dataclasses
 from typing import Literal
 
 import equinox as eqx
 import glasswright as gw
 import jax.numpy as jnp
+import numpy as np
 from glasswright.neighbors import PairList, build_pair_list
-from glasswright.relax import PAPER_SETTINGS, FireSettings, NewtonEnd, factor_hessian, fire, fire_start, newton
+from glasswright.relax import PAPER_SETTINGS, FireSettings, NewtonEnd, factor_hessian, fire, fire_start, newton_steps
 
 # Assembling and factoring cost n² memory and n³ time: 128 MB and about a second at 4000 coordinates.
 DENSE_LIMIT = 4000
+# Newton near a minimum needs two or three; more mean that it is not near one.
+MAX_FACTORS = 12
 
 _factor_hessian = eqx.filter_jit(factor_hessian)
+
+
+@eqx.filter_jit
+def _largest_move(start: gw.Configuration, end: gw.Configuration):
+    shift = end.position - start.position
+    return jnp.max(jnp.linalg.norm(shift - jnp.mean(shift, axis=0), axis=1))
 
 
 class Memory(eqx.Module):
@@ -89,7 +99,7 @@ class _Search:
         self.hessian: gw.AbstractHessian | None = None
         self.outcome: gw.Outcome | None = None
         self.counts = {"evaluations": 0, "factorisations": 0}
-        self.tolerance = jnp.asarray(protocol.force_tolerance)
+        self.tolerance = np.asarray(protocol.force_tolerance)
         pairwise = isinstance(potential, gw.AbstractPairPotential)
         self.dense = protocol.hessian == "dense" or (
             protocol.hessian == "auto" and pairwise and start.fractional.size <= DENSE_LIMIT
@@ -122,13 +132,13 @@ class _Search:
         """FIRE to max|F| < `tolerance`, renewing the pair list as often as needed."""
         settings = PAPER_SETTINGS if self.protocol.method == "fire" else FireSettings()
         state = fire_start(self.configuration)
-        limit = jnp.asarray(self.protocol.max_steps)
+        limit = np.asarray(self.protocol.max_steps)
         while True:
             self.list_pairs()
             state = fire(
-                self.potential, self.configuration, self.neighbors, state, settings, jnp.asarray(tolerance), limit
+                self.potential, self.configuration, self.neighbors, state, settings, np.asarray(tolerance), limit
             )
-            self.configuration = eqx.tree_at(lambda c: c.fractional, self.configuration, state.fractional)
+            self.configuration = dataclasses.replace(self.configuration, fractional=state.fractional)
             if bool(state.covered):
                 break
         self.counts["evaluations"] += int(state.evaluations)
@@ -142,26 +152,36 @@ class _Search:
         """Newton from here; True if it converged to a stable minimum. `memory` is that of the packing followed."""
         if not self.dense or (memory is not None and not isinstance(memory.hessian, gw.DenseHessian)):
             return False
-        hessian, age = None, jnp.asarray(1)
+        hessian, age = None, 1
         if memory is not None:
             self.neighbors, hessian = memory.neighbors, memory.hessian
-        while True:
+        for _ in range(MAX_FACTORS):
             if hessian is None:
-                hessian, age = self.factor(), jnp.asarray(0)
-            state = newton(self.potential, self.configuration, self.neighbors, self.tolerance, hessian, age)
+                hessian, age = self.factor(), 0
+                if not bool(hessian.is_stable):
+                    return False
+            # NumPy's numbers: making device arrays of the host's is slower than handing them over.
+            state = newton_steps(
+                self.potential, self.configuration, self.neighbors, self.tolerance, hessian, np.asarray(age)
+            )
             self.counts["evaluations"] += int(state.iterations)
-            self.counts["factorisations"] += int(state.factorisations)
+            self.configuration = dataclasses.replace(self.configuration, fractional=state.fractional)
             end = NewtonEnd(int(state.end))
-            if end in (NewtonEnd.converged, NewtonEnd.uncovered):
-                self.configuration = eqx.tree_at(lambda c: c.fractional, self.configuration, state.fractional)
-            if end != NewtonEnd.uncovered:
-                break
-            # The factor stays good: it is the list that was left behind.
-            hessian, age = state.hessian, jnp.asarray(1)
-            self.list_pairs()
-        if end == NewtonEnd.converged:
-            self.hessian = state.hessian
-        return end == NewtonEnd.converged
+            if end == NewtonEnd.uncovered:
+                # The factor stays good: it is the list that was left behind.
+                self.list_pairs()
+                age = 1
+            elif end == NewtonEnd.stalled:
+                return False
+            else:
+                at_the_start = end == NewtonEnd.converged and age == 0 and int(state.iterations) == 0
+                hessian, age = hessian if at_the_start else self.factor(), 0
+                if not bool(hessian.is_stable):
+                    return False
+                if end == NewtonEnd.converged:
+                    self.hessian = hessian
+                    return True
+        return False
 
     def factor(self) -> gw.DenseHessian:
         self.counts["factorisations"] += 1
@@ -169,8 +189,7 @@ class _Search:
 
     def moved(self) -> float:
         """How far the particle that moved most has moved, apart from a drift of all, in units of length."""
-        shift = self.configuration.position - self.start.position
-        return float(jnp.max(jnp.linalg.norm(shift - jnp.mean(shift, axis=0), axis=1)))
+        return float(_largest_move(self.start, self.configuration))
 
     def prepared(self, **statistics: int) -> gw.Prepared:
         """The end of the search, with the Hessian at the minimum."""

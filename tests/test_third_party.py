@@ -1,0 +1,204 @@
+"""Packages of other people, built and installed by pip: a healthy one works, broken ones change nothing."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+PYPROJECT = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+[project]
+name = "{name}"
+version = "2.3.4"
+[project.entry-points.glasswright]
+{entry_point} = "{module}"
+[tool.hatch.build.targets.wheel]
+packages = ["{module}"]
+"""
+
+HEALTHY = """
+import equinox as eqx
+import glasswright as gw
+import jax.numpy as jnp
+
+
+class Anisotropy(gw.AbstractProperty):
+    '''Relative difference of two moduli, scaled.'''
+
+    scale: float = 1.0
+
+    requires = gw.Equilibrium
+
+    def measure(self, state):
+        c = state.elastic_tensor
+        return self.scale * (c[0, 0, 0, 0] - c[1, 1, 1, 1]) / (c[0, 0, 0, 0] + c[1, 1, 1, 1])
+
+
+@gw.hookimpl
+def register_properties(register):
+    register("anisotropy", Anisotropy)
+
+
+@gw.hookimpl
+def config_search_paths():
+    return ["pkg://third_party_healthy.conf"]
+"""
+
+EXPERIMENT = """
+# @package _global_
+defaults:
+  - single_poisson
+  - override /property: [anisotropy]
+  - _self_
+terms:
+  anisotropy:
+    objective:
+      target: 0.0
+"""
+
+CLASH = HEALTHY.split("@gw.hookimpl\ndef config")[0].replace('"anisotropy"', '"pressure"')
+BROKEN = {
+    "failing": ("import a_library_that_is_not_there\n", "ModuleNotFoundError: No module named"),
+    "clashing": (CLASH, "property 'pressure' exists already: it belongs to glasswright"),
+    "misspelt": (
+        CLASH.replace("register_properties", "register_property"),
+        "did you mean 'register_properties'?",
+    ),
+    "newer": ("GLASSWRIGHT_API_VERSION = 99\n", "speaks plugin API version 99"),
+}
+
+
+def write_package(folder: Path, label: str, source: str, files: dict[str, str] | None = None) -> Path:
+    module = f"third_party_{label}"
+    (folder / label / module).mkdir(parents=True)
+    (folder / label / "pyproject.toml").write_text(
+        PYPROJECT.format(name=f"third-party-{label}", entry_point=f"visitor_{label}", module=module)
+    )
+    (folder / label / module / "__init__.py").write_text(textwrap.dedent(source))
+    for name, text in (files or {}).items():
+        path = folder / label / module / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.lstrip())
+    return folder / label
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory) -> Path:
+    """A folder with a healthy package and all the broken ones, installed at once and without network."""
+    folder = tmp_path_factory.mktemp("packages")
+    files = {"conf/__init__.py": "", "conf/experiment/balanced.yaml": EXPERIMENT}
+    packages = [write_package(folder, "healthy", HEALTHY, files)]
+    packages += [write_package(folder, label, source) for label, (source, _) in BROKEN.items()]
+    target = tmp_path_factory.mktemp("site")
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+    ]
+    subprocess.run([*command, "--target", str(target), *map(str, packages)], check=True, capture_output=True)
+    return target
+
+
+def glasswright(*arguments: str, cwd: Path, site: Path | None, **environment: str) -> subprocess.CompletedProcess:
+    env = os.environ | environment
+    if site is not None:
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH", "")]))
+    command = [sys.executable, "-m", "glasswright", *arguments]
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def listings(installed, tmp_path_factory):
+    """What `glasswright plugins` says without and with the packages."""
+    cwd = tmp_path_factory.mktemp("cwd")
+    before = glasswright("plugins", "--json", cwd=cwd, site=None)
+    after = glasswright("plugins", "--json", cwd=cwd, site=installed)
+    assert before.returncode == after.returncode == 0
+    return json.loads(before.stdout), json.loads(after.stdout), after.stderr
+
+
+@pytest.mark.parametrize("label", BROKEN)
+def test_a_broken_package_is_listed_with_its_error(listings, label):
+    _, after, warnings = listings
+    (record,) = [plugin for plugin in after["plugins"] if plugin["entry_point"] == f"visitor_{label}"]
+    assert (record["distribution"], record["version"]) == (f"third-party-{label}", "2.3.4")
+    assert record["status"] == "failed"
+    assert BROKEN[label][1] in record["error"]
+    assert record["components"] == {}
+    (warning,) = [line for line in warnings.splitlines() if f"visitor_{label}" in line]
+    assert warning.startswith("glasswright: warning: ")
+
+
+def test_broken_packages_change_nothing_and_the_healthy_one_adds_its_own(listings):
+    before, after, _ = listings
+    expected = before["components"] | {"property": sorted([*before["components"]["property"], "anisotropy"])}
+    assert after["components"] == expected
+    assert after["plugins"][0] == before["plugins"][0]  # built-ins first
+    names = [plugin["entry_point"] for plugin in after["plugins"][1:]]
+    assert names == sorted(names)
+
+
+def test_strict_refuses_and_disable_leaves_out(installed, tmp_path):
+    strict = glasswright("train", cwd=tmp_path, site=installed, GLASSWRIGHT_STRICT_PLUGINS="1")
+    assert strict.returncode == 2
+    assert "third-party-clashing" in strict.stderr.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+    disabled = ",".join(f"visitor_{label}" for label in BROKEN)
+    shown = glasswright(
+        "train",
+        "--cfg",
+        "job",
+        "experiment=balanced",  # found in the folder that the package ships
+        cwd=tmp_path,
+        site=installed,
+        GLASSWRIGHT_STRICT_PLUGINS="1",
+        GLASSWRIGHT_DISABLE_PLUGINS=disabled,
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stderr == ""
+    assert "_target_: third_party_healthy.Anisotropy" in shown.stdout
+
+
+def test_a_missing_component_names_the_broken_packages(installed, tmp_path):
+    result = glasswright("train", "property=[fabric]", cwd=tmp_path, site=installed)
+    assert result.returncode == 2
+    line = result.stderr.splitlines()[-1]
+    assert "no such property" in line
+    assert "visitor_failing" in line
+    assert "a_library_that_is_not_there" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_third_party_property_trains_beside_a_built_in_one(installed, tmp_path):
+    result = glasswright(
+        "train",
+        "property=[poisson_ratio,anisotropy]",
+        "terms.anisotropy.weight=0.5",
+        "terms.anisotropy.property.scale=2",
+        "terms.anisotropy.objective.target=0.1",
+        "train.steps=2",
+        "hydra.run.dir=run",
+        cwd=tmp_path,
+        site=installed,
+    )
+    assert result.returncode == 0, result.stderr
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert len(lines) == 2
+    terms = lines[0]["terms"]
+    assert set(terms) == {"poisson_ratio", "anisotropy"}
+    expected = terms["poisson_ratio"]["loss"] + 0.5 * terms["anisotropy"]["loss"]
+    assert lines[0]["loss"] == pytest.approx(expected, rel=1e-12)
+    assert terms["anisotropy"]["loss"] == pytest.approx((terms["anisotropy"]["value"] - 0.1) ** 2, rel=1e-9)
+    assert lines[1]["design"] != lines[0]["design"]
+    assert "scale: 2.0" in (tmp_path / "run" / "config.yaml").read_text()
