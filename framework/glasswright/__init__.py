@@ -1,5 +1,11 @@
 """Design disordered solids by differentiating through their preparation."""
 
+import os as _os
+
+# Before anything loads a BLAS: matrices of a thousand rows gain little from threads, and results must not depend on
+# how many there are. Set the variable to have it otherwise.
+_os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import jax as _jax
 
 # Before the first array: everything here is float64 (see docs/physics.md).

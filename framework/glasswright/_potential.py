@@ -222,7 +222,7 @@ class AbstractPairPotential(AbstractPotential):
         )
 
     def stiffness_bound(self, configuration: Configuration, neighbors: PairList) -> Float[Array, ""]:
-        """An upper bound of the Hessian's largest eigenvalue: twice the largest sum of bond stiffnesses at a particle."""
+        """An upper bound of the largest eigenvalue: twice the largest sum of bond stiffnesses at a particle."""
         i, j, _, _, _, slope, curvature = self._bond_stiffness(configuration, neighbors)
         stiffness = jnp.maximum(jnp.abs(curvature), jnp.abs(slope))
         total = jnp.zeros(configuration.n_particles).at[i].add(stiffness).at[j].add(stiffness)

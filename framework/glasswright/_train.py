@@ -4,6 +4,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array
@@ -55,8 +56,8 @@ def train(experiment: Experiment, directory: str | Path | None = None, *, progre
             _write_start(output, experiment)
         lines: list[dict[str, Any]] = []
         with TrainingProgress(experiment.steps) if progress else _Silent() as bar:
-            values = design.values(experiment.world)
-            state = TrainingState(0, values, experiment.optimizer.init(values), {})
+            values = _strong(design.values(experiment.world))
+            state = TrainingState(0, values, _strong(experiment.optimizer.init(values)), {})
             empty = 0
             while True:
                 clock = perf_counter()
@@ -72,9 +73,7 @@ def train(experiment: Experiment, directory: str | Path | None = None, *, progre
                 bar.update(line, last=last)
                 empty = empty + 1 if line["loss"] is None else 0
                 if empty >= MAX_EMPTY_STEPS:
-                    raise RunError(
-                        f"no configuration could be prepared in {empty} steps in a row ({_counts_text(line['rejected'])})"
-                    )
+                    raise RunError(f"nothing could be prepared in {empty} steps in a row: {line['rejected']}")
                 if last:
                     break
                 state = next_state
@@ -85,6 +84,11 @@ def train(experiment: Experiment, directory: str | Path | None = None, *, progre
     finally:
         if output is not None:
             output.close()
+
+
+def _strong(tree: Any) -> Any:
+    """Arrays without JAX's weak types, which the first update would lose: everything would be compiled twice."""
+    return jax.tree.map(lambda x: jnp.asarray(x, dtype=x.dtype) if eqx.is_array(x) else x, tree)
 
 
 def _follow(experiment: Experiment, design: Design, state: TrainingState) -> TrainingState:
@@ -195,10 +199,6 @@ def potential_parameters(potential: Any) -> dict[str, Any]:
         for name, value in fields.items()
         if eqx.is_array(value) or isinstance(value, bool | int | float | str)
     }
-
-
-def _counts_text(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
 def _write_start(output: RunDirectory, experiment: Experiment) -> None:

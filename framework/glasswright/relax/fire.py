@@ -59,10 +59,11 @@ def fire_start(configuration: Configuration) -> FireState:
         fractional=configuration.fractional,
         velocity=rest,
         force=rest,
-        time_step=jnp.asarray(0.0),
-        mixing=jnp.asarray(0.0),
-        downhill=jnp.asarray(0),
-        evaluations=jnp.asarray(0),
+        # With the types that `fire` returns, or it would be compiled twice.
+        time_step=jnp.zeros((), dtype=rest.dtype),
+        mixing=jnp.zeros((), dtype=rest.dtype),
+        downhill=jnp.zeros((), dtype=int),
+        evaluations=jnp.zeros((), dtype=int),
         covered=jnp.asarray(True),
     )
 
@@ -77,7 +78,7 @@ def fire(
     force_tolerance: Float[Array, ""],
     max_evaluations: Int[Array, ""],
 ) -> FireState:
-    """Run until max|F| < `force_tolerance`, the evaluations are used up, a NaN appears, or the list no longer covers."""
+    """Run until max|F| < `force_tolerance`, the evaluations are used up, a NaN appears, or pairs may be missing."""
     inverse_box = jnp.linalg.inv(configuration.box).T
     if settings.time_step_max is None:
         # The integrator is stable up to 2 / sqrt(largest eigenvalue). The bound exceeds that eigenvalue about twofold

@@ -40,6 +40,8 @@ def hypergradient(
     """
     if not 0.0 < learning_rate < 1.0:
         raise ValueError(f"hypergradient(learning_rate={learning_rate}): must lie between 0 and 1.")
+    if not 0.0 <= meta_learning_rate < float("inf"):
+        raise ValueError(f"hypergradient(meta_learning_rate={meta_learning_rate}): must be finite and not negative.")
     meta = optax.adam(meta_learning_rate)
 
     def init(parameters):

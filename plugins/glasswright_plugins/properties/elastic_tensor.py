@@ -4,8 +4,8 @@ import glasswright as gw
 class ElasticTensor(gw.AbstractProperty):
     """Elastic tensor `C_ijkl` of shape `(d, d, d, d)`, symmetric in `ij`, in `kl`, and under their exchange.
 
-    `C(e) = (1/V)(d²U/de² - Xi H^-1 Xi)`: second derivatives in the linear strain, prestress included, with the relaxation
-    of all particles.
+    `C(e) = (1/V)(d²U/de² - Xi H^-1 Xi)`: second derivatives in the linear strain, prestress included, all particles
+    relaxed.
     """
 
     requires = gw.Equilibrium

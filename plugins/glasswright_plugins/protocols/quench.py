@@ -3,6 +3,7 @@ from typing import Literal
 
 import equinox as eqx
 import glasswright as gw
+import jax
 import jax.numpy as jnp
 import numpy as np
 from glasswright.neighbors import PairList, build_pair_list
@@ -74,7 +75,12 @@ class Quench(gw.AbstractProtocol):
 
     def follow(self, potential, previous, *, key=None):
         """The same minimum after a small change of the potential; a new quench from there where it is lost."""
-        search = _Search(self, potential, previous.configuration)
+        start = previous.configuration
+        if not previous.accepted:
+            # The same search from the same place would end the same way.
+            kick = 1e-2 * jax.random.normal(key, start.fractional.shape)
+            start = start.moved(kick)
+        search = _Search(self, potential, start)
         followed = previous.accepted and search.newton(previous.memory) and search.moved() < self.follow_limit
         if not followed:
             search.restart()
