@@ -1,16 +1,8 @@
 """Design disordered solids by differentiating through their preparation."""
 
-import os as _os
+from . import _environment as _environment
 
-# Before anything loads a BLAS: matrices of a thousand rows gain little from threads, and results must not depend on
-# how many there are. Set the variable to have it otherwise.
-_os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-import jax as _jax
-
-# Before the first array: everything here is float64 (see docs/physics.md).
-_jax.config.update("jax_enable_x64", True)
-
+# isort: split
 from ._checks import is_concrete as is_concrete
 from ._configuration import Configuration as Configuration
 from ._design import Design as Design

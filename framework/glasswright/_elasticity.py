@@ -43,7 +43,8 @@ def bulk_modulus(elastic_tensor: Float[Array, "d d d d"]) -> Float[Array, ""]:
 def shear_modulus(elastic_tensor: Float[Array, "d d d d"]) -> Float[Array, ""]:
     """Shear modulus averaged over all orientations, energy per volume.
 
-    2D: `G = (4 Cxyxy + Cxxxx + Cyyyy - 2 Cxxyy) / 8`; 3D: `G = (sum C_iiii - sum_{i<j} C_iijj + 3 sum_{i<j} C_ijij)/15`.
+    2D: `G = (4 Cxyxy + Cxxxx + Cyyyy - 2 Cxxyy) / 8`;
+    3D: `G = (sum C_iiii - sum_{i<j} C_iijj + 3 sum_{i<j} C_ijij) / 15`.
     Both are `(d sum_ij C_ijij - sum_ij C_iijj) / (d (d - 1)(d + 2))` for the symmetric tensor.
     """
     d = elastic_tensor.shape[0]

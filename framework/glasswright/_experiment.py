@@ -81,6 +81,6 @@ def check_cutoff(potential: AbstractPotential, box, given: str) -> None:
     width, cutoff = float(box_width(box)), float(potential.cutoff)
     if 2.0 * cutoff > width:
         raise RequestError(
-            f"{given}: the box is {width:.6g} wide, less than twice the cutoff {cutoff:.6g} of the potential; take more "
-            "particles, a lower density or a shorter range"
+            f"{given}: the box is {width:.6g} wide, less than twice the cutoff {cutoff:.6g} of the potential; "
+            "take more particles, a lower density or a shorter range"
         )

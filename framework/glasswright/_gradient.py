@@ -89,7 +89,7 @@ def pull_back(
 
 
 @eqx.filter_jit
-def _losses(terms: Mapping[str, Term], values: Mapping[str, Array], accepted: Array, sampler: AbstractSampler):
+def _losses(terms: Mapping[str, Term], values: Mapping[str, Any], accepted: Any, sampler: AbstractSampler):
     """Loss of each term, and the cotangent of its values under its weight."""
 
     def one(name):
@@ -112,7 +112,7 @@ def evaluate(
     sampler: AbstractSampler,
     batch: Sequence[Prepared],
 ) -> Evaluation:
-    """Loss, values and gradients over a batch of prepared configurations. Rejected ones are counted, never averaged in."""
+    """Loss, values and gradients over a batch; rejected configurations are counted, never averaged in."""
     terms = dict(terms)
     outcomes = [Outcome(int(prepared.outcome)) for prepared in batch]
     measured = []

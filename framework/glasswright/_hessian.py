@@ -3,7 +3,7 @@ import abc
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from ._configuration import Configuration
 from ._potential import AbstractPotential
@@ -14,7 +14,13 @@ class AbstractHessian(eqx.Module):
     """The Hessian at a minimum as a linear operator that can be inverted on forces.
 
     Forces are orthogonal to uniform translations and vanish on rattlers; the solution has the same two properties.
+
+    **Attributes:**
+
+    - `is_stable`: whether the Hessian is positive definite apart from translations and rattlers.
     """
+
+    is_stable: eqx.AbstractVar[Bool[ArrayLike, ""]]
 
     @abc.abstractmethod
     def solve(self, force: Float[Array, "*batch n d"]) -> Float[Array, "*batch n d"]:

@@ -28,7 +28,7 @@ class MeasureRequest:
 
     **Arguments:**
 
-    - `relax`: prepare the packing first (a quench from where it stands) instead of refusing one that is not at a minimum.
+    - `relax`: prepare the packing first (a quench from where it stands); otherwise one not at a minimum is refused.
     - `gradient`: also give the gradient of every scalar property in the potential's parameters.
     """
 

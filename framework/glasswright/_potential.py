@@ -45,7 +45,7 @@ class AbstractPotential(eqx.Module):
     def strain_gradient(
         self, configuration: Configuration, neighbors: PairList, strains: Float[Array, "m d d"]
     ) -> Float[Array, "m n d"]:
-        """`d(dU/dr)/dgamma` under `r -> (1 + gamma e) r` for each strain `e`: minus the force that unit strain makes."""
+        """`d(dU/dr)/dgamma` under `r -> (1 + gamma e) r` for each strain `e`: minus the force of unit strain."""
         zero = jnp.zeros_like(configuration.fractional)
 
         def gradient(amplitude, strain):

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Int, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
 from ._configuration import Configuration
 from ._potential import AbstractPotential
@@ -38,8 +38,8 @@ class Prepared(eqx.Module):
     """
 
     configuration: Configuration
-    outcome: Int[np.ndarray, ""] = eqx.field(converter=np.asarray)
-    statistics: dict[str, np.ndarray] = eqx.field(converter=_as_arrays, default_factory=dict)
+    outcome: Any = eqx.field(converter=np.asarray)
+    statistics: dict[str, Any] = eqx.field(converter=_as_arrays, default_factory=dict)
     memory: Any = None
 
     @property

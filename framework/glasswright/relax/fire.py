@@ -6,7 +6,7 @@ Sources: Bitzek et al., PRL 97, 170201 (2006); FIRE 2.0: Guénolé et al., Compu
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from .._configuration import Configuration
 from .._potential import AbstractPotential
@@ -75,8 +75,8 @@ def fire(
     neighbors: PairList,
     state: FireState,
     settings: FireSettings,
-    force_tolerance: Float[Array, ""],
-    max_evaluations: Int[Array, ""],
+    force_tolerance: Float[ArrayLike, ""],
+    max_evaluations: Int[ArrayLike, ""],
 ) -> FireState:
     """Run until max|F| < `force_tolerance`, the evaluations are used up, a NaN appears, or pairs may be missing."""
     inverse_box = jnp.linalg.inv(configuration.box).T
@@ -84,10 +84,10 @@ def fire(
         # The integrator is stable up to 2 / sqrt(largest eigenvalue). The bound exceeds that eigenvalue about twofold
         # in packings, so that 0.85 of the limit it gives is 0.6 of the true one.
         limit = 0.85 * 2.0 / jnp.sqrt(potential.stiffness_bound(configuration, neighbors))
-        # Shorter lists of stiffness appear as overlaps relax: never faster than the stiffest contact we know of.
         time_step_max, time_step_start = limit, 0.1 * limit
     else:
-        time_step_max, time_step_start = settings.time_step_max, settings.time_step_start
+        time_step_max = jnp.asarray(settings.time_step_max)
+        time_step_start = jnp.asarray(settings.time_step_start)
     cutoff = potential.cutoff
 
     def at(fractional):

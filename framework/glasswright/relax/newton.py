@@ -9,10 +9,10 @@ import enum
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from .._configuration import Configuration
-from .._hessian import DenseHessian
+from .._hessian import AbstractHessian
 from .._potential import AbstractPotential
 from ..neighbors import PairList
 
@@ -42,7 +42,7 @@ class Secants(eqx.Module):
     weight: Float[Array, " m"]
 
     @staticmethod
-    def none(shape: tuple[int, int]) -> "Secants":
+    def none(shape: tuple[int, ...]) -> "Secants":
         return Secants(jnp.zeros((SECANTS, *shape)), jnp.zeros((SECANTS, *shape)), jnp.zeros(SECANTS))
 
     def add(self, step, change) -> "Secants":
@@ -51,7 +51,7 @@ class Secants(eqx.Module):
         weight = jnp.where(curvature > 0.0, 1.0 / jnp.where(curvature > 0.0, curvature, 1.0), 0.0)
         return jax.tree.map(lambda old, new: jnp.concatenate([old[1:], new[None]]), self, Secants(step, change, weight))
 
-    def solve(self, hessian: DenseHessian, gradient):
+    def solve(self, hessian: AbstractHessian, gradient):
         """The factor's solution, corrected by the secants."""
         shares = []
         for k in reversed(range(SECANTS)):
@@ -82,9 +82,9 @@ def newton_steps(
     potential: AbstractPotential,
     configuration: Configuration,
     neighbors: PairList,
-    force_tolerance: Float[Array, ""],
-    hessian: DenseHessian,
-    age: Int[Array, ""],
+    force_tolerance: Float[ArrayLike, ""],
+    hessian: AbstractHessian,
+    age: Int[ArrayLike, ""],
 ) -> NewtonState:
     """Steps towards the minimum near `configuration` with one factor, for as long as it serves.
 

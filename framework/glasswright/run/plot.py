@@ -25,16 +25,16 @@ def training_figure(
     """PNG of a run from its metrics lines; the packing is drawn where one is followed."""
     figure = Figure(figsize=(13.5 if configuration is not None else 7.5, 7.0), layout="constrained")
     FigureCanvasAgg(figure)
-    left, right = figure, None
+    left: Any = figure
     if configuration is not None:
-        left, right = figure.subfigures(1, 2, width_ratios=(1.0, 1.0))
+        halves: Any = figure.subfigures(1, 2)
+        left = halves[0]
+        _draw_packing(halves[1].subplots(), configuration, diameters)
     loss_axes, value_axes, design_axes = left.subplots(3, 1, sharex=True)
     steps = np.array([line["step"] for line in lines])
     _draw_losses(loss_axes, steps, lines, tolerance)
     _draw_values(value_axes, steps, lines, targets)
     _draw_design(design_axes, steps, lines)
-    if right is not None:
-        _draw_packing(right.subplots(), configuration, diameters)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130)
     return buffer.getvalue()

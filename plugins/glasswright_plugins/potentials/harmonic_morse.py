@@ -40,7 +40,7 @@ class HarmonicMorse(gw.AbstractPairPotential):
         stiffness: float = 5.0,
     ):
         if n_species is None:
-            n_species = 2 if diameter is None or np.ndim(diameter) == 0 else len(diameter)
+            n_species = 2 if diameter is None or np.ndim(diameter) == 0 else np.shape(diameter)[0]
         self.diameter = _per_species(diameter, n_species)
         self.binding_energy = _per_pair(binding_energy, n_species)
         self.inverse_range = float(inverse_range)

@@ -78,15 +78,17 @@ class Quench(gw.AbstractProtocol):
         start = previous.configuration
         if not previous.accepted:
             # The same search from the same place would end the same way.
-            kick = 1e-2 * jax.random.normal(key, start.fractional.shape)
-            start = start.moved(kick)
+            key = jax.random.key(0) if key is None else key
+            start = start.moved(1e-2 * jax.random.normal(key, start.fractional.shape))
+            return self.prepare(potential, start, key=key)
         search = _Search(self, potential, start)
-        followed = previous.accepted and search.newton(previous.memory) and search.moved() < self.follow_limit
+        known = isinstance(previous.memory.hessian, gw.DenseHessian)
+        followed = search.uses_newton and known and search.follow(previous.memory)
         if not followed:
-            search.restart()
+            search = search.again()
             search.relax()
-        lost = previous.accepted and not followed
-        rearranged = lost and search.moved() >= self.follow_limit
+        lost = search.uses_newton and not followed
+        rearranged = not followed and search.moved() >= self.follow_limit
         return search.prepared(lost=int(lost), rearranged=int(rearranged))
 
     def attach(self, potential, prepared):
@@ -105,45 +107,59 @@ class _Search:
         self.hessian: gw.AbstractHessian | None = None
         self.outcome: gw.Outcome | None = None
         self.counts = {"evaluations": 0, "factorisations": 0}
-        self.tolerance = np.asarray(protocol.force_tolerance)
+        self.tolerance = protocol.force_tolerance
         pairwise = isinstance(potential, gw.AbstractPairPotential)
         self.dense = protocol.hessian == "dense" or (
             protocol.hessian == "auto" and pairwise and start.fractional.size <= DENSE_LIMIT
         )
+        self.uses_newton = self.dense and protocol.method == "newton"
 
-    def restart(self) -> None:
-        self.configuration, self.outcome = self.start, None
+    def again(self) -> "_Search":
+        """A new search from the same start, that goes on counting."""
+        search = _Search(self.protocol, self.potential, self.start)
+        search.neighbors, search.counts = self.neighbors, self.counts
+        return search
 
-    def list_pairs(self) -> None:
-        """Renew the pair list; the last one's capacity is the first try."""
+    def pairs(self) -> PairList:
+        """The pair list, made at first use."""
+        return self.renew_pairs() if self.neighbors is None else self.neighbors
+
+    def renew_pairs(self) -> PairList:
+        """A pair list for where the search stands; the last one's capacity is the first try."""
         capacity = None if self.neighbors is None else self.neighbors.capacity
         radius = self.potential.cutoff + self.protocol.skin
         self.neighbors = build_pair_list(self.configuration, radius, capacity)
+        return self.neighbors
 
     def relax(self) -> None:
         """From anywhere to a minimum."""
-        protocol = self.protocol
-        newton = protocol.method == "newton" and self.dense
-        tolerance = protocol.hand_over if newton else protocol.force_tolerance
+        tolerance = self.protocol.hand_over if self.uses_newton else self.tolerance
         self.fire(tolerance)
-        while newton and self.outcome is None and not self.newton():
-            if tolerance <= protocol.force_tolerance:
+        while self.uses_newton and self.outcome is None:
+            at_hand_over = self.configuration
+            if self.newton():
+                return
+            if tolerance <= self.tolerance:
                 # Not even a force-free point has a positive definite Hessian.
                 self.outcome = gw.Outcome.unstable
                 return
-            tolerance = max(0.01 * tolerance, protocol.force_tolerance)
+            self.configuration = at_hand_over
+            tolerance = max(0.01 * tolerance, self.tolerance)
             self.fire(tolerance)
+
+    def follow(self, memory: Memory) -> bool:
+        """Newton from the minimum of a slightly different potential; True if it leads to the same packing."""
+        self.neighbors = memory.neighbors
+        return self.newton(memory.hessian) and self.moved() < self.protocol.follow_limit
 
     def fire(self, tolerance: float) -> None:
         """FIRE to max|F| < `tolerance`, renewing the pair list as often as needed."""
         settings = PAPER_SETTINGS if self.protocol.method == "fire" else FireSettings()
+        # NumPy's numbers here and below: making device arrays of the host's is slower than handing them over.
+        limits = np.asarray(tolerance), np.asarray(self.protocol.max_steps)
         state = fire_start(self.configuration)
-        limit = np.asarray(self.protocol.max_steps)
         while True:
-            self.list_pairs()
-            state = fire(
-                self.potential, self.configuration, self.neighbors, state, settings, np.asarray(tolerance), limit
-            )
+            state = fire(self.potential, self.configuration, self.renew_pairs(), state, settings, *limits)
             self.configuration = dataclasses.replace(self.configuration, fractional=state.fractional)
             if bool(state.covered):
                 break
@@ -154,44 +170,38 @@ class _Search:
         elif force >= tolerance:
             self.outcome = gw.Outcome.max_steps
 
-    def newton(self, memory: Memory | None = None) -> bool:
-        """Newton from here; True if it converged to a stable minimum. `memory` is that of the packing followed."""
-        if not self.dense or (memory is not None and not isinstance(memory.hessian, gw.DenseHessian)):
-            return False
-        hessian, age = None, 1
-        if memory is not None:
-            self.neighbors, hessian = memory.neighbors, memory.hessian
+    def newton(self, hessian: gw.AbstractHessian | None = None) -> bool:
+        """Newton from here, with the factor of somewhere near if one is given; True at a stable minimum."""
+        age = 1
         for _ in range(MAX_FACTORS):
             if hessian is None:
                 hessian, age = self.factor(), 0
-                if not bool(hessian.is_stable):
-                    return False
-            # NumPy's numbers: making device arrays of the host's is slower than handing them over.
+            if not bool(hessian.is_stable):
+                return False
             state = newton_steps(
-                self.potential, self.configuration, self.neighbors, self.tolerance, hessian, np.asarray(age)
+                self.potential, self.configuration, self.pairs(), np.asarray(self.tolerance), hessian, np.asarray(age)
             )
             self.counts["evaluations"] += int(state.iterations)
             self.configuration = dataclasses.replace(self.configuration, fractional=state.fractional)
             end = NewtonEnd(int(state.end))
+            if end == NewtonEnd.converged:
+                # The factor of where the steps started serves on only if there were none.
+                self.hessian = hessian if age == 0 and int(state.iterations) == 0 else self.factor()
+                return bool(self.hessian.is_stable)
+            if end == NewtonEnd.stalled:
+                return False
             if end == NewtonEnd.uncovered:
                 # The factor stays good: it is the list that was left behind.
-                self.list_pairs()
+                self.renew_pairs()
                 age = 1
-            elif end == NewtonEnd.stalled:
-                return False
             else:
-                at_the_start = end == NewtonEnd.converged and age == 0 and int(state.iterations) == 0
-                hessian, age = hessian if at_the_start else self.factor(), 0
-                if not bool(hessian.is_stable):
-                    return False
-                if end == NewtonEnd.converged:
-                    self.hessian = hessian
-                    return True
+                hessian = None
         return False
 
     def factor(self) -> gw.DenseHessian:
+        """The factored Hessian of where the search stands."""
         self.counts["factorisations"] += 1
-        return _factor_hessian(self.potential, self.configuration, self.neighbors)
+        return _factor_hessian(self.potential, self.configuration, self.pairs())
 
     def moved(self) -> float:
         """How far the particle that moved most has moved, apart from a drift of all, in units of length."""
@@ -199,15 +209,17 @@ class _Search:
 
     def prepared(self, **statistics: int) -> gw.Prepared:
         """The end of the search, with the Hessian at the minimum."""
-        if self.outcome is None and self.hessian is None:
-            if self.dense:
-                self.hessian = self.factor()
-                if not bool(self.hessian.is_stable):
-                    self.outcome = gw.Outcome.unstable
-            else:
-                from glasswright.adjoint import MatrixFreeHessian
+        if self.outcome is not None:
+            return gw.Prepared(self.configuration, self.outcome, self.counts | statistics)
+        if not self.dense:
+            from glasswright.adjoint import MatrixFreeHessian
 
-                self.hessian = MatrixFreeHessian(self.potential, self.configuration, self.neighbors)
-        outcome = gw.Outcome.converged if self.outcome is None else self.outcome
-        memory = Memory(self.neighbors, self.hessian) if outcome == gw.Outcome.converged else None
-        return gw.Prepared(self.configuration, outcome, {**self.counts, **statistics}, memory)
+            self.hessian = MatrixFreeHessian(
+                potential=self.potential, configuration=self.configuration, neighbors=self.pairs()
+            )
+        elif not self.uses_newton:
+            self.hessian = self.factor()
+        assert self.hessian is not None
+        outcome = gw.Outcome.converged if bool(self.hessian.is_stable) else gw.Outcome.unstable
+        memory = Memory(self.pairs(), self.hessian)
+        return gw.Prepared(self.configuration, outcome, self.counts | statistics, memory)

@@ -1,0 +1,12 @@
+"""What has to be set before the first array and the first matrix: imported before everything else."""
+
+import os
+
+# Before anything loads a BLAS: matrices of a thousand rows gain little from threads, and results must not depend on
+# how many there are. Set the variable to have it otherwise.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import jax
+
+# Everything here is float64 (see docs/physics.md).
+jax.config.update("jax_enable_x64", True)

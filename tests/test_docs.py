@@ -1,0 +1,166 @@
+"""What the documentation says can be typed, composes; what it shows as code, runs; what it links to, exists."""
+
+import importlib.metadata
+import re
+import shlex
+import sys
+import tomllib
+import types
+from pathlib import Path
+
+import pytest
+from glasswright._application import _jobs, _parser
+from glasswright._compose import compose, start
+from glasswright.config import build, build_measurement
+from glasswright.registry import Registry
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+
+ROOT = Path(__file__).parents[1]
+REFERENCE = Path(__file__).parent / "reference" / "2d_n368_sp2_a5.extxyz"
+PAGES = sorted(ROOT.glob("docs/*.md"))
+# A package of somebody else's is made up in `extending.md`: its commands need it installed.
+COMMAND_PAGES = [ROOT / "README.md", *(page for page in PAGES if page.name != "extending.md")]
+MODULE = "glasswright_contacts"
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of one language."""
+    return re.findall(rf"^```{language}[ \t]*\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def commands(page: Path) -> list[str]:
+    """Every `glasswright …` line outside of running text, its continuation lines joined."""
+    text = re.sub(r"\\\n\s*", "", page.read_text())
+    return re.findall(r"^(?: {4})?(?:\$ )?(glasswright .*)$", text, re.MULTILINE)
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings."""
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def test_the_readme_has_two_commands():
+    train, test = blocks(ROOT / "README.md", "bash")
+    assert "glasswright train" in train
+    assert "pytest" in test
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)
+def test_internal_links_lead_somewhere(page):
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), f"{page.name} links to {link}"
+        assert not anchor or anchor in anchors(target), f"{page.name} links to {link}"
+
+
+def test_every_page_is_in_the_navigation():
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    for page in PAGES:
+        assert page.name in navigation
+
+
+@pytest.fixture(scope="module")
+def hydra():
+    instance = start("train")
+    yield instance
+    GlobalHydra.instance().clear()
+
+
+COMMANDS = [(page.name, command) for page in COMMAND_PAGES for command in commands(page)]
+
+
+def test_there_are_commands():
+    assert len(COMMANDS) > 20
+
+
+@pytest.mark.parametrize(("page", "command"), COMMANDS)
+def test_commands_compose(hydra, page, command):
+    _, name, *arguments = shlex.split(command, comments=True)
+    if name in ("plugins", "doctor"):
+        assert set(arguments) <= {"--json"}
+        return
+    assert name in ("train", "measure"), command
+    given = _parser(name).parse_intermixed_args(arguments)
+    overrides = [
+        f"configuration={REFERENCE}" if override.startswith("configuration=") else override
+        for override in given.overrides
+    ]
+    if name == "measure":
+        build_measurement(compose("measure", overrides, instance=start("measure")))
+        start("train")
+        return
+    if given.config_dir:
+        assert all(o.is_hydra_override() or o.key_or_group for o in OverridesParser.create().parse_overrides(overrides))
+        return
+    jobs = [overrides]
+    if given.multirun:
+        overall = compose("train", overrides, instance=hydra, run_mode=RunMode.MULTIRUN)
+        jobs = _jobs(overall, overrides)
+    for job in jobs:
+        build(compose("train", job, instance=hydra))
+
+
+class _Distribution:
+    name, version = "an-example", "0.1.0"
+
+
+def as_plugin(name: str, source: str, monkeypatch) -> types.ModuleType:
+    """Run an example as a module that can be imported."""
+    module = types.ModuleType(name)
+    monkeypatch.setitem(sys.modules, name, module)
+    exec(compile(source, f"docs/extending.md: {name}", "exec"), vars(module))
+    return module
+
+
+PLUGINS = [source for source in blocks(ROOT / "docs" / "extending.md", "python") if "@gw.hookimpl" in source]
+TESTS = [source for source in blocks(ROOT / "docs" / "extending.md", "python") if "def test_" in source]
+
+
+@pytest.mark.parametrize("source", PLUGINS, ids=lambda source: re.search(r"(?:class|def) (\w+)", source)[1])
+def test_examples_of_plugins_load(source, monkeypatch):
+    components = Registry()
+    for entry_point in importlib.metadata.entry_points(group="glasswright"):
+        if entry_point.name == "builtin":
+            components.load(entry_point)
+    before = len(components.by_target())
+    # The complete package names a folder of its own, which is not there.
+    source = source.replace('"pkg://glasswright_contacts.conf"', "")
+    module = as_plugin(MODULE, source, monkeypatch)
+    entry_point = importlib.metadata.EntryPoint("example", MODULE, "glasswright")
+    vars(entry_point).update(dist=_Distribution())
+    record = components.load(entry_point)
+    assert record.status == "loaded", record.error
+    assert len(components.by_target()) == before + 1
+    for component in components.by_target().values():
+        if component.distribution == _Distribution.name:
+            assert component.cls.__doc__
+            assert getattr(module, component.cls.__name__) is component.cls
+
+
+def test_all_kinds_of_components_have_an_example():
+    for kind in ("potentials", "protocols", "samplers", "properties", "objectives", "optimizers"):
+        assert any(f"def register_{kind}(register)" in source for source in PLUGINS), kind
+    assert len(PLUGINS) + len(TESTS) == len(blocks(ROOT / "docs" / "extending.md", "python"))
+
+
+def test_the_example_of_a_test_passes(monkeypatch):
+    as_plugin(MODULE, PLUGINS[0], monkeypatch)
+    (source,) = TESTS
+    for name, function in vars(as_plugin("test_of_the_documentation", source, monkeypatch)).items():
+        if name.startswith("test_"):
+            function()
+
+
+def test_the_example_of_a_package_has_the_entry_point():
+    (text,) = blocks(ROOT / "docs" / "extending.md", "toml")
+    project = tomllib.loads(text)
+    assert project["project"]["entry-points"]["glasswright"] == {"contacts": MODULE}
+    assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == [MODULE]
