@@ -1,6 +1,10 @@
-"""Every registered property, on real packings: derivative, jit, invariances, serialisation."""
+"""Every registered property, on real packings: derivative, jit, invariances, vmap, serialisation.
+
+All properties of a packing are compiled together: that is what keeps this affordable.
+"""
 
 import dataclasses
+import functools
 
 import equinox as eqx
 import jax
@@ -13,46 +17,49 @@ from glasswright.registry import registry
 PROPERTIES = sorted(registry().components("property"))
 
 
-def _contract(value, key=7):
-    """A scalar out of a value of any shape."""
-    return jnp.sum(value * jax.random.normal(jax.random.key(key), value.shape))
+def measure_all(parameters, static, protocol, prepared):
+    """Every property's value, at parameters that may carry a derivative."""
+    state = protocol.attach(eqx.combine(parameters, static), prepared)
+    return {name: component("property", name)().measure(state) for name in PROPERTIES}
 
 
-@pytest.mark.parametrize("name", PROPERTIES)
-def test_gradient_against_central_differences_of_the_prepared_system(reference, name):
-    """Along a random direction of all parameters; the step shrinks until no pair changes branch within it."""
-    wanted = component("property", name)()
-    protocol, potential = reference.protocol, reference.potential
-    parameters, static = eqx.partition(potential, eqx.is_inexact_array)
+jitted = eqx.filter_jit(measure_all)
+
+
+@functools.cache
+def differences(reference):
+    """By property: slope along a random direction of all parameters (forward), gradient times direction (reverse),
+    the gradient's norm, and the central difference of the prepared system, all contracted to a scalar."""
+    protocol = reference.protocol
+    parameters, static = eqx.partition(reference.potential, eqx.is_inexact_array)
     leaves, structure = jax.tree.flatten(parameters)
     keys = jax.random.split(jax.random.key(3), len(leaves))
-    direction = structure.unflatten(
-        [jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=True)]
-    )
+    direction = structure.unflatten([jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)])
+
+    def contracted(parameters, prepared):
+        values = measure_all(parameters, static, protocol, prepared)
+        weights = {name: jax.random.normal(jax.random.key(7), value.shape) for name, value in values.items()}
+        return {name: jnp.sum(weights[name] * value) for name, value in values.items()}
 
     @eqx.filter_jit
-    def measure(parameters, prepared):
-        return _contract(wanted.measure(protocol.attach(eqx.combine(parameters, static), prepared)))
+    def derivatives(parameters, prepared):
+        _, slopes = jax.jvp(lambda p: contracted(p, prepared), (parameters,), (direction,))
+        return slopes, jax.jacrev(lambda p: contracted(p, prepared))(parameters)
 
-    slope = eqx.filter_jit(lambda p, prepared: jax.jvp(lambda q: measure(q, prepared), (p,), (direction,))[1])(
-        parameters, reference.prepared
-    )
-    gradient = eqx.filter_jit(eqx.filter_grad(measure))(parameters, reference.prepared)
-    reverse = sum(jnp.vdot(g, d) for g, d in zip(jax.tree.leaves(gradient), jax.tree.leaves(direction), strict=True))
-    norm = np.sqrt(sum(float(jnp.sum(g**2)) for g in jax.tree.leaves(gradient)))
-    np.testing.assert_allclose(slope, reverse, atol=1e-10 * norm)
+    value_at = eqx.filter_jit(contracted)
+    slopes, gradients = derivatives(parameters, reference.prepared)
 
     def difference(step):
-        """Central difference, and the branches of all pairs at both ends."""
+        """Central difference, and whether all pairs are on the same branches at both ends."""
         ends, branch = [], []
         for sign in (-1.0, 1.0):
             moved = jax.tree.map(lambda p, d: p + sign * step * d, parameters, direction)  # noqa: B023
             there = eqx.combine(moved, static)
             prepared = protocol.follow(there, reference.prepared)
             assert prepared.accepted
-            ends.append(float(measure(moved, prepared)))
+            ends.append(value_at(moved, prepared))
             branch.append(branches(there, prepared.configuration, reference.prepared.memory.neighbors))
-        return (ends[1] - ends[0]) / (2 * step), np.array_equal(*branch)
+        return {name: float(ends[1][name] - ends[0][name]) / (2 * step) for name in ends[0]}, np.array_equal(*branch)
 
     for step in (4e-6, 1e-6, 2.5e-7):
         (wide, smooth), (narrow, _) = difference(2 * step), difference(step)
@@ -60,70 +67,86 @@ def test_gradient_against_central_differences_of_the_prepared_system(reference, 
             break
     else:
         pytest.fail("a pair changes branch however small the step")
-    # Richardson's extrapolation takes out the error of second order; rounding of the values, 1e-13, remains.
-    expected = (4 * narrow - wide) / 3
-    assert abs(expected - float(slope)) < 1e-6 * norm
+    results = {}
+    for name in PROPERTIES:
+        gradient = jax.tree.leaves(gradients[name])
+        reverse = sum(float(jnp.vdot(g, d)) for g, d in zip(gradient, jax.tree.leaves(direction), strict=True))
+        norm = np.sqrt(sum(float(jnp.sum(g**2)) for g in gradient))
+        # Richardson's extrapolation takes out the error of second order; rounding of the values, 1e-13, remains.
+        results[name] = float(slopes[name]), reverse, norm, (4 * narrow[name] - wide[name]) / 3
+    return results
 
 
 @pytest.mark.parametrize("name", PROPERTIES)
-def test_jit_equals_eager(reference, name):
-    wanted = component("property", name)()
-    eager = wanted.measure(reference.state)
-    jitted = eqx.filter_jit(lambda p, q: wanted.measure(reference.protocol.attach(p, q)))(
-        reference.potential, reference.prepared
-    )
-    np.testing.assert_allclose(jitted, eager, rtol=1e-11, atol=1e-12)
+def test_gradient_against_central_differences_of_the_prepared_system(reference, name):
+    slope, reverse, norm, expected = differences(reference)[name]
+    assert norm > 0
+    assert abs(slope - reverse) < 1e-10 * norm
+    assert abs(slope - expected) < 1e-6 * norm
+
+
+@functools.cache
+def values(reference, change=None):
+    """All properties of the reference packing, or of that packing described in another way."""
+    configuration = reference.configuration
+    fractional = configuration.fractional
+    if change == "translated":
+        fractional = fractional + jax.random.uniform(jax.random.key(1), (1, configuration.dimension))
+    elif change == "relabelled":
+        order = jax.random.permutation(jax.random.key(2), configuration.n_particles)
+        fractional = fractional[order]
+        configuration = dataclasses.replace(configuration, species=configuration.species[order])
+    elif change == "another image":
+        fractional = fractional + jax.random.randint(jax.random.key(3), fractional.shape, -2, 3)
+    elif change == "turned":
+        fractional = fractional @ quarter_turn(configuration.dimension).T
+    prepared = reference.prepared
+    if change is not None:
+        moved = dataclasses.replace(configuration, fractional=fractional)
+        prepared = reference.protocol.prepare(reference.potential, moved)
+    parameters, static = eqx.partition(reference.potential, eqx.is_inexact_array)
+    return jitted(parameters, static, reference.protocol, prepared)
+
+
+def quarter_turn(dimension):
+    turn = np.eye(dimension)
+    turn[:2, :2] = [[0, -1], [1, 0]]
+    return turn
 
 
 @pytest.mark.parametrize("name", PROPERTIES)
 @pytest.mark.parametrize("change", ["translated", "relabelled", "another image"])
 def test_invariance(reference, name, change):
-    wanted = component("property", name)()
-    configuration = reference.configuration
-    if change == "translated":
-        shift = jax.random.uniform(jax.random.key(1), (1, configuration.dimension))
-        moved = dataclasses.replace(configuration, fractional=configuration.fractional + shift)
-    elif change == "relabelled":
-        order = jax.random.permutation(jax.random.key(2), configuration.n_particles)
-        moved = dataclasses.replace(
-            configuration, fractional=configuration.fractional[order], species=configuration.species[order]
-        )
-    else:
-        hop = jax.random.randint(jax.random.key(3), configuration.fractional.shape, -2, 3)
-        moved = dataclasses.replace(configuration, fractional=configuration.fractional + hop)
-    prepared = reference.protocol.prepare(reference.potential, moved)
-    value = wanted.measure(reference.protocol.attach(reference.potential, prepared))
-    np.testing.assert_allclose(value, wanted.measure(reference.state), rtol=1e-9, atol=1e-10)
-
-
-def test_quarter_turn(reference):
-    """Scalars do not change when the packing is turned; the elastic tensor turns with it."""
-    d = reference.configuration.dimension
-    turn = np.eye(d)
-    turn[:2, :2] = [[0, -1], [1, 0]]
-    turned = dataclasses.replace(reference.configuration, fractional=reference.configuration.fractional @ turn.T)
-    prepared = reference.protocol.prepare(reference.potential, turned)
-    state = reference.protocol.attach(reference.potential, prepared)
-    for name in PROPERTIES:
-        wanted = component("property", name)()
-        before, after = wanted.measure(reference.state), wanted.measure(state)
-        if before.ndim == 4:
-            before = jnp.einsum("ai,bj,ck,dl,ijkl->abcd", *(4 * [turn]), before)
-        np.testing.assert_allclose(after, before, rtol=1e-9, atol=1e-10, err_msg=name)
+    np.testing.assert_allclose(values(reference, change)[name], values(reference)[name], rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.parametrize("name", PROPERTIES)
-def test_vmap_over_parameters(reference_2d, name):
-    wanted = component("property", name)()
-    scales = jnp.array([1.0, 1.0, 1.0])
+def test_quarter_turn(reference, name):
+    """Scalars do not change when the packing is turned; tensors turn with it."""
+    before, after = values(reference)[name], values(reference, "turned")[name]
+    if before.ndim == 4:
+        turn = quarter_turn(reference.configuration.dimension)
+        before = jnp.einsum("ai,bj,ck,dl,ijkl->abcd", *(4 * [turn]), before)
+    np.testing.assert_allclose(after, before, rtol=1e-9, atol=1e-10)
 
-    def measure(scale):
-        potential = eqx.tree_at(lambda p: p.binding_energy, reference_2d.potential, replace_fn=lambda b: scale * b)
-        return wanted.measure(reference_2d.protocol.attach(potential, reference_2d.prepared))
 
-    values = jax.vmap(measure)(scales)
-    for value in values:
-        np.testing.assert_allclose(value, measure(1.0), rtol=1e-10, atol=1e-12)
+@pytest.mark.parametrize("name", PROPERTIES)
+def test_jit_equals_eager(reference_2d, name):
+    eager = component("property", name)().measure(reference_2d.state)
+    np.testing.assert_allclose(values(reference_2d)[name], eager, rtol=1e-11, atol=1e-12)
+
+
+def test_vmap_over_parameters(reference_2d):
+    scales = jnp.array([1.0, 1.001, 0.998])
+    parameters, static = eqx.partition(reference_2d.potential, eqx.is_inexact_array)
+    leaves = jax.tree.map(lambda p: scales[:, None] * p, parameters)
+    batch = eqx.filter_jit(jax.vmap(lambda p: measure_all(p, static, reference_2d.protocol, reference_2d.prepared)))(
+        leaves
+    )
+    for k in range(len(scales)):
+        one = jitted(jax.tree.map(lambda x: x[k], leaves), static, reference_2d.protocol, reference_2d.prepared)  # noqa: B023
+        for name in PROPERTIES:
+            np.testing.assert_allclose(batch[name][k], one[name], rtol=1e-10, atol=1e-11, err_msg=name)
 
 
 @pytest.mark.parametrize("kind", ["potential", "protocol", "sampler", "property"])
@@ -149,17 +172,14 @@ def test_predictiveness(reference_2d):
     protocol, potential = reference_2d.protocol, reference_2d.potential
     parameters, static = eqx.partition(potential, eqx.is_inexact_array)
 
-    @eqx.filter_jit
-    def measure(parameters, prepared):
+    def value(parameters, prepared):
         return wanted.measure(protocol.attach(eqx.combine(parameters, static), prepared))
 
-    start = float(measure(parameters, reference_2d.prepared))
-    gradient = eqx.filter_jit(eqx.filter_grad(measure))(parameters, reference_2d.prepared)
+    measure = eqx.filter_jit(value)
+    start, gradient = eqx.filter_jit(eqx.filter_value_and_grad(value))(parameters, reference_2d.prepared)
     keys = iter(jax.random.split(jax.random.key(11), 2))
     direction = jax.tree.map(lambda p: jax.random.normal(next(keys), p.shape), parameters)
-    slope = float(
-        sum(jnp.vdot(g, d) for g, d in zip(jax.tree.leaves(gradient), jax.tree.leaves(direction), strict=True))
-    )
+    slope = sum(jnp.vdot(g, d) for g, d in zip(jax.tree.leaves(gradient), jax.tree.leaves(direction), strict=True))
     home = branches(potential, reference_2d.prepared.configuration, reference_2d.prepared.memory.neighbors)
     steps, errors = np.geomspace(3e-8, 3e-4, 17), []
     for step in steps:
@@ -168,7 +188,7 @@ def test_predictiveness(reference_2d):
         assert prepared.accepted
         there = branches(eqx.combine(moved, static), prepared.configuration, reference_2d.prepared.memory.neighbors)
         if np.array_equal(home, there):
-            errors.append((step, abs(float(measure(moved, prepared)) - start - slope * step)))
+            errors.append((step, abs(float(measure(moved, prepared) - start - slope * step))))
     step, error = np.array(errors).T
     clear = error > 1e-11
     assert step[clear].max() / step[clear].min() >= 100, "two decades without a kink are needed to see the power"

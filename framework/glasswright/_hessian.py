@@ -3,7 +3,7 @@ import abc
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ._configuration import Configuration
 from ._potential import AbstractPotential
@@ -14,13 +14,7 @@ class AbstractHessian(eqx.Module):
     """The Hessian at a minimum as a linear operator that can be inverted on forces.
 
     Forces are orthogonal to uniform translations and vanish on rattlers; the solution has the same two properties.
-
-    **Attributes:**
-
-    - `is_stable`: whether the Hessian is positive definite apart from translations and rattlers.
     """
-
-    is_stable: eqx.AbstractVar[Bool[ArrayLike, ""]]
 
     @abc.abstractmethod
     def solve(self, force: Float[Array, "*batch n d"]) -> Float[Array, "*batch n d"]:
@@ -61,8 +55,8 @@ class DenseHessian(AbstractHessian):
         return solution.T.reshape(shape)
 
 
-def factor_hessian(potential: AbstractPotential, configuration: Configuration, neighbors: PairList) -> DenseHessian:
-    """Assemble and factor the Hessian of the energy; check `is_stable`."""
+def pinned_hessian(potential: AbstractPotential, configuration: Configuration, neighbors: PairList):
+    """Lower triangle of the Hessian with its zero modes pinned, and which particles are rattlers."""
     n, d = configuration.fractional.shape
     # The projector on uniform translations.
     pin = jnp.broadcast_to(jnp.eye(d)[None, :, None, :] / n, (n, d, n, d)).reshape(n * d, n * d)
@@ -71,6 +65,12 @@ def factor_hessian(potential: AbstractPotential, configuration: Configuration, n
     # A particle nobody touches has exactly nothing here but rounding of the pin.
     rattler = jnp.max(jnp.abs(own), axis=1) < 1e-14
     matrix = matrix.at[jnp.arange(n * d), jnp.arange(n * d)].add(jnp.repeat(rattler.astype(matrix.dtype), d))
+    return matrix, rattler
+
+
+def factor_hessian(potential: AbstractPotential, configuration: Configuration, neighbors: PairList) -> DenseHessian:
+    """Assemble and factor the Hessian of the energy; check `is_stable`."""
+    matrix, rattler = pinned_hessian(potential, configuration, neighbors)
     factor = jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
     # A failure anywhere makes the whole factor NaN.
     return DenseHessian(factor, rattler, jnp.isfinite(factor[-1, -1]) & jnp.isfinite(factor[0, 0]))

@@ -33,8 +33,6 @@ class MatrixFreeHessian(AbstractHessian):
     neighbors: PairList
     tolerance: float = 1e-12
     max_iterations: int = 20_000
-    # Taken for granted: a descent that has converged has found a minimum, and products alone would not show otherwise.
-    is_stable: bool = True
 
     def solve(self, force: Float[Array, "*batch n d"]) -> Float[Array, "*batch n d"]:
         potential, configuration = jax.lax.stop_gradient((self.potential, self.configuration))

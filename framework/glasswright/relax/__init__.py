@@ -17,3 +17,4 @@ from .fire import (
 )
 from .newton import NewtonEnd as NewtonEnd
 from .newton import newton_steps as newton_steps
+from .saddle import leave_saddle as leave_saddle

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from .._configuration import Configuration
-from .._hessian import AbstractHessian
+from .._hessian import DenseHessian
 from .._potential import AbstractPotential
 from ..neighbors import PairList
 
@@ -51,7 +51,7 @@ class Secants(eqx.Module):
         weight = jnp.where(curvature > 0.0, 1.0 / jnp.where(curvature > 0.0, curvature, 1.0), 0.0)
         return jax.tree.map(lambda old, new: jnp.concatenate([old[1:], new[None]]), self, Secants(step, change, weight))
 
-    def solve(self, hessian: AbstractHessian, gradient):
+    def solve(self, hessian: DenseHessian, gradient):
         """The factor's solution, corrected by the secants."""
         shares = []
         for k in reversed(range(SECANTS)):
@@ -83,7 +83,7 @@ def newton_steps(
     configuration: Configuration,
     neighbors: PairList,
     force_tolerance: Float[ArrayLike, ""],
-    hessian: AbstractHessian,
+    hessian: DenseHessian,
     age: Int[ArrayLike, ""],
 ) -> NewtonState:
     """Steps towards the minimum near `configuration` with one factor, for as long as it serves.

@@ -7,12 +7,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from glasswright.neighbors import PairList, build_pair_list
-from glasswright.relax import PAPER_SETTINGS, FireSettings, NewtonEnd, factor_hessian, fire, fire_start, newton_steps
+from glasswright.relax import (
+    PAPER_SETTINGS,
+    FireSettings,
+    NewtonEnd,
+    factor_hessian,
+    fire,
+    fire_start,
+    leave_saddle,
+    newton_steps,
+)
 
 # Assembling and factoring cost n² memory and n³ time: 128 MB and about a second at 4000 coordinates.
 DENSE_LIMIT = 4000
 # Newton near a minimum needs two or three; more mean that it is not near one.
 MAX_FACTORS = 12
+# How often a search may come to rest on a saddle before it is given up.
+MAX_SADDLES = 8
 
 _factor_hessian = eqx.filter_jit(factor_hessian)
 
@@ -82,8 +93,7 @@ class Quench(gw.AbstractProtocol):
             start = start.moved(1e-2 * jax.random.normal(key, start.fractional.shape))
             return self.prepare(potential, start, key=key)
         search = _Search(self, potential, start)
-        known = isinstance(previous.memory.hessian, gw.DenseHessian)
-        followed = search.uses_newton and known and search.follow(previous.memory)
+        followed = search.uses_newton and search.follow(previous.memory)
         if not followed:
             search = search.again()
             search.relax()
@@ -106,7 +116,7 @@ class _Search:
         self.neighbors: PairList | None = None
         self.hessian: gw.AbstractHessian | None = None
         self.outcome: gw.Outcome | None = None
-        self.counts = {"evaluations": 0, "factorisations": 0}
+        self.counts = {"evaluations": 0, "factorisations": 0, "saddles": 0}
         self.tolerance = protocol.force_tolerance
         pairwise = isinstance(potential, gw.AbstractPairPotential)
         self.dense = protocol.hessian == "dense" or (
@@ -133,24 +143,48 @@ class _Search:
 
     def relax(self) -> None:
         """From anywhere to a minimum."""
-        tolerance = self.protocol.hand_over if self.uses_newton else self.tolerance
-        self.fire(tolerance)
-        while self.uses_newton and self.outcome is None:
-            at_hand_over = self.configuration
-            if self.newton():
+        for _ in range(MAX_SADDLES):
+            self.descend()
+            if self.outcome is not None or self.hessian is not None:
                 return
-            if tolerance <= self.tolerance:
-                # Not even a force-free point has a positive definite Hessian.
-                self.outcome = gw.Outcome.unstable
+            self.counts["saddles"] += 1
+            self.configuration = leave_saddle(self.potential, self.configuration, self.pairs(), np.asarray(1e-2))
+        self.outcome = gw.Outcome.unstable
+
+    def descend(self) -> None:
+        """To a force-free point; `hessian` is set if it is a minimum."""
+        if not self.uses_newton:
+            self.fire(self.tolerance)
+            if self.outcome is None:
+                self.accept()
+            return
+        tolerance = self.protocol.hand_over
+        while True:
+            self.fire(tolerance)
+            at_hand_over = self.configuration
+            if self.outcome is not None or self.newton():
                 return
             self.configuration = at_hand_over
+            if tolerance <= self.tolerance:
+                return
             tolerance = max(0.01 * tolerance, self.tolerance)
-            self.fire(tolerance)
+
+    def accept(self) -> None:
+        """Take the Hessian of where the search stands, if it is a minimum."""
+        if self.dense:
+            hessian = self.factor()
+            self.hessian = hessian if bool(hessian.is_stable) else None
+        else:
+            from glasswright.adjoint import MatrixFreeHessian
+
+            # Stable by assumption: a descent that has converged found a minimum, and products alone show nothing else.
+            self.hessian = MatrixFreeHessian(self.potential, self.configuration, self.pairs())
 
     def follow(self, memory: Memory) -> bool:
         """Newton from the minimum of a slightly different potential; True if it leads to the same packing."""
         self.neighbors = memory.neighbors
-        return self.newton(memory.hessian) and self.moved() < self.protocol.follow_limit
+        hessian = memory.hessian if isinstance(memory.hessian, gw.DenseHessian) else None
+        return self.newton(hessian) and self.moved() < self.protocol.follow_limit
 
     def fire(self, tolerance: float) -> None:
         """FIRE to max|F| < `tolerance`, renewing the pair list as often as needed."""
@@ -170,7 +204,7 @@ class _Search:
         elif force >= tolerance:
             self.outcome = gw.Outcome.max_steps
 
-    def newton(self, hessian: gw.AbstractHessian | None = None) -> bool:
+    def newton(self, hessian: gw.DenseHessian | None = None) -> bool:
         """Newton from here, with the factor of somewhere near if one is given; True at a stable minimum."""
         age = 1
         for _ in range(MAX_FACTORS):
@@ -186,8 +220,11 @@ class _Search:
             end = NewtonEnd(int(state.end))
             if end == NewtonEnd.converged:
                 # The factor of where the steps started serves on only if there were none.
-                self.hessian = hessian if age == 0 and int(state.iterations) == 0 else self.factor()
-                return bool(self.hessian.is_stable)
+                if age != 0 or int(state.iterations) != 0:
+                    hessian = self.factor()
+                if bool(hessian.is_stable):
+                    self.hessian = hessian
+                return bool(hessian.is_stable)
             if end == NewtonEnd.stalled:
                 return False
             if end == NewtonEnd.uncovered:
@@ -211,15 +248,6 @@ class _Search:
         """The end of the search, with the Hessian at the minimum."""
         if self.outcome is not None:
             return gw.Prepared(self.configuration, self.outcome, self.counts | statistics)
-        if not self.dense:
-            from glasswright.adjoint import MatrixFreeHessian
-
-            self.hessian = MatrixFreeHessian(
-                potential=self.potential, configuration=self.configuration, neighbors=self.pairs()
-            )
-        elif not self.uses_newton:
-            self.hessian = self.factor()
         assert self.hessian is not None
-        outcome = gw.Outcome.converged if bool(self.hessian.is_stable) else gw.Outcome.unstable
         memory = Memory(self.pairs(), self.hessian)
-        return gw.Prepared(self.configuration, outcome, self.counts | statistics, memory)
+        return gw.Prepared(self.configuration, gw.Outcome.converged, self.counts | statistics, memory)

@@ -1,0 +1,30 @@
+"""Leaving a force-free point that is not a minimum."""
+
+import dataclasses
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import ArrayLike, Float
+
+from .._configuration import Configuration
+from .._hessian import pinned_hessian
+from .._potential import AbstractPotential
+from ..neighbors import PairList
+
+
+@eqx.filter_jit
+def leave_saddle(
+    potential: AbstractPotential, configuration: Configuration, neighbors: PairList, distance: Float[ArrayLike, ""]
+) -> Configuration:
+    """Move along the softest mode, downhill, until the particle that moves most has moved by `distance`.
+
+    A minimum can turn into a saddle under a change of the potential without any force: where a pair crosses a distance
+    at which the curvature of the potential jumps, the Hessian jumps too. A descent would stay there.
+    """
+    matrix, _ = pinned_hessian(potential, configuration, neighbors)
+    _, modes = jnp.linalg.eigh(jnp.tril(matrix) + jnp.tril(matrix, -1).T, symmetrize_input=False)
+    mode = modes[:, 0].reshape(configuration.fractional.shape)
+    mode = mode * distance / jnp.sqrt(jnp.max(jnp.sum(mode**2, axis=1)))
+    ends = [configuration.moved(sign * mode).fractional for sign in (1.0, -1.0)]
+    energies = [potential.energy(dataclasses.replace(configuration, fractional=end), neighbors) for end in ends]
+    return dataclasses.replace(configuration, fractional=jnp.where(energies[0] <= energies[1], ends[0], ends[1]))
