@@ -51,8 +51,8 @@ def test_the_default_is_the_papers_single_packing(make):
     assert experiment.design == {"diameter": (0.1, 3.0), "binding_energy": (0.0, 10.0)}
     assert (experiment.steps, experiment.tolerance, experiment.sampler.size) == (10000, 1e-6, 1)
     saved = OmegaConf.create(experiment.config)
-    assert saved.optimizer._target_.endswith(".hypergradient")
-    assert (saved.optimizer.learning_rate, saved.optimizer.meta_learning_rate) == (1e-3, 3e-3)
+    assert saved.optimizer._target_.endswith(".polyak")
+    assert (saved.optimizer.learning_rate, saved.optimizer.floor) == (3e-3, 0.01)
     assert (saved.optimizer.optimizer._target_, saved.optimizer.optimizer.learning_rate) == (
         "optax.rmsprop",
         1.0,

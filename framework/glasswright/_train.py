@@ -118,17 +118,19 @@ def _step(experiment: Experiment, design: Design, state: TrainingState) -> tuple
     evaluation = evaluate(design, state.values, experiment.world, experiment.terms, experiment.sampler, batch)
     values, optimizer = state.values, state.optimizer
     if evaluation.loss is not None:
+        loss = np.asarray(evaluation.loss)
         values, optimizer = _move(
-            experiment.optimizer.update, design, experiment.world, evaluation.gradient, optimizer, values
+            experiment.optimizer, design, experiment.world, evaluation.gradient, loss, state.optimizer, state.values
         )
     line = _metrics(experiment, state, evaluation, batch, optimizer)
     return TrainingState(state.step + 1, values, optimizer, state.prepared), line
 
 
 @eqx.filter_jit
-def _move(update, design: Design, world, gradient, optimizer, values):
-    updates, optimizer = update(gradient, optimizer, values)
-    return design.step(world, values, updates), optimizer
+def _move(optimizer, design: Design, world, gradient, loss, state, values):
+    """The design and the optimiser's state after one update; optimisers that want the loss are given it."""
+    updates, state = optax.with_extra_args_support(optimizer).update(gradient, state, values, value=loss)
+    return design.step(world, values, updates), state
 
 
 def _metrics(experiment, state, evaluation: Evaluation, batch, optimizer) -> dict[str, Any]:

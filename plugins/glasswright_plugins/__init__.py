@@ -6,6 +6,7 @@ from .objectives.band import Band
 from .objectives.target import Target
 from .optimizers.hypergradient import hypergradient
 from .optimizers.optax_optimizers import OPTIMIZERS
+from .optimizers.polyak import polyak
 from .potentials.harmonic_morse import HarmonicMorse
 from .properties.bulk_modulus import BulkModulus
 from .properties.elastic_tensor import ElasticTensor
@@ -53,4 +54,5 @@ def register_optimizers(register):
     for name, function in OPTIMIZERS.items():
         register(name, function, learning_rate=1e-3)
     # The inner optimizer gives a direction only: the rate is the outer one's.
-    register("hypergradient", hypergradient, optimizer="rmsprop", **{"optimizer.learning_rate": 1.0})
+    for name, function in (("hypergradient", hypergradient), ("polyak", polyak)):
+        register(name, function, optimizer="rmsprop", **{"optimizer.learning_rate": 1.0})
