@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-# The engine's step as `gw.train` runs it, bookkeeping included: what a user pays for, and no public piece.
+# The engine's step as `glasswright train` runs it, bookkeeping included: what a user pays for, and no public piece.
 from glasswright import _train as training
 from glasswright._experiment import check_experiment
 from glasswright.neighbors import build_pair_list
@@ -88,7 +88,8 @@ class Ours:
 
     def known_minimum(self) -> Measurement:
         """Poisson's ratio and all derivatives at the reference packing's minimum, pair list included."""
-        neighbors = build_pair_list(self.configuration, self.potential.cutoff + self.protocol.skin)
+        # No skin: nothing moves.
+        neighbors = build_pair_list(self.configuration, self.potential.cutoff)
         value, gradient, max_force = self._factor_and_measure(self.potential, self.configuration, neighbors)
         return _measurement(value, gradient, self.configuration, max_force, 1)
 
@@ -108,12 +109,13 @@ class Ours:
         """
         prepared = self.protocol.prepare(self.potential, self.configuration, key=self._key)
         _check(prepared)
-        values = self._resolved.values(self.experiment.world)
-        state = training.TrainingState(0, values, self.experiment.optimizer.init(values), {0: prepared})
+        values = training._strong(self._resolved.values(self.experiment.world))
+        optimizer = training._strong(self.experiment.optimizer.init(values))
+        state = training.TrainingState(0, values, optimizer, {0: prepared})
         return self._moved(state)
 
     def training_step(self, state: TrainingState) -> TrainingState:
-        """One step of the design and of its learning rate: all that `gw.train` does in a step but write."""
+        """One step of the design and of its learning rate: all that `glasswright train` does in a step but write."""
         return self._moved(training._follow(self.experiment, self._resolved, state.engine))
 
     def pieces(self, state: TrainingState) -> dict[str, Callable[[], Any]]:

@@ -37,7 +37,7 @@ def experiment():
         optimizer=component("optimizer", "hypergradient")(optax.rmsprop(1.0), learning_rate=2e-3),
         steps=60,
         tolerance=1e-6,
-        checkpoint_interval=5,
+        checkpoint_interval=1,
         config="train:\n  steps: 60\n",
     )
 

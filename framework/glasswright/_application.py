@@ -61,14 +61,26 @@ def train_job(config: DictConfig) -> Any:
     """What Hydra calls for each job of `train`; returns the loss, for sweepers that optimise."""
     from ._train import train
 
-    return train(build(config), directory=_output_folder())["loss"]
+    folder = _output_folder()
+    result = train(build(config), directory=folder)
+    end = {True: "target reached", False: "target not reached", None: "done"}[result["success"]]
+    loss = "nothing accepted" if result["loss"] is None else f"loss {result['loss']:.3e}"
+    print(f"{end} after {result['steps']} steps: {loss}, in {result['seconds']:.1f} s")
+    print(f"results in {folder}")
+    return result["loss"]
 
 
 def measure_job(config: DictConfig) -> Any:
     """What Hydra calls for each job of `measure`."""
     from ._measure import measure
 
-    return measure(build_measurement(config, _start_folder()), _output_folder())
+    folder = _output_folder()
+    report = measure(build_measurement(config, _start_folder()), folder)
+    for name, entry in report["properties"].items():
+        if isinstance(entry["value"], float):
+            print(f"{name} {entry['value']:.10g}")
+    print(f"results in {folder}")
+    return report
 
 
 JOBS: dict[str, Callable[[DictConfig], Any]] = {"train": train_job, "measure": measure_job}

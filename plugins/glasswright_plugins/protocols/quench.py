@@ -195,8 +195,12 @@ class _Search:
         while True:
             state = fire(self.potential, self.configuration, self.renew_pairs(), state, settings, *limits)
             self.configuration = dataclasses.replace(self.configuration, fractional=state.fractional)
-            if bool(state.covered):
+            if bool(state.covered) or int(state.evaluations) >= self.protocol.max_steps:
                 break
+            if not bool(jnp.all(jnp.isfinite(state.fractional))):
+                # No list covers what is not a number.
+                self.outcome = gw.Outcome.nonfinite
+                return
         self.counts["evaluations"] += int(state.evaluations)
         force = float(jnp.max(jnp.abs(state.force)))
         if not force < float("inf"):
