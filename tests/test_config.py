@@ -89,7 +89,7 @@ def test_a_preset_is_dropped_where_the_objective_was_replaced(make):
 
 def test_a_preset_is_dropped_where_the_optimizer_was_replaced(make):
     make("optimizer=adam", "optimizer.b1=0.8")
-    assert "optimizer.meta_learning_rate=0.003 (optimizer is adam here)" in make.notes[0]
+    assert "optimizer.learning_rate=0.003 (optimizer is adam here)" in make.notes[0]
 
 
 def test_an_inner_optimizer_keeps_the_rate_that_the_outer_one_needs(make):
