@@ -26,18 +26,7 @@ from glasswright_plugins.potentials.harmonic_morse import HarmonicMorse
 from glasswright_plugins.properties.poisson_ratio import PoissonRatio
 from glasswright_plugins.protocols.quench import Quench
 from glasswright_plugins.samplers.tracked import Tracked
-from packing import Packing
-
-
-@dataclasses.dataclass(frozen=True)
-class Measurement:
-    """Poisson's ratio of one relaxed configuration, and its derivatives by diameter, then binding energy."""
-
-    poisson_ratio: float
-    gradient: np.ndarray
-    position: Any
-    max_force: float
-    force_evaluations: int
+from packing import Measurement, Packing
 
 
 @jax.tree_util.register_dataclass

@@ -11,6 +11,17 @@ REFERENCE = pathlib.Path(__file__).parents[1] / "tests" / "reference"
 
 
 @dataclasses.dataclass(frozen=True)
+class Measurement:
+    """Poisson's ratio of one relaxed configuration, and its derivatives by diameter, then binding energy."""
+
+    poisson_ratio: float
+    gradient: np.ndarray
+    position: Any
+    max_force: float
+    force_evaluations: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Packing:
     """A relaxed packing with the parameters of its harmonic-Morse potential and independently known values.
 

@@ -20,7 +20,7 @@ import jaxopt
 import numpy as np
 import optax
 from jax_md import elasticity, partition, smap, space
-from packing import Packing
+from packing import Measurement, Packing
 
 jax.config.update("jax_enable_x64", True)
 
@@ -43,17 +43,6 @@ DIAMETER_ROOM = 1.05
 CAPACITY_MULTIPLIER = 1.25
 
 META_LEARNING_RATE = 3e-3
-
-
-@dataclasses.dataclass(frozen=True)
-class Measurement:
-    """Poisson's ratio of one relaxed configuration, and its derivatives by diameter, then binding energy."""
-
-    poisson_ratio: float
-    gradient: np.ndarray
-    position: Any
-    max_force: float
-    force_evaluations: int
 
 
 @jax.tree_util.register_dataclass

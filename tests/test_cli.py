@@ -107,7 +107,7 @@ def trained(monkeypatch):
         if experiment.seed == 13:
             raise ArithmeticError("unlucky\nseed")
         (directory / "result.json").write_text("{}")
-        return {"loss": 0.5}
+        return {"loss": 0.5, "success": False, "steps": 1, "seconds": 0.1}
 
     monkeypatch.setattr(_train, "train", train)
     return experiments
@@ -133,7 +133,7 @@ def test_what_a_preset_lost_is_noted(run_here, trained):
     code, error, _ = run_here("train", "optimizer=adam")
     assert code == 0
     assert error.startswith(
-        "glasswright: note: dropped from experiment 'single_poisson': optimizer.learning_rate=0.001"
+        "glasswright: note: dropped from experiment 'single_poisson': optimizer.learning_rate=0.003"
     )
     assert error.count("\n") == 1
 

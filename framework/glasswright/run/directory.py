@@ -1,5 +1,6 @@
 """The run directory: everything a run leaves behind, written so that a kill at any moment leaves whole files."""
 
+import io
 import json
 import os
 from pathlib import Path
@@ -52,7 +53,7 @@ class RunDirectory:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
             self._metrics = open(self.path / "metrics.jsonl", "w")  # noqa: SIM115 - open for the whole run
         except OSError as error:
             raise RunError(f"cannot write into {self.path}: {error.strerror or error}") from error
@@ -80,17 +81,8 @@ class RunDirectory:
     def write_checkpoint(self, step: int, state: Any) -> None:
         """The training state before `step`; the last two are kept."""
         folder = self.path / "checkpoints"
-        folder.mkdir(exist_ok=True)
-        path = folder / f"step_{step:08d}.eqx"
-        temporary = path.with_name(f".{path.name}.partial")
-        try:
-            with open(temporary, "wb") as file:
-                eqx.tree_serialise_leaves(file, state)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+        content = io.BytesIO()
+        eqx.tree_serialise_leaves(content, state)
+        write_atomically(folder / f"step_{step:08d}.eqx", content.getvalue())
         for old in sorted(folder.glob("step_*.eqx"))[:-2]:
             old.unlink()
