@@ -22,7 +22,12 @@ from ._protocol import AbstractProtocol
 from ._sampler import AbstractSampler
 from .registry import Component, PluginError
 
-REQUIRED = inspect.Parameter.empty
+
+class _Required:
+    """Stands for a default that there is not."""
+
+
+REQUIRED = _Required()
 # A parameter of one of these names is the system's business: it follows `system.<name>`.
 FOLLOWS_SYSTEM = ("n_particles", "n_species", "dimension", "density")
 GROUPS: dict[type, str] = {
@@ -73,11 +78,12 @@ def _parameters(cls: Callable[..., Any]) -> dict[str, Parameter]:
             continue
         if parameter.kind is parameter.POSITIONAL_ONLY:
             raise PluginError(f"{_title(cls)}: parameter {name!r} must be possible by keyword")
-        default = _plain(cls, name, parameter.default)
+        given = REQUIRED if parameter.default is parameter.empty else parameter.default
+        default = _plain(cls, name, given)
         described = _describe(name, hints.get(name, Any), default)
         if described is not None:
             result[name] = described
-        elif parameter.default is REQUIRED:
+        elif given is REQUIRED:
             raise PluginError(
                 f"{_title(cls)}: required parameter {name!r} of type {hints.get(name)} cannot be configured"
             )
