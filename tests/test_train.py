@@ -12,6 +12,7 @@ import optax
 import pytest
 from conftest import branches, component
 from glasswright._design import resolve_design
+from glasswright._experiment import check_experiment
 from glasswright._gradient import evaluate
 from glasswright._measure import MeasureRequest, measure
 from glasswright._train import train
@@ -138,6 +139,26 @@ def test_objectives():
     assert float(Band(2.0, 3.0).loss(values, accepted, Tracked(3))) == 0.0
     with pytest.raises(ValueError, match="lower, upper or both"):
         Band()
+
+
+def test_an_objective_can_refuse_a_sampler(experiment):
+    term = gw.Term(component("property", "pressure")(), Target(0.1, estimator="unbiased"))
+    with pytest.raises(gw.RequestError, match=r"terms\.p\.objective.*size >= 2"):
+        check_experiment(dataclasses.replace(experiment, terms={"p": term}))
+    check_experiment(dataclasses.replace(experiment, terms={"p": term}, sampler=Tracked(2)))
+
+
+class InfiniteSlope(gw.AbstractProperty):
+    def measure(self, state):
+        return jnp.sqrt(jnp.maximum(state.potential.diameter[0] - 0.8, 0.0))
+
+
+def test_a_gradient_that_is_not_a_number_is_a_counted_outcome(experiment, batch, composed):
+    design, values, _ = composed
+    broken = {"broken": gw.Term(InfiniteSlope(), Target(0.5))}
+    evaluation = evaluate(design, values, experiment.world, broken, Tracked(1), batch[:1])
+    assert evaluation.loss is None
+    assert evaluation.outcomes == [gw.Outcome.nonfinite]
 
 
 @pytest.fixture(scope="module")

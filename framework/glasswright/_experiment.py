@@ -64,6 +64,10 @@ def check_experiment(experiment: Experiment) -> Design:
     provided = type(experiment.protocol).provides
     for name, term in experiment.terms.items():
         check_provided(name, term.property, provided)
+        try:
+            term.objective.check(experiment.sampler)
+        except ValueError as error:
+            raise RequestError(f"terms.{name}.objective: {error}") from error
     return resolve_design(experiment.world, experiment.design)
 
 

@@ -121,7 +121,7 @@ def evaluate(
         if outcomes[k] == Outcome.converged:
             # Without the numbers about the search: they would only cost their way to the device.
             one = measure(design, values, world, terms, dataclasses.replace(prepared, statistics={}))
-            if not all(np.all(np.isfinite(value)) for value in one.values.values()):
+            if not all(np.all(np.isfinite(number)) for number in jax.tree.leaves(one)):
                 outcomes[k], one = Outcome.nonfinite, None
         measured.append(one)
     rows = [one for one in measured if one is not None]

@@ -20,6 +20,9 @@ class AbstractObjective(eqx.Module):
         the sampler, whose `is_population` says whether the values are all there is or a sample of an ensemble.
         """
 
+    def check(self, sampling: AbstractSampler) -> None:
+        """Raise a `ValueError` before the run if this sampler cannot serve the objective; by default all can."""
+
 
 class Term(eqx.Module):
     """One wish: a property, what is wanted of it, and how much it weighs in the total loss."""

@@ -23,12 +23,20 @@ class Target(gw.AbstractObjective):
     target: Float[Array, "*shape"] = eqx.field(converter=lambda x: jnp.asarray(x, dtype=float))
     estimator: Literal["auto", "plain", "unbiased"] = "auto"
 
+    def check(self, sampling):
+        """The unbiased estimator needs two packings."""
+        if not self._is_plain(sampling) and sampling.size < 2:
+            raise ValueError(f"target(estimator={self.estimator!r}): needs sampler.size >= 2, not {sampling.size}.")
+
     def loss(self, values, accepted, sampling):
+        """The squared distance by the chosen estimator."""
         rows = accepted.reshape((-1,) + (1,) * (values.ndim - 1))
         distance = jnp.where(rows, values - self.target, 0.0)
         n = jnp.sum(accepted)
         total = jnp.sum(distance, axis=0)
-        plain = self.estimator == "plain" or (self.estimator == "auto" and sampling.is_population)
-        if plain:
+        if self._is_plain(sampling):
             return jnp.sum((total / n) ** 2)
         return jnp.sum(total**2 - jnp.sum(distance**2, axis=0)) / (n * (n - 1))
+
+    def _is_plain(self, sampling) -> bool:
+        return self.estimator == "plain" or (self.estimator == "auto" and sampling.is_population)
