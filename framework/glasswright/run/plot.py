@@ -58,8 +58,9 @@ def _draw_losses(axes, steps, lines, tolerance) -> None:
             textcoords="offset points",
         )
     rearranged = steps[np.array([bool(line["rearranged"]) for line in lines], dtype=bool)]
+    many = "s" if len(rearranged) > 1 else ""
     for k, step in enumerate(rearranged):
-        label = f"{len(rearranged)} rearrangements" if k == 0 else None
+        label = f"{len(rearranged)} rearrangement{many}" if k == 0 else None
         axes.axvline(step, color=COLOURS[1], linewidth=0.6, alpha=0.35, zorder=0, label=label)
     if len(rearranged):
         axes.legend(loc="upper right", fontsize=8, framealpha=0.9)
@@ -112,16 +113,19 @@ def _draw_packing(axes, configuration: Configuration, diameters: np.ndarray | No
     if diameters is None:
         spacing = (float(configuration.volume) / configuration.n_particles) ** (1.0 / configuration.dimension)
         diameters = np.full(int(species.max()) + 1, 0.9 * spacing)
+    sizes = np.asarray(diameters)[species]
     if configuration.dimension == 3:
-        # A slab one and a half largest diameters thick, seen from above.
-        slab = fractional[:, 2] < 1.5 * diameters.max() / np.linalg.norm(box[:, 2])
-        fractional, species, title = fractional[slab], species[slab], f"{title}, a slab of them"
+        # A cut: the circles in which the middle plane meets the spheres.
+        height = (fractional[:, 2] - 0.5) / np.linalg.norm(np.linalg.inv(box)[2])
+        cut = np.abs(height) < 0.5 * sizes
+        sizes = np.sqrt(sizes[cut] ** 2 - 4.0 * height[cut] ** 2)
+        fractional, species, title = fractional[cut], species[cut], f"a cut through {title}"
     # Periodic images, so that circles are cut at the edges and not missing beyond them.
     shifts = np.array([(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1)])
     plane = box[:2, :2]
     points = ((fractional[:, None, :2] + shifts[None]).reshape(-1, 2)) @ plane.T
     kinds = np.repeat(species, len(shifts))
-    sizes = np.asarray(diameters)[kinds]
+    sizes = np.repeat(sizes, len(shifts))
     palette = np.array(COLOURS)[kinds % len(COLOURS)]
     axes.add_collection(
         EllipseCollection(
