@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import component
 from glasswright.neighbors import build_pair_list, find_pairs
-from glasswright.relax import factor_hessian, leave_saddle
+from glasswright.relax import NewtonEnd, factor_hessian, leave_saddle, newton_steps
 
 Quench = component("protocol", "quench")
 HarmonicMorse = component("potential", "harmonic_morse")
@@ -79,6 +79,19 @@ def test_the_first_step_of_following_is_the_predictor(reference_2d):
     moved = eqx.tree_at(lambda p: p.diameter, potential, replace_fn=lambda d: d * (1.0 + step))
     predictor = -memory.hessian.solve(moved.gradient(reference_2d.prepared.configuration, memory.neighbors))
     assert np.max(np.abs(predictor / step - velocity)) < 1e-4 * np.max(np.abs(velocity))
+
+
+def test_convergence_does_not_count_where_pairs_may_be_missing(reference_2d):
+    """One step leads from here to the minimum, and out of what so tight a list covers."""
+    potential, memory = reference_2d.potential, reference_2d.prepared.memory
+    shift = 1e-8 * jax.random.normal(jax.random.key(0), reference_2d.configuration.fractional.shape)
+    start = reference_2d.prepared.configuration.moved(shift)
+    ends = []
+    for skin in (0.3, 1e-10):
+        pairs = build_pair_list(start, potential.cutoff + skin)
+        state = newton_steps(potential, start, pairs, np.asarray(1e-12), memory.hessian, np.asarray(1))
+        ends.append(NewtonEnd(int(state.end)))
+    assert ends == [NewtonEnd.converged, NewtonEnd.uncovered]
 
 
 def test_a_rearrangement_is_noticed_and_counted(reference_2d):

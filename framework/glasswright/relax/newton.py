@@ -132,8 +132,9 @@ def newton_steps(
         serves = accepted & (largest(gradient) < before) & (remaining < PATIENCE)
         end = jnp.where(serves, int(NewtonEnd.running), int(NewtonEnd.factor_wanted))
         end = jnp.where(~accepted & (s.age == 0), int(NewtonEnd.stalled), end)
-        end = jnp.where(neighbors.covers(at(fractional), cutoff), end, int(NewtonEnd.uncovered))
         end = jnp.where(accepted & (largest(gradient) < force_tolerance), int(NewtonEnd.converged), end)
+        # Last: a force that may lack pairs proves nothing, not even that there is none.
+        end = jnp.where(neighbors.covers(at(fractional), cutoff), end, int(NewtonEnd.uncovered))
         return NewtonState(
             fractional=jnp.where(accepted, fractional, s.fractional),
             gradient=jnp.where(accepted, gradient, s.gradient),
