@@ -57,7 +57,7 @@ def branches(potential, configuration, neighbors) -> np.ndarray:
     """On which branch of the harmonic-Morse potential each pair is: derivatives jump between them."""
     i, j, mask = potential.pairs(configuration, neighbors)
     r = jnp.linalg.norm(configuration.displacement(i, j), axis=1)
-    s, _ = potential.pair_parameters(configuration, i, j)
+    s, *_ = potential.pair_parameters(configuration, i, j)
     a = potential.inverse_range
     branch = (r >= s).astype(int) + (r >= s + 5.0 / a) + (r >= s + 9.9 / a)
     return np.asarray(jnp.where(mask, branch, -1))

@@ -11,10 +11,11 @@ import numpy as np
 import optax
 import pytest
 from conftest import branches, component
+from glasswright import _gradient
 from glasswright._design import resolve_design
 from glasswright._experiment import check_experiment
-from glasswright._gradient import evaluate
 from glasswright._measure import MeasureRequest, measure
+from glasswright._team import Team
 from glasswright._train import train
 from glasswright.run.extxyz import read_configuration
 
@@ -24,6 +25,11 @@ Target, Band, Tracked = (
     component("sampler", "tracked"),
 )
 BOUNDS = {"diameter": (0.1, 3.0), "binding_energy": (0.0, 10.0)}
+
+
+def evaluate(design, values, world, terms, sampler, batch):
+    samples = [_gradient.sample(design, values, world, terms, prepared, k) for k, prepared in enumerate(batch)]
+    return _gradient.evaluate(design, values, world, terms, sampler, samples, Team(1))
 
 
 @pytest.fixture(scope="module")

@@ -51,7 +51,8 @@ class Configuration(eqx.Module):
         difference = self.fractional[i] - self.fractional[j]
         # round has derivative zero, which is exact: which image is nearest does not depend on the parameters.
         difference = difference - jax.lax.stop_gradient(jnp.round(difference))
-        return difference @ self.box.T
+        # Written out: for so thin matrices a product costs far more than its arithmetic.
+        return sum(difference[:, b, None] * self.box[:, b] for b in range(self.dimension))
 
     def strained(self, strain: Float[Array, "d d"]) -> "Configuration":
         """The configuration after the affine deformation `r -> (1 + strain) r`."""

@@ -5,6 +5,9 @@ import os
 # Before anything loads a BLAS: matrices of a thousand rows gain little from threads, and results must not depend on
 # how many there are. Set the variable to have it otherwise.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# The same for XLA's own products of matrices. Configurations are what runs in parallel.
+if "xla_cpu_multi_thread_eigen" not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
 
 import jax
 

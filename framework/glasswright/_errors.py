@@ -10,6 +10,10 @@ class RunError(RuntimeError):
     """The run itself failed: one clear line (exit code 1)."""
 
 
+class Stopped(Exception):
+    """A signal ended the run early, in good order: one line that says how to go on (exit code 0)."""
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """`Did you mean 'x'? Possible: a, b, x.` for an unknown name."""
     known = sorted(known)

@@ -26,6 +26,8 @@ class Experiment:
     - `tolerance`: stop when the loss is below it (populations only); zero never stops.
     - `seed`: seed of all randomness; configuration `i` of the run is drawn from it and `i`.
     - `checkpoint_interval`: steps between checkpoints.
+    - `rejection_limit`: largest share of rejected configurations over the last 20 steps; beyond it the run ends.
+    - `devices`: how many cores (or accelerators) to use; None takes all.
     - `config`: the resolved configuration this was built from, kept with the results.
     """
 
@@ -40,6 +42,8 @@ class Experiment:
     tolerance: float = 1e-6
     seed: int = 0
     checkpoint_interval: int = 100
+    rejection_limit: float = 0.5
+    devices: int | None = None
     config: Any = None
 
     @property
@@ -55,6 +59,7 @@ def check_experiment(experiment: Experiment) -> Design:
         ("train.checkpoint_interval", experiment.checkpoint_interval, 1),
         ("train.tolerance", experiment.tolerance, 0.0),
         ("seed", experiment.seed, 0),
+        ("train.rejection_limit", experiment.rejection_limit, 0.0),
     ):
         if not least <= number < float("inf"):
             raise RequestError(f"{name}={number}: must be finite and at least {least:g}")

@@ -16,9 +16,11 @@ import numpy as np
 from jaxtyping import Array
 
 from ._design import Design
+from ._jit import fast_jit
 from ._objective import Term
 from ._protocol import Outcome, Prepared
 from ._sampler import AbstractSampler
+from ._team import Found, Team
 
 
 class Measured(eqx.Module):
@@ -28,20 +30,43 @@ class Measured(eqx.Module):
     gradients: dict[str, dict[str, Array]]
 
 
+class Sample(eqx.Module):
+    """One requested configuration, prepared and measured.
+
+    **Attributes:**
+
+    - `index`: its number in the run.
+    - `outcome`: how it ended.
+    - `statistics`: numbers about the search.
+    - `measured`: what was measured; None if it was rejected.
+    - `prepared`: the configuration, in the process that prepared it; its memory only where it will be followed.
+    """
+
+    index: int
+    outcome: Outcome
+    statistics: dict[str, Any]
+    measured: Measured | None
+    prepared: Prepared | None
+
+
 class Evaluation(eqx.Module):
     """What a step finds out.
 
     **Attributes:**
 
-    - `loss`: weighted sum of the terms' losses; None if no configuration was accepted.
+    - `loss`: weighted sum of the terms' losses; None if too few configurations were accepted to know it.
     - `values`, `losses`: mean over accepted configurations, and unweighted loss, of each term.
+    - `standard_errors`: of the means: what they vary by from one such sample to another.
+    - `floors`: what each loss would come to on average if the ensemble were on target.
     - `gradients`: gradient of the weighted loss of each term in the design variables.
     - `outcomes`: how each requested configuration ended.
     """
 
     loss: float | None
     values: dict[str, np.ndarray]
-    losses: dict[str, float]
+    losses: dict[str, float | None]
+    standard_errors: dict[str, np.ndarray | None]
+    floors: dict[str, float | None]
     gradients: dict[str, dict[str, np.ndarray]]
     outcomes: list[Outcome]
 
@@ -62,7 +87,7 @@ def _measurement(design: Design, world: Mapping[str, Any], terms: Mapping[str, T
     return measure
 
 
-@eqx.filter_jit
+@fast_jit
 def measure(
     design: Design, values: Mapping[str, Array], world: Mapping[str, Any], terms: Mapping[str, Term], prepared: Prepared
 ) -> Measured:
@@ -73,7 +98,7 @@ def measure(
     return Measured(measured, {name: pull({**nothing, name: jnp.ones(())})[0] for name in scalars})
 
 
-@eqx.filter_jit
+@fast_jit
 def pull_back(
     design: Design,
     values: Mapping[str, Array],
@@ -88,20 +113,97 @@ def pull_back(
     return {name: pull({**nothing, name: cotangent})[0] for name, cotangent in cotangents.items()}
 
 
-@eqx.filter_jit
+@fast_jit
+def measure_values(
+    design: Design, values: Mapping[str, Array], world: Mapping[str, Any], terms: Mapping[str, Term], prepared: Prepared
+) -> Measured:
+    """Every term of one prepared configuration, without gradients."""
+    return Measured(_measurement(design, world, terms, prepared)(dict(values)), {})
+
+
+def sample(
+    design: Design,
+    values: Mapping[str, Array],
+    world: Mapping[str, Any],
+    terms: Mapping[str, Term],
+    prepared: Prepared,
+    index: int = 0,
+    *,
+    gradients: bool = True,
+) -> Sample:
+    """Measure a prepared configuration; what is not a number is an outcome, and never averaged in."""
+    outcome, measured = Outcome(int(prepared.outcome)), None
+    statistics = {name: np.asarray(number).item() for name, number in prepared.statistics.items()}
+    if outcome == Outcome.converged:
+        # Without the numbers about the search: they would only cost their way to the device.
+        bare = dataclasses.replace(prepared, statistics={})
+        found = (measure if gradients else measure_values)(design, dict(values), dict(world), dict(terms), bare)
+        found = jax.tree.map(np.asarray, found)
+        if all(np.all(np.isfinite(number)) for number in jax.tree.leaves(found)):
+            measured = found
+        else:
+            outcome = Outcome.nonfinite
+    return Sample(index, outcome, statistics, measured, prepared)
+
+
+@fast_jit
 def _losses(terms: Mapping[str, Term], values: Mapping[str, Any], accepted: Any, sampler: AbstractSampler):
-    """Loss of each term, and the cotangent of its values under its weight."""
+    """Loss, floor and cotangent (under its weight) of each term."""
 
-    def one(name):
-        term = terms[name]
+    def one(term, values):
+        loss, cotangent = jax.value_and_grad(lambda x: term.objective.loss(x, accepted, sampler))(values)
+        return loss, term.objective.floor(values, accepted, sampler), term.weight * cotangent
 
-        def loss(x):
-            return term.objective.loss(x, accepted, sampler)
+    return {name: one(term, values[name]) for name, term in terms.items()}
 
-        value, cotangent = jax.value_and_grad(loss)(values[name])
-        return value, term.weight * cotangent
 
-    return {name: one(name) for name in terms}
+def combine(terms: Mapping[str, Term], sampler: AbstractSampler, samples: Sequence[Sample]):
+    """Evaluation of a step but for the gradient of array terms, and the cotangents those need, sample by sample."""
+    outcomes = [one.outcome for one in samples]
+    rows = [one.measured for one in samples if one.measured is not None]
+    nothing: list[dict[str, Array]] = [{} for _ in samples]
+    if not rows:
+        return Evaluation(None, {}, {}, {}, {}, {}, outcomes), nothing
+    # Gathered on the host: these are few numbers, and every operation on the device has a price.
+    accepted = np.asarray([one.measured is not None for one in samples])
+    empty = {name: np.zeros_like(value) for name, value in rows[0].values.items()}
+    gathered = {
+        name: np.stack([(empty if one.measured is None else one.measured.values)[name] for one in samples])
+        for name in terms
+    }
+    found = jax.tree.map(np.asarray, _losses(dict(terms), gathered, accepted, sampler))
+    cotangents = {name: cotangent for name, (_, _, cotangent) in found.items()}
+    n = len(rows)
+    mean = {name: np.sum(value, axis=0) / n for name, value in gathered.items()}
+    errors = {name: standard_error(value[accepted]) for name, value in gathered.items()}
+    losses = {name: float(loss) if np.isfinite(loss) else None for name, (loss, _, _) in found.items()}
+    floors = {
+        name: None if floor is None or not np.isfinite(floor) else float(floor) for name, (_, floor, _) in found.items()
+    }
+    total: float | None = 0.0
+    for name, loss in losses.items():
+        total = None if loss is None or total is None else total + float(terms[name].weight) * loss
+    if total is None:
+        # An objective that needs more configurations than were accepted has no value, and no gradient.
+        return Evaluation(None, mean, losses, errors, floors, {}, outcomes), nothing
+    gradients: dict[str, dict[str, np.ndarray]] = {}
+    arrays = [name for name in terms if name not in rows[0].gradients]
+    for k, one in enumerate(samples):
+        if one.measured is None:
+            continue
+        part = {
+            name: {key: cotangents[name][k] * g for key, g in gradient.items()}
+            for name, gradient in one.measured.gradients.items()
+        }
+        gradients = jax.tree.map(np.add, gradients, part) if gradients else part
+        nothing[k] = {name: cotangents[name][k] for name in arrays}
+    return Evaluation(total, mean, losses, errors, floors, gradients, outcomes), nothing
+
+
+def standard_error(values: np.ndarray) -> np.ndarray | None:
+    """Standard error of the mean of independent values along the first axis; None for fewer than two."""
+    n = values.shape[0]
+    return np.std(values, axis=0, ddof=1) / np.sqrt(n) if n > 1 else None
 
 
 def evaluate(
@@ -110,46 +212,30 @@ def evaluate(
     world: Mapping[str, Any],
     terms: Mapping[str, Term],
     sampler: AbstractSampler,
-    batch: Sequence[Prepared],
+    samples: Sequence[Sample],
+    team: Team,
 ) -> Evaluation:
     """Loss, values and gradients over a batch; rejected configurations are counted, never averaged in."""
-    terms = dict(terms)
-    outcomes = [Outcome(int(prepared.outcome)) for prepared in batch]
-    measured = []
-    for k, prepared in enumerate(batch):
-        one = None
-        if outcomes[k] == Outcome.converged:
-            # Without the numbers about the search: they would only cost their way to the device.
-            one = measure(design, values, world, terms, dataclasses.replace(prepared, statistics={}))
-            if not all(np.all(np.isfinite(number)) for number in jax.tree.leaves(one)):
-                outcomes[k], one = Outcome.nonfinite, None
-        measured.append(one)
-    rows = [one for one in measured if one is not None]
-    if not rows:
-        return Evaluation(None, {}, {}, {}, outcomes)
-    # Gathered on the host: these are few numbers, and every operation on the device has a price.
-    accepted = np.asarray([one is not None for one in measured])
-    empty = {name: np.zeros_like(value) for name, value in rows[0].values.items()}
-    gathered = {
-        name: np.stack([np.asarray((empty if one is None else one.values)[name]) for one in measured]) for name in terms
-    }
-    losses = jax.tree.map(np.asarray, _losses(terms, gathered, accepted, sampler))
-    gradients: dict[str, dict[str, np.ndarray]] = {}
-    for k, one in enumerate(measured):
-        if one is None:
-            continue
-        cotangents = {name: cotangent[k] for name, (_, cotangent) in losses.items()}
-        part = {
-            name: {key: cotangents[name] * np.asarray(g) for key, g in gradient.items()}
-            for name, gradient in one.gradients.items()
-        }
-        arrays = {name: cotangent for name, cotangent in cotangents.items() if name not in part}
-        if arrays:
-            here = {name: terms[name] for name in arrays}
-            bare = dataclasses.replace(batch[k], statistics={})
-            part |= jax.tree.map(np.asarray, pull_back(design, values, world, here, bare, arrays))
-        gradients = jax.tree.map(np.add, gradients, part) if gradients else part
-    mean = {name: np.sum(value, axis=0) / len(rows) for name, value in gathered.items()}
-    by_term = {name: float(loss) for name, (loss, _) in losses.items()}
-    total = sum(terms[name].weight * loss for name, loss in by_term.items())
-    return Evaluation(total, mean, by_term, gradients, outcomes)
+    evaluation, cotangents = combine(terms, sampler, samples)
+    if not any(cotangents):
+        return evaluation
+
+    def pull(item: tuple[Sample, dict[str, Array]]) -> Found[None]:
+        one, along = item
+        if not along or one.prepared is None:
+            return Found(None)
+        here = design.insert(world, values)
+        prepared = dataclasses.replace(one.prepared, statistics={})
+        if prepared.memory is None:
+            memory = here["protocol"].remember(here["potential"], prepared.configuration)
+            prepared = dataclasses.replace(prepared, memory=memory)
+        some = {name: terms[name] for name in along}
+        pulled = pull_back(design, dict(values), dict(world), some, prepared, along)
+        return Found(jax.tree.map(np.asarray, pulled))
+
+    parts = team.map(pull, list(zip(samples, cotangents, strict=True)))
+    gradients = dict(evaluation.gradients)
+    for found in parts:
+        for name, part in (found.shared or {}).items():
+            gradients[name] = jax.tree.map(np.add, gradients[name], part) if name in gradients else part
+    return dataclasses.replace(evaluation, gradients={name: gradients[name] for name in terms})

@@ -44,6 +44,7 @@ class TrainNode:
     steps: int = 1000
     tolerance: float = 1e-6
     checkpoint_interval: int = 100
+    rejection_limit: float = 0.5
 
 
 @dataclasses.dataclass

@@ -164,10 +164,10 @@ class AbstractPairPotential(AbstractPotential):
     ) -> tuple[Float[Array, ""], Float[Array, "n d"]]:
         """One pass over the pairs for both."""
         i, j, mask = self.pairs(configuration, neighbors)
-        r, n = self._distances(configuration, i, j, mask)
+        r, displacement = self._distances(configuration, i, j, mask)
         parameters = self.pair_parameters(configuration, i, j)
         values, slope = jax.vmap(jax.value_and_grad(self.pair_energy))(r, parameters)
-        gradient = _scatter(configuration, i, j, jnp.where(mask, slope, 0.0)[:, None] * n)
+        gradient = _scatter(configuration, i, j, jnp.where(mask, slope / r, 0.0)[:, None] * displacement)
         return jnp.sum(jnp.where(mask, values, 0.0)), gradient
 
     def strain_gradient(
@@ -229,16 +229,16 @@ class AbstractPairPotential(AbstractPotential):
         return 2.0 * jnp.max(total)
 
     def _distances(self, configuration, i, j, mask):
-        """Distance and unit vector of each pair; padding gets the cutoff, so that nothing is ever divided by zero."""
+        """Distance and vector of each pair; padding gets the cutoff, so that nothing is ever divided by zero."""
         displacement = configuration.displacement(i, j)
         squared = jnp.sum(displacement**2, axis=-1)
-        r = jnp.sqrt(jnp.where(mask, squared, jax.lax.stop_gradient(self.cutoff) ** 2))
-        return r, displacement / r[:, None]
+        return jnp.sqrt(jnp.where(mask, squared, jax.lax.stop_gradient(self.cutoff) ** 2)), displacement
 
     def _bond_stiffness(self, configuration, neighbors):
         """`i, j, mask, r, n, V'/r, V''` of each pair, zero for padding."""
         i, j, mask = self.pairs(configuration, neighbors)
-        r, n = self._distances(configuration, i, j, mask)
+        r, displacement = self._distances(configuration, i, j, mask)
+        n = displacement / r[:, None]
         parameters = self.pair_parameters(configuration, i, j)
         first = jax.grad(self.pair_energy)
         slope, curvature = jax.vmap(lambda x, p: jax.jvp(lambda y: first(y, p), (x,), (jnp.ones_like(x),)))(
@@ -255,4 +255,6 @@ def _bond_force(stretch, n, slope, curvature):
 
 def _scatter(configuration, i, j, force):
     """Sum a quantity of each pair on its particles, with opposite signs."""
-    return jnp.zeros_like(configuration.fractional).at[i].add(force).at[j].add(-force)
+    # One scatter of both halves: two would each compute the quantity anew (XLA fuses it into its consumers).
+    ends, quantities = jnp.concatenate([i, j]), jnp.concatenate([force, -force])
+    return jnp.zeros_like(configuration.fractional).at[ends].add(quantities)

@@ -71,3 +71,19 @@ class AbstractProtocol(eqx.Module):
         Protocols that can do better than starting anew from the previous configuration override this.
         """
         return self.prepare(potential, previous.configuration, key=key)
+
+    def remember(self, potential: AbstractPotential, configuration: Configuration) -> Any:
+        """The `memory` of an accepted configuration, made anew.
+
+        Needed where a memory was not kept, because there are too many or because it comes from a checkpoint.
+        Protocols that keep one override this.
+        """
+        return None
+
+    def prepare_many(self, potential: AbstractPotential, starts: Configuration, *, width: int) -> Prepared | None:
+        """Prepare many configurations at once, at most `width` of them at a time: for accelerators.
+
+        Every array of `starts` has a leading axis over configurations, and so has every array of the result. None, the
+        default, says that this protocol prepares one configuration at a time only.
+        """
+        return None

@@ -1,3 +1,7 @@
+import signal
+import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -10,16 +14,20 @@ import optax
 from jaxtyping import Array
 
 from ._design import Design
-from ._errors import RunError
+from ._ensemble import Ensemble
+from ._errors import RunError, Stopped
 from ._experiment import Experiment, check_experiment
-from ._gradient import Evaluation, evaluate
+from ._gradient import Evaluation, Sample, evaluate
 from ._protocol import Outcome, Prepared
+from ._team import Team
+from .run.checkpoint import Checkpoint, pack, unpack
 from .run.directory import RunDirectory
 from .run.extxyz import write_configuration
 from .run.progress import TrainingProgress
 
-# A design that prepares nothing gives no gradient to leave it by: this many empty steps in a row end the run.
-MAX_EMPTY_STEPS = 20
+# Steps over which the share of rejected configurations is taken. A design that prepares nothing gives no gradient to
+# leave it by: so many empty steps in a row end the run, whatever share is allowed.
+REJECTION_WINDOW = 20
 
 
 class TrainingState(eqx.Module):
@@ -30,7 +38,7 @@ class TrainingState(eqx.Module):
     - `step`: number of the next step.
     - `values`: the design variables by name.
     - `optimizer`: the optimiser's state.
-    - `prepared`: the configurations of the last step, by index.
+    - `prepared`: the configurations of the last step that the next one follows, by index.
     """
 
     step: int
@@ -47,43 +55,108 @@ def train(experiment: Experiment, directory: str | Path | None = None, *, progre
     - `experiment`: what is to be trained.
     - `directory`: where the run directory's files go; None writes nothing.
     - `progress`: whether to show a bar (on a terminal) or lines (elsewhere) on standard error.
+
+    Raises `RunError` if too many configurations are rejected, and `Stopped` at the end of the step in which a SIGTERM
+    arrived, with a checkpoint written.
     """
-    begin = perf_counter()
     design = check_experiment(experiment)
-    output = None if directory is None else RunDirectory(directory)
-    try:
+    with Team(experiment.devices) as team:
+        output = RunDirectory(directory) if directory is not None and team.rank == 0 else None
         if output is not None:
+            output.clear()
             _write_start(output, experiment)
-        lines: list[dict[str, Any]] = []
-        with TrainingProgress(experiment.steps) if progress else _Silent() as bar:
-            values = _strong(design.values(experiment.world))
-            state = TrainingState(0, values, _strong(experiment.optimizer.init(values)), {})
-            empty = 0
+        return _run(experiment, design, team, output, initial_state(experiment, design), [], progress)
+
+
+def resume(experiment: Experiment, directory: str | Path, *, progress: bool = True) -> dict[str, Any]:
+    """Go on with a training from its last checkpoint, to the same end as if it had never been interrupted.
+
+    A checkpoint that cannot be read is named on standard error, and the one before it is used; without any, the
+    training starts again.
+    """
+    design = check_experiment(experiment)
+    with Team(experiment.devices) as team:
+        state, complaints = None, []
+        for path in RunDirectory.checkpoints(directory):
+            try:
+                state = restore(experiment, design, Checkpoint.read(path))
+                break
+            except ValueError as error:
+                complaints.append(f"{path}: {error}")
+        if team.rank == 0:
+            for complaint in complaints:
+                print(f"glasswright: warning: checkpoint not usable: {complaint}", file=sys.stderr)
+            start = "the beginning: there is no checkpoint" if state is None else f"step {state.step}"
+            print(f"glasswright: going on from {start}", file=sys.stderr)
+        state = initial_state(experiment, design) if state is None else state
+        lines = RunDirectory.read_metrics(directory)[: state.step]
+        if len(lines) < state.step:
+            raise RunError(
+                f"{directory}/metrics.jsonl: has {len(lines)} of the {state.step} steps before the checkpoint"
+            )
+        output = RunDirectory(directory, keep=lines) if team.rank == 0 else None
+        return _run(experiment, design, team, output, state, lines, progress)
+
+
+def initial_state(experiment: Experiment, design: Design) -> TrainingState:
+    """The state before the first step."""
+    values = _strong(design.values(experiment.world))
+    return TrainingState(0, values, _strong(experiment.optimizer.init(values)), {})
+
+
+def _run(experiment: Experiment, design: Design, team: Team, output, state: TrainingState, lines, progress: bool):
+    """Steps from `state` on, behind the metrics `lines` of those before."""
+    begin, before = perf_counter(), sum(line["seconds"] for line in lines)
+    try:
+        with TrainingProgress(experiment.steps) if progress and team.rank == 0 else _Silent() as bar, _Signal() as stop:
             while True:
                 clock = perf_counter()
-                state = _follow(experiment, design, state)
-                if output is not None and state.step % experiment.checkpoint_interval == 0:
-                    output.write_checkpoint(state.step, state)
-                next_state, line = _step(experiment, design, state)
-                last = _reached(experiment, line) or line["step"] + 1 >= experiment.steps
+                samples, evaluation = look(experiment, design, team, state)
+                next_state = move(experiment, design, state, samples, evaluation)
+                line = _metrics(experiment, state, evaluation, samples, next_state.optimizer)
+                last = _reached(experiment, line) or state.step + 1 >= experiment.steps
                 line["seconds"] = perf_counter() - clock
                 lines.append(line)
                 if output is not None:
                     output.append_metrics(line)
                 bar.update(line, last=last)
-                empty = empty + 1 if line["loss"] is None else 0
-                if empty >= MAX_EMPTY_STEPS:
-                    raise RunError(f"nothing could be prepared in {empty} steps in a row: {line['rejected']}")
+                _check_rejections(experiment, lines)
                 if last:
                     break
                 state = next_state
-        result = _result(experiment, design, state, lines, perf_counter() - begin)
+                stopping = team.any(stop.requested)
+                if stopping or state.step % experiment.checkpoint_interval == 0:
+                    _write_checkpoint(experiment, team, output, state)
+                if stopping:
+                    hint = "" if output is None else f"; go on with: glasswright resume {output.path}"
+                    raise Stopped(f"stopped by SIGTERM after step {line['step']}{hint}")
+        result = _result(experiment, design, state, lines, before + perf_counter() - begin)
         if output is not None:
-            _write_end(output, experiment, design, state, lines, result)
+            _write_end(output, experiment, design, state, samples, lines, result)
         return result
     finally:
         if output is not None:
             output.close()
+
+
+class _Signal:
+    """Notes that a SIGTERM has come, for whoever asks at the end of a step."""
+
+    requested = False
+
+    def __enter__(self) -> "_Signal":
+        # Only the main thread may say what a signal does.
+        self._before = None
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGTERM, self._note)
+        return self
+
+    def _note(self, *_: object) -> None:
+        self.requested = True
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
 
 
 def _strong(tree: Any) -> Any:
@@ -91,39 +164,35 @@ def _strong(tree: Any) -> Any:
     return jax.tree.map(lambda x: jnp.asarray(x, dtype=x.dtype) if eqx.is_array(x) else x, tree)
 
 
-def _follow(experiment: Experiment, design: Design, state: TrainingState) -> TrainingState:
-    """Prepare what the coming step looks at: follow what the last one looked at, draw the rest."""
-    world = design.insert(experiment.world, state.values)
-    potential, system, protocol = world["potential"], world["system"], world["protocol"]
-    prepared = {}
-    for index in experiment.sampler.indices(state.step):
-        start_key, search_key = _keys(experiment.seed, index, state.step)
-        if index in state.prepared:
-            prepared[index] = protocol.follow(potential, state.prepared[index], key=search_key)
-        else:
-            prepared[index] = protocol.prepare(potential, system.start(start_key), key=search_key)
-    return eqx.tree_at(lambda s: s.prepared, state, prepared)
+def look(experiment: Experiment, design: Design, team: Team, state: TrainingState) -> tuple[list[Sample], Evaluation]:
+    """Prepare and measure what the coming step looks at: follow what the last one looked at, draw the rest."""
+    indices = experiment.sampler.indices(state.step)
+    ensemble = Ensemble(experiment.world, experiment.terms, design, experiment.seed)
+    samples = ensemble.samples(
+        team,
+        state.values,
+        indices,
+        step=state.step,
+        previous=state.prepared,
+        keep=set(experiment.sampler.indices(state.step + 1)),
+    )
+    evaluation = evaluate(design, state.values, experiment.world, experiment.terms, experiment.sampler, samples, team)
+    return samples, evaluation
 
 
-@jax.jit
-def _keys(seed, index, step):
-    """Keys of a configuration's start, which is the same in every step, and of its search, which is not."""
-    start, search = jax.random.split(jax.random.fold_in(jax.random.key(seed), index))
-    return start, jax.random.fold_in(search, step)
-
-
-def _step(experiment: Experiment, design: Design, state: TrainingState) -> tuple[TrainingState, dict[str, Any]]:
-    """Evaluate the design and move it: the state after the move, and the metrics line of the design before it."""
-    batch = list(state.prepared.values())
-    evaluation = evaluate(design, state.values, experiment.world, experiment.terms, experiment.sampler, batch)
+def move(
+    experiment: Experiment, design: Design, state: TrainingState, samples: list[Sample], evaluation: Evaluation
+) -> TrainingState:
+    """The state after the design has moved; a step without a loss changes nothing."""
     values, optimizer = state.values, state.optimizer
     if evaluation.loss is not None:
         loss = np.asarray(evaluation.loss)
         values, optimizer = _move(
             experiment.optimizer, design, experiment.world, evaluation.gradient, loss, state.optimizer, state.values
         )
-    line = _metrics(experiment, state, evaluation, batch, optimizer)
-    return TrainingState(state.step + 1, values, optimizer, state.prepared), line
+    following = set(experiment.sampler.indices(state.step + 1))
+    kept = {one.index: one.prepared for one in samples if one.index in following and one.prepared is not None}
+    return TrainingState(state.step + 1, values, optimizer, kept)
 
 
 @eqx.filter_jit
@@ -133,28 +202,58 @@ def _move(optimizer, design: Design, world, gradient, loss, state, values):
     return design.step(world, values, updates), state
 
 
-def _metrics(experiment, state, evaluation: Evaluation, batch, optimizer) -> dict[str, Any]:
-    rejected = [outcome for outcome in evaluation.outcomes if outcome != Outcome.converged]
-    counts = {outcome.name: rejected.count(outcome) for outcome in sorted(set(rejected))}
-    terms = {
-        name: {"value": value.tolist(), "loss": evaluation.losses[name]} for name, value in evaluation.values.items()
-    }
-    statistics: dict[str, int] = {}
-    for prepared in batch:
-        for name, number in prepared.statistics.items():
-            statistics[name] = statistics.get(name, 0) + np.asarray(number).item()
+def _metrics(experiment, state, evaluation: Evaluation, samples: list[Sample], optimizer) -> dict[str, Any]:
+    terms: dict[str, Any] = {}
+    for name, value in evaluation.values.items():
+        terms[name] = {"value": value.tolist(), "loss": evaluation.losses[name]}
+        if len(samples) > 1:
+            error = evaluation.standard_errors[name]
+            terms[name]["standard_error"] = None if error is None else error.tolist()
+            terms[name]["loss_floor"] = evaluation.floors[name]
+    rejected = count_rejected(samples)
+    statistics: dict[str, Any] = {}
+    for one in samples:
+        for name, number in one.statistics.items():
+            statistics[name] = statistics.get(name, 0) + number
     return {
         "step": state.step,
         "loss": evaluation.loss,
         "terms": terms,
         "design": {name: np.asarray(value).tolist() for name, value in state.values.items()},
         "learning_rate": learning_rate(optimizer),
-        "requested": len(batch),
-        "converged": len(batch) - len(rejected),
-        "rejected": counts,
+        "requested": len(samples),
+        "converged": len(samples) - sum(rejected.values()),
+        "rejected": rejected,
         "rearranged": statistics.pop("rearranged", 0),
         "search": statistics,
     }
+
+
+def count_rejected(samples: Sequence[Sample]) -> dict[str, int]:
+    """How many configurations ended in each outcome that is not `converged`."""
+    rejected = [one.outcome for one in samples if one.outcome != Outcome.converged]
+    return {outcome.name: rejected.count(outcome) for outcome in sorted(set(rejected))}
+
+
+def _check_rejections(experiment: Experiment, lines: list[dict[str, Any]]) -> None:
+    """Raise `RunError` if too many of the last configurations were rejected to go on."""
+    recent = lines[-REJECTION_WINDOW:]
+    if len(recent) < REJECTION_WINDOW:
+        return
+    requested = sum(line["requested"] for line in recent)
+    rejected: dict[str, int] = {}
+    for line in recent:
+        for name, count in line["rejected"].items():
+            rejected[name] = rejected.get(name, 0) + count
+    total, limit = sum(rejected.values()), experiment.rejection_limit
+    reasons = ", ".join(f"{count} {name}" for name, count in rejected.items())
+    if all(line["loss"] is None for line in recent):
+        raise RunError(f"nothing could be measured in {len(recent)} steps in a row: {reasons}")
+    if total > limit * requested:
+        raise RunError(
+            f"{total} of the last {requested} configurations were rejected ({reasons}), more than the share of "
+            f"{limit:g} that train.rejection_limit allows"
+        )
 
 
 def learning_rate(optimizer: optax.OptState) -> float | None:
@@ -211,15 +310,52 @@ def _write_start(output: RunDirectory, experiment: Experiment) -> None:
         output.write_text("config.yaml", experiment.config)
 
 
-def _write_end(output: RunDirectory, experiment: Experiment, design: Design, state, lines, result) -> None:
+def _write_checkpoint(experiment: Experiment, team: Team, output: RunDirectory | None, state: TrainingState) -> None:
+    """The state before the coming step, with what every process follows."""
+    followed = team.all(
+        {
+            index: {
+                "outcome": int(one.outcome),
+                "statistics": {name: np.asarray(number).item() for name, number in one.statistics.items()},
+                "configuration": pack(one.configuration),
+                "memory": None if one.memory is None else pack(one.memory),
+            }
+            for index, one in state.prepared.items()
+        }
+    )
+    if output is not None:
+        content = {"values": pack(state.values), "optimizer": pack(state.optimizer), "prepared": followed}
+        output.write_checkpoint(state.step, Checkpoint(state.step, content))
+
+
+def restore(experiment: Experiment, design: Design, checkpoint: Checkpoint) -> TrainingState:
+    """The training state that a checkpoint holds; `ValueError` if it is of another experiment."""
+    start = initial_state(experiment, design)
+    content = checkpoint.content
+    values = unpack(content["values"], start.values)
+    world = design.insert(experiment.world, values)
+    shape = world["system"].start(jax.random.key(0))
+    prepared = {}
+    for index, one in content["prepared"].items():
+        configuration = unpack(one["configuration"], shape)
+        memory = None
+        if one["memory"] is not None:
+            # What is remembered now has the structure of what was remembered then.
+            memory = unpack(one["memory"], world["protocol"].remember(world["potential"], configuration))
+        prepared[int(index)] = Prepared(configuration, one["outcome"], one["statistics"], memory)
+    return TrainingState(checkpoint.step, values, unpack(content["optimizer"], start.optimizer), prepared)
+
+
+def _write_end(output: RunDirectory, experiment: Experiment, design: Design, state, samples, lines, result) -> None:
     from .run.plot import training_figure
 
-    shown = next((p for p in state.prepared.values() if p.accepted), None) if experiment.sampler.is_population else None
+    accepted = [one.prepared for one in samples if one.measured is not None and one.prepared is not None]
+    shown = accepted[0] if accepted and experiment.sampler.is_population else None
     potential = design.insert(experiment.world, state.values)["potential"]
     diameters = getattr(potential, "diameter", None)
     targets = {name: _target(term) for name, term in experiment.terms.items()}
     if shown is not None:
-        frames = [write_configuration(p.configuration) for p in state.prepared.values() if p.accepted]
+        frames = [write_configuration(one.configuration) for one in accepted]
         output.write_text("final.extxyz", "".join(frames))
     output.write_bytes(
         "training.png",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import glasswright
 
-from ._errors import RequestError, RunError, suggestion
+from ._errors import RequestError, RunError, Stopped, suggestion
 
 DONE, RUN_FAILED, REQUEST_WRONG, INTERRUPTED = 0, 1, 2, 130
 
@@ -18,12 +18,15 @@ usage: glasswright COMMAND [ARGUMENTS]
 
 commands:
   train      find interactions that give packings the properties somebody wants
+  resume     go on with an interrupted run
+  validate   what a trained design gives on packings that it has never seen
   measure    properties of an existing packing, and their gradients
   plugins    which components there are and which plugin each comes from
   doctor     whether this installation computes what it should
 
-train and measure take key=value overrides, --multirun, --cfg job, and --help, which lists every key:
+train, validate and measure take key=value overrides, --multirun, --cfg job, and --help, which lists every key:
   glasswright train property=[poisson_ratio,pressure] terms.pressure.objective.target=0.1
+  glasswright validate run=outputs/ensemble_poisson/2026-01-01_00-00-00 n_configurations=2000
   glasswright measure configuration=packing.extxyz gradient=true
 
 options:
@@ -41,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, REQUEST_WRONG)
     except RunError as error:
         return _fail(error, RUN_FAILED)
+    except Stopped as stop:
+        print(f"glasswright: {stop}", file=sys.stderr)
+        return DONE
     except KeyboardInterrupt:
         print("glasswright: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -76,6 +82,16 @@ def _commands() -> dict[str, Callable[[list[str]], int]]:
 
         return run("train", arguments)
 
+    def validate(arguments: list[str]) -> int:
+        from ._application import run
+
+        return run("validate", arguments)
+
+    def resume(arguments: list[str]) -> int:
+        from ._application import resume
+
+        return resume(arguments)
+
     def measure(arguments: list[str]) -> int:
         from ._application import run
 
@@ -91,7 +107,14 @@ def _commands() -> dict[str, Callable[[list[str]], int]]:
 
         return main(arguments)
 
-    return {"train": train, "measure": measure, "plugins": plugins, "doctor": doctor}
+    return {
+        "train": train,
+        "resume": resume,
+        "validate": validate,
+        "measure": measure,
+        "plugins": plugins,
+        "doctor": doctor,
+    }
 
 
 def _completion(arguments: list[str]) -> list[str]:
@@ -99,7 +122,7 @@ def _completion(arguments: list[str]) -> list[str]:
     line = os.environ.get("COMP_LINE", "")
     words = line.split()
     command = words[1] if len(words) > 1 else "train"
-    if command not in ("train", "measure"):
+    if command not in ("train", "validate", "measure"):
         command = "train"
     elif len(words) > 1:
         shorter = line.replace(f"{command} ", "", 1) if f"{command} " in line else line

@@ -10,9 +10,8 @@ import jax
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from . import _experiment
 from ._errors import RequestError, suggestion
-from ._experiment import Experiment
+from ._experiment import Experiment, check_experiment
 from ._messages import explain
 from ._nodes import SystemNode, TermNode, TrainNode, schedules
 from ._objective import Term
@@ -20,6 +19,7 @@ from ._property import AbstractProperty
 from ._protocol import AbstractProtocol
 from ._schema import REQUIRED, parameters
 from ._system import System
+from ._team import MAX_OVERSUBSCRIPTION, available_devices
 from ._values import MISSING, check_names, check_value, integer, missing_keys, number
 from .registry import Component, registry
 
@@ -71,12 +71,11 @@ def build(config: DictConfig | Mapping[str, Any]) -> Experiment:
         tolerance=_at_least_zero(train["tolerance"], "train.tolerance"),
         seed=integer(data.get("seed", 0), "seed", least=0),
         checkpoint_interval=integer(train["checkpoint_interval"], "train.checkpoint_interval", least=1),
+        rejection_limit=_share(train["rejection_limit"], "train.rejection_limit"),
+        devices=_devices(data.get("devices", "auto")),
         config=OmegaConf.to_yaml(OmegaConf.create(data)),
     )
-    _check_devices(data.get("devices", "auto"))
-    check = getattr(_experiment, "check_experiment", None)
-    if check is not None:
-        check(experiment)
+    check_experiment(experiment)
     return experiment
 
 
@@ -271,10 +270,23 @@ def _boolean(value: Any, key: str) -> bool:
     return value
 
 
-def _check_devices(devices: Any) -> None:
+def _share(value: Any, key: str) -> float:
+    value = number(value, key)
+    if not 0.0 <= value <= 1.0:
+        raise RequestError(f"{key}={value:g}: must be between 0 and 1")
+    return value
+
+
+def _devices(devices: Any) -> int | None:
+    """How many devices; None for all there are."""
     if devices == "auto":
-        return
+        return None
     if isinstance(devices, bool) or not isinstance(devices, int) or devices < 1:
         raise RequestError(f"devices={devices!r}: must be auto or a number of devices")
-    if devices > jax.local_device_count():
-        raise RequestError(f"devices={devices}: there are {jax.local_device_count()}")
+    there = available_devices()
+    if jax.default_backend() == "cpu":
+        # More threads than cores gain nothing but change nothing either: the results are the same.
+        there = max(MAX_OVERSUBSCRIPTION * there, jax.local_device_count())
+    if devices > there:
+        raise RequestError(f"devices={devices}: at most {there} are possible here")
+    return devices

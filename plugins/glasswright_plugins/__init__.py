@@ -4,6 +4,7 @@ import glasswright as gw
 
 from .objectives.band import Band
 from .objectives.target import Target
+from .objectives.target_each import TargetEach
 from .optimizers.hypergradient import hypergradient
 from .optimizers.optax_optimizers import OPTIMIZERS
 from .optimizers.polyak import polyak
@@ -14,6 +15,7 @@ from .properties.poisson_ratio import PoissonRatio
 from .properties.pressure import Pressure
 from .properties.shear_modulus import ShearModulus
 from .protocols.quench import Quench
+from .samplers.fresh import Fresh
 from .samplers.tracked import Tracked
 
 GLASSWRIGHT_API_VERSION = 1
@@ -31,6 +33,7 @@ def register_protocols(register):
 
 @gw.hookimpl
 def register_samplers(register):
+    register("fresh", Fresh)
     register("tracked", Tracked)
 
 
@@ -47,6 +50,7 @@ def register_properties(register):
 def register_objectives(register):
     register("band", Band)
     register("target", Target)
+    register("target_each", TargetEach)
 
 
 @gw.hookimpl

@@ -1,10 +1,13 @@
 """Lists of interacting pairs that cannot lose a pair silently."""
 
+import itertools
 import math
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from .._configuration import Configuration
 
@@ -52,48 +55,75 @@ class PairList(eqx.Module):
 
 
 def find_pairs(configuration: Configuration, radius: Float[Array, ""], capacity: int) -> PairList:
-    """All pairs within `radius`, from all distances; check `overflowed`.
+    """All pairs within `radius`, from all distances; check `overflowed`. For use under `jit` and `vmap`.
 
     Quadratic in the number of particles, which up to about two thousand costs less than a cell list.
     """
-    n, d = configuration.fractional.shape
-    # Row i, column k stands for the pair of i and i + k + 1 (modulo n): every pair once, in half a matrix. Compacting a
-    # mask costs far more than filling it.
-    offset = jnp.arange(1, n // 2 + 1)
-    i = jnp.arange(n)[:, None]
-    j = (i + offset) % n
-    by_axis = [configuration.fractional[:, a][j] - configuration.fractional[:, a][:, None] for a in range(d)]
+    n = configuration.n_particles
+    index = jnp.arange(n)
+    near = _near(configuration.fractional, configuration.fractional, configuration.box, radius)
+    near = (near & (index[:, None] < index[None, :])).reshape(-1)
+    (place,) = jnp.nonzero(near, size=capacity, fill_value=n * n)
+    listed = place < n * n
+    return PairList(
+        i=jnp.where(listed, place // n, 0).astype(jnp.int32),
+        j=jnp.where(listed, place % n, 0).astype(jnp.int32),
+        reference=configuration,
+        radius=jnp.asarray(radius),
+        n_pairs=jnp.sum(near),
+    )
+
+
+def _near(rows: Float[Array, "m d"], columns: Float[Array, "n d"], box, radius) -> Bool[Array, "m n"]:
+    """Which distances between two sets of particles are below `radius`."""
+    d = rows.shape[1]
+    by_axis = [columns[None, :, a] - rows[:, None, a] for a in range(d)]
     by_axis = [x - jnp.round(x) for x in by_axis]
-    squared = sum(sum(configuration.box[a, b] * by_axis[b] for b in range(d)) ** 2 for a in range(d))
-    # With an even number of particles the last column would list its pairs twice.
-    near = (squared < radius**2) & ((2 * offset < n) | (i < j))
-    (place,) = jnp.nonzero(near.reshape(-1), size=capacity, fill_value=n * (n // 2))
-    listed = place < n * (n // 2)
-    first = jnp.where(listed, place // (n // 2), 0)
-    second = jnp.where(listed, (first + place % (n // 2) + 1) % n, 0)
-    return PairList(i=first, j=second, reference=configuration, radius=jnp.asarray(radius), n_pairs=jnp.sum(near))
+    squared = sum(sum(box[a, b] * by_axis[b] for b in range(d)) ** 2 for a in range(d))
+    return squared < radius**2
 
 
-_find_pairs = eqx.filter_jit(find_pairs)
+# Of the matrix of all distances, so many blocks of rows are computed, each from its own diagonal on.
+BLOCKS = 4
 
 
-def build_pair_list(configuration: Configuration, radius: Float[Array, ""], capacity: int | None = None) -> PairList:
-    """All pairs within `radius`, growing the capacity until they fit (not for use under `jit`).
+@jax.jit
+def _near_blocks(fractional, box, radius):
+    n = fractional.shape[0]
+    edges = [n * k // BLOCKS for k in range(BLOCKS + 1)]
+    result = []
+    for start, end in itertools.pairwise(edges):
+        near = _near(fractional[start:end], fractional[start:], box, radius)
+        result.append(near & (jnp.arange(end - start)[:, None] < jnp.arange(n - start)[None, :]))
+    return result
 
-    `capacity` is a first try, normally that of the last list: keeping it avoids compiling for another size. Left out,
-    it is guessed from the density. A list that would leave it half empty gets a smaller one.
+
+def build_pair_list(
+    configuration: Configuration, radius: Float[ArrayLike, ""], capacity: int | None = None
+) -> PairList:
+    """All pairs within `radius`, with a capacity in which they fit (not for use under `jit`).
+
+    `capacity` is a first try, normally that of the last list: keeping it avoids compiling for another size. A list that
+    would leave it half empty gets a smaller one.
     """
-    n, d = configuration.n_particles, configuration.dimension
-    every = n * (n - 1) // 2
-    if capacity is None:
-        sphere = math.pi ** (d / 2) / math.gamma(d / 2 + 1) * float(radius) ** d
-        capacity = round_capacity(min(0.5 * n * sphere * n / float(configuration.volume), every))
-    while True:
-        pairs = _find_pairs(configuration, jnp.asarray(radius), capacity)
-        needed = int(pairs.n_pairs)
-        if capacity // 2 <= needed <= capacity or capacity == round_capacity(needed):
-            return pairs
+    n = configuration.n_particles
+    # NumPy's numbers here and in the list: making device arrays of them costs more than handing them over.
+    radius = np.asarray(radius, dtype=float)
+    first, second = [], []
+    for near in _near_blocks(configuration.fractional, configuration.box, radius):
+        columns = near.shape[1]
+        # Compacted on the host: on a CPU, XLA takes ten times as long for it.
+        place = np.flatnonzero(near).astype(np.uint32)
+        row = place // np.uint32(columns)
+        start = np.uint32(n - columns)
+        first.append(row + start)
+        second.append(place - row * np.uint32(columns) + start)
+    needed = sum(len(part) for part in first)
+    if capacity is None or not capacity // 2 <= needed <= capacity:
         capacity = round_capacity(needed)
+    i, j = np.zeros((2, capacity), dtype=np.int32)
+    i[:needed], j[:needed] = np.concatenate(first), np.concatenate(second)
+    return PairList(i=i, j=j, reference=configuration, radius=radius, n_pairs=np.asarray(needed))
 
 
 def round_capacity(n_pairs: float) -> int:

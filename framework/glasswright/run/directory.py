@@ -1,15 +1,15 @@
 """The run directory: everything a run leaves behind, written so that a kill at any moment leaves whole files."""
 
-import io
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import numpy as np
 
 from .._errors import RunError
+from .checkpoint import Checkpoint
 
 
 def plain(value: Any) -> Any:
@@ -48,15 +48,30 @@ def write_json(path: Path, content: Any) -> None:
 
 
 class RunDirectory:
-    """Writes the files of one run. Every method leaves the directory readable."""
+    """Writes the files of one run. Every method leaves the directory readable.
 
-    def __init__(self, path: str | Path):
+    **Arguments:**
+
+    - `keep`: metrics lines of an earlier part of the run, which stay; by default none do.
+    """
+
+    def __init__(self, path: str | Path, keep: Sequence[dict[str, Any]] = ()):
         self.path = Path(path)
         try:
             (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
-            self._metrics = open(self.path / "metrics.jsonl", "w")  # noqa: SIM115 - open for the whole run
         except OSError as error:
             raise RunError(f"cannot write into {self.path}: {error.strerror or error}") from error
+        write_atomically(self.path / "metrics.jsonl", "".join(_line(line) for line in keep))
+        try:
+            self._metrics = open(self.path / "metrics.jsonl", "a")  # noqa: SIM115 - open for the whole run
+        except OSError as error:
+            raise RunError(f"cannot write into {self.path}: {error.strerror or error}") from error
+
+    def clear(self) -> None:
+        """Remove what an earlier run left here that would be taken for this one's."""
+        (self.path / "result.json").unlink(missing_ok=True)
+        for old in self.checkpoints(self.path):
+            old.unlink()
 
     def close(self) -> None:
         self._metrics.close()
@@ -73,16 +88,46 @@ class RunDirectory:
     def append_metrics(self, line: dict[str, Any]) -> None:
         """One step's line, visible to others as soon as this returns."""
         try:
-            self._metrics.write(json.dumps(plain(line), allow_nan=False) + "\n")
+            self._metrics.write(_line(line))
             self._metrics.flush()
         except OSError as error:
             raise RunError(f"cannot write {self.path / 'metrics.jsonl'}: {error.strerror or error}") from error
 
-    def write_checkpoint(self, step: int, state: Any) -> None:
+    def write_checkpoint(self, step: int, checkpoint: Checkpoint) -> None:
         """The training state before `step`; the last two are kept."""
         folder = self.path / "checkpoints"
-        content = io.BytesIO()
-        eqx.tree_serialise_leaves(content, state)
-        write_atomically(folder / f"step_{step:08d}.eqx", content.getvalue())
-        for old in sorted(folder.glob("step_*.eqx"))[:-2]:
+        try:
+            # A checkpoint without the metrics before it would be of no use after a power cut.
+            os.fsync(self._metrics.fileno())
+        except OSError as error:
+            raise RunError(f"cannot write {self.path / 'metrics.jsonl'}: {error.strerror or error}") from error
+        write_atomically(folder / f"step_{step:08d}.ckpt", checkpoint.to_bytes())
+        for old in sorted(folder.glob("step_*.ckpt"))[:-2]:
             old.unlink()
+
+    @staticmethod
+    def checkpoints(path: str | Path) -> list[Path]:
+        """The checkpoints of a run, newest first."""
+        return sorted((Path(path) / "checkpoints").glob("step_*.ckpt"), reverse=True)
+
+    @staticmethod
+    def read_metrics(path: str | Path) -> list[dict[str, Any]]:
+        """The metrics of a run, finished or not; a line that a kill cut short ends them."""
+        lines: list[dict[str, Any]] = []
+        try:
+            text = (Path(path) / "metrics.jsonl").read_text()
+        except FileNotFoundError:
+            return lines
+        for row in text.splitlines():
+            try:
+                line = json.loads(row)
+            except ValueError:
+                break
+            if not isinstance(line, dict) or line.get("step") != len(lines):
+                break
+            lines.append(line)
+        return lines
+
+
+def _line(line: dict[str, Any]) -> str:
+    return json.dumps(plain(line), allow_nan=False) + "\n"

@@ -30,13 +30,27 @@ class Target(gw.AbstractObjective):
 
     def loss(self, values, accepted, sampling):
         """The squared distance by the chosen estimator."""
-        rows = accepted.reshape((-1,) + (1,) * (values.ndim - 1))
-        distance = jnp.where(rows, values - self.target, 0.0)
-        n = jnp.sum(accepted)
+        n, distance = _distances(values, accepted, self.target)
         total = jnp.sum(distance, axis=0)
         if self._is_plain(sampling):
             return jnp.sum((total / n) ** 2)
-        return jnp.sum(total**2 - jnp.sum(distance**2, axis=0)) / (n * (n - 1))
+        # One packing alone says nothing about a variance.
+        pairs = jnp.where(n > 1, n * (n - 1), jnp.nan)
+        return jnp.sum(total**2 - jnp.sum(distance**2, axis=0)) / pairs
+
+    def floor(self, values, accepted, sampling):
+        """Variance of the mean: `Var(f) / m`."""
+        n, distance = _distances(values, accepted, self.target)
+        mean = jnp.sum(distance, axis=0) / n
+        rows = accepted.reshape((-1,) + (1,) * (values.ndim - 1))
+        squares = jnp.sum(jnp.where(rows, (distance - mean) ** 2, 0.0))
+        return squares / jnp.where(n > 1, n * (n - 1), jnp.nan)
 
     def _is_plain(self, sampling) -> bool:
         return self.estimator == "plain" or (self.estimator == "auto" and sampling.is_population)
+
+
+def _distances(values, accepted, target):
+    """How many were accepted, and the distance of each from the target, zero for the others."""
+    rows = accepted.reshape((-1,) + (1,) * (values.ndim - 1))
+    return jnp.sum(accepted), jnp.where(rows, values - target, 0.0)

@@ -61,24 +61,30 @@ class HarmonicMorse(gw.AbstractPairPotential):
         return jnp.max(self.diameter) + 9.9 / self.inverse_range
 
     def pair_parameters(self, configuration, i, j):
-        """Mean diameter and binding energy of each pair."""
+        """Mean diameter, binding energy, and inverse of `cutoff² - onset²`, of each pair."""
         n_species = self.diameter.shape[0]
         a, b = configuration.species[i], configuration.species[j]
         low, high = jnp.minimum(a, b), jnp.maximum(a, b)
         packed = low * n_species - low * (low - 1) // 2 + high - low
-        return 0.5 * (self.diameter[a] + self.diameter[b]), self.binding_energy[packed]
+        s = 0.5 * (self.diameter[a] + self.diameter[b])
+        onset, cutoff = self._range(s)
+        return s, self.binding_energy[packed], 1.0 / (cutoff**2 - onset**2)
 
     def pair_energy(self, r, parameters):
-        s, binding_energy = parameters
-        a = self.inverse_range
-        onset, cutoff = s + 5.0 / a, s + 9.9 / a
+        s, binding_energy, inverse = parameters
+        onset, cutoff = self._range(s)
         # Each branch gets only distances of its own, so that no derivative of an unused one can overflow.
         x = jnp.clip(r, s, cutoff)
-        smooth = (cutoff**2 - x**2) ** 2 * (cutoff**2 + 2 * x**2 - 3 * onset**2) / (cutoff**2 - onset**2) ** 3
-        decay = jnp.exp(-a * (x - s))
-        attraction = binding_energy * decay * (decay - 2.0) * jnp.where(x < onset, 1.0, smooth)
+        # XPLOR, (r_c² - x²)² (r_c² + 2x² - 3r_o²) / (r_c² - r_o²)³, in the share of the way that is left to the cutoff.
+        left = jnp.where(x < onset, 1.0, (cutoff**2 - x**2) * inverse)
+        decay = jnp.exp(-self.inverse_range * (x - s))
+        attraction = binding_energy * decay * (decay - 2.0) * left**2 * (3.0 - 2.0 * left)
         repulsion = 0.5 * self.stiffness * (r - s) ** 2 - binding_energy
         return jnp.where(r < s, repulsion, jnp.where(r < cutoff, attraction, 0.0))
+
+    def _range(self, s):
+        """Where the smoothing begins and where it ends, for pairs of mean diameter `s`."""
+        return s + 5.0 / self.inverse_range, s + 9.9 / self.inverse_range
 
 
 def _per_species(diameter, n_species: int) -> Array:

@@ -17,6 +17,7 @@ from glasswright.relax import (
     leave_saddle,
     newton_steps,
 )
+from glasswright.relax.batch import Relaxation
 
 # Assembling and factoring cost n² memory and n³ time: 128 MB and about a second at 4000 coordinates.
 DENSE_LIMIT = 4000
@@ -24,6 +25,8 @@ DENSE_LIMIT = 4000
 MAX_FACTORS = 12
 # How often a search may come to rest on a saddle before it is given up.
 MAX_SADDLES = 8
+# Pair lists are made wider than asked for where there is room, up to so many skins.
+WIDEST_SKIN = 2.0
 
 _factor_hessian = eqx.filter_jit(factor_hessian)
 
@@ -56,7 +59,7 @@ class Quench(gw.AbstractProtocol):
     - `force_tolerance`: largest force component of an accepted minimum, in energy per length.
     - `hand_over`: force at which Newton takes over.
     - `max_steps`: most force evaluations of FIRE.
-    - `skin`: width added to the cutoff in pair lists, in units of length.
+    - `skin`: least width added to the cutoff in pair lists, in units of length.
     - `follow_limit`: a particle that moves further than this in one step of the design has rearranged.
     - `hessian`: `dense` (factored once), `matrix_free` (conjugate gradients), or `auto`: dense for pair potentials of
       up to 4000 coordinates.
@@ -84,6 +87,27 @@ class Quench(gw.AbstractProtocol):
         search.relax()
         return search.prepared()
 
+    def prepare_many(self, potential, starts, *, width):
+        """Relax many starts side by side; None where they need another method than FIRE and Newton on dense Hessians.
+
+        Which minimum a start leads to can differ from what `prepare` finds: rounding does, and quenching is chaotic.
+        """
+        if not _Search(self, potential, jax.tree.map(lambda x: x[0], starts)).uses_newton:
+            return None
+        relaxation = Relaxation(
+            potential,
+            starts,
+            width=width,
+            force_tolerance=self.force_tolerance,
+            hand_over=self.hand_over,
+            max_steps=self.max_steps,
+            skin=self.skin,
+            rescue=lambda configuration: self.prepare(potential, configuration),
+        )
+        relaxation.run()
+        memory = Memory(relaxation.neighbors, relaxation.hessian)
+        return gw.Prepared(relaxation.configuration, relaxation.outcome, relaxation.counts, memory)
+
     def follow(self, potential, previous, *, key=None):
         """The same minimum after a small change of the potential; a new quench from there where it is lost."""
         start = previous.configuration
@@ -100,6 +124,11 @@ class Quench(gw.AbstractProtocol):
         lost = search.uses_newton and not followed
         rearranged = not followed and search.moved() >= self.follow_limit
         return search.prepared(lost=int(lost), rearranged=int(rearranged))
+
+    def remember(self, potential, configuration):
+        """Pairs and Hessian, from the configuration alone."""
+        search = _Search(self, potential, configuration)
+        return Memory(search.pairs(), search.factor() if search.dense else search.products())
 
     def attach(self, potential, prepared):
         """The minimum with its linear response, and its derivative by the implicit function theorem."""
@@ -118,6 +147,7 @@ class _Search:
         self.outcome: gw.Outcome | None = None
         self.counts = {"evaluations": 0, "factorisations": 0, "saddles": 0}
         self.tolerance = protocol.force_tolerance
+        self.cutoff = float(potential.cutoff)
         pairwise = isinstance(potential, gw.AbstractPairPotential)
         self.dense = protocol.hessian == "dense" or (
             protocol.hessian == "auto" and pairwise and start.fractional.size <= DENSE_LIMIT
@@ -135,10 +165,16 @@ class _Search:
         return self.renew_pairs() if self.neighbors is None else self.neighbors
 
     def renew_pairs(self) -> PairList:
-        """A pair list for where the search stands; the last one's capacity is the first try."""
-        capacity = None if self.neighbors is None else self.neighbors.capacity
-        radius = self.potential.cutoff + self.protocol.skin
-        self.neighbors = build_pair_list(self.configuration, radius, capacity)
+        """A pair list for where the search stands, with as wide a skin as the last list's capacity has room for."""
+        last, skin = self.neighbors, self.protocol.skin
+        if last is None:
+            self.neighbors = build_pair_list(self.configuration, self.cutoff + skin)
+        else:
+            # Padding costs as much as pairs: better that it makes the list last longer.
+            room = 0.97 * last.capacity / max(int(last.n_pairs), 1)
+            radius = float(last.radius) * room ** (1.0 / self.start.dimension)
+            radius = min(max(radius, self.cutoff + skin), self.cutoff + WIDEST_SKIN * skin)
+            self.neighbors = build_pair_list(self.configuration, radius, last.capacity)
         return self.neighbors
 
     def relax(self) -> None:
@@ -175,10 +211,14 @@ class _Search:
             hessian = self.factor()
             self.hessian = hessian if bool(hessian.is_stable) else None
         else:
-            from glasswright.adjoint import MatrixFreeHessian
-
             # Stable by assumption: a descent that has converged found a minimum, and products alone show nothing else.
-            self.hessian = MatrixFreeHessian(self.potential, self.configuration, self.pairs())
+            self.hessian = self.products()
+
+    def products(self) -> gw.AbstractHessian:
+        """The Hessian of where the search stands, known by its products alone."""
+        from glasswright.adjoint import MatrixFreeHessian
+
+        return MatrixFreeHessian(self.potential, self.configuration, self.pairs())
 
     def follow(self, memory: Memory) -> bool:
         """Newton from the minimum of a slightly different potential; True if it leads to the same packing."""
@@ -193,19 +233,17 @@ class _Search:
         limits = np.asarray(tolerance), np.asarray(self.protocol.max_steps)
         state = fire_start(self.configuration)
         while True:
+            # The list of where the last descent ended still serves if it covers.
             state = fire(self.potential, self.configuration, self.renew_pairs(), state, settings, *limits)
             self.configuration = dataclasses.replace(self.configuration, fractional=state.fractional)
-            if bool(state.covered) or int(state.evaluations) >= self.protocol.max_steps:
+            if bool(state.covered):
                 break
-            if not bool(jnp.all(jnp.isfinite(state.fractional))):
+            if not np.all(np.isfinite(state.fractional)):
                 # No list covers what is not a number.
                 self.outcome = gw.Outcome.nonfinite
                 return
         self.counts["evaluations"] += int(state.evaluations)
-        force = float(jnp.max(jnp.abs(state.force)))
-        if not force < float("inf"):
-            self.outcome = gw.Outcome.nonfinite
-        elif force >= tolerance:
+        if not bool(state.converged):
             self.outcome = gw.Outcome.max_steps
 
     def newton(self, hessian: gw.DenseHessian | None = None) -> bool:

@@ -1,0 +1,489 @@
+"""Minima of many configurations at once, in programs as wide as an accelerator needs them.
+
+Descents run side by side in lanes. The host sees a few numbers of each lane between chunks of steps, takes the finished
+ones out and gives their lanes to the next configurations; shapes never change, so nothing is compiled anew. Pair lists
+are renewed a block of lanes at a time: a lane whose list has been left behind waits until enough others do. So when a
+list is renewed, and with it everything about a descent, depends on its own lane alone, not on which others run beside.
+"""
+
+import collections
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from .._configuration import Configuration
+from .._hessian import DenseHessian, factor_hessian
+from .._potential import AbstractPotential
+from .._protocol import Outcome, Prepared
+from ..neighbors import PairList, find_pairs
+from ..neighbors.pair_list import round_capacity
+from .fire import FireSettings, FireState, begin, fire_start, step, unfinished
+from .newton import NewtonEnd, newton_steps
+
+# Most steps between two looks of the host at the lanes.
+CHUNK = 100
+# Pair lists are renewed for this share of the lanes at a time. Smaller blocks fill an accelerator badly, in larger ones
+# lanes wait longer.
+BLOCK_SHARE = 8
+# The host is asked for new work as soon as this share of the lanes has none, and the lanes become fewer by this factor
+# where so few are left: an idle lane costs as much as a busy one.
+IDLE_SHARE, NARROW, NARROWEST = 8, 8, 8
+# Pair lists of descents reach so many skins beyond the cutoff. Making one costs several force evaluations on an
+# accelerator, so that they should last: twice the skin halves their number and adds a fifth to the pairs.
+SKINS = 2.0
+# Newton's groups are at most this share of all configurations, so that their matrices need no more memory together than
+# the result does.
+GROUP_SHARE = 4
+# Newton near a minimum needs one or two factors; more mean that it is not near one.
+MAX_FACTORS = 12
+
+
+def bytes_per_configuration(n_particles: int, dimension: int, n_pairs: float) -> int:
+    """Memory that each configuration of a batch needs, in bytes: its share of the result and of the work on it.
+
+    `n_pairs` is the number of pairs within the cutoff and a skin. The larger part of it are Hessians: one of each
+    configuration is kept, as many are in work at a time, and measuring (`attach` and a property) copies them.
+    """
+    matrix = 8 * (n_particles * dimension) ** 2
+    # Distances between all particles, while a list is made of them.
+    distances = 16 * n_particles**2 / BLOCK_SHARE
+    # Two indices each in the descents' list and the kept one; per-pair blocks, slopes and parameters in work.
+    pairs = round_capacity(n_pairs) * (16 + 8 * (8 + 4 * dimension**2))
+    return math.ceil(3 * matrix + distances + pairs + 8 * 20 * n_particles * dimension)
+
+
+class Lanes(eqx.Module):
+    """Descents under way, side by side.
+
+    - `state`: where each stands.
+    - `i`, `j`, `reference`, `n_pairs`: its pair list, as in `PairList`.
+    - `stuck`: whether a new list did not cover: too little capacity, or a position that is not a number.
+    """
+
+    state: FireState
+    i: Int[Array, "w p"]
+    j: Int[Array, "w p"]
+    reference: Float[Array, "w n d"]
+    n_pairs: Int[Array, " w"]
+    stuck: Bool[Array, " w"]
+
+
+class Minima(eqx.Module):
+    """What is kept of each configuration; of those without a minimum: no pairs, and an identity for the factor.
+
+    - `fractional`: where Newton's method has led.
+    - `i`, `j`, `reference`, `n_pairs`: the pair list.
+    - `hessian`: the factored Hessian.
+    """
+
+    fractional: Float[Array, "b n d"]
+    i: Int[Array, "b p"]
+    j: Int[Array, "b p"]
+    reference: Float[Array, "b n d"]
+    n_pairs: Int[Array, " b"]
+    hessian: DenseHessian
+
+
+def _at(configurations: Configuration, fractional) -> Configuration:
+    return dataclasses.replace(configurations, fractional=fractional)
+
+
+def _rows(tree, which):
+    """Rows of every array; an index past the end gives the last row."""
+    return jax.tree.map(lambda x: jnp.asarray(x).at[which].get(mode="clip"), tree)
+
+
+def _set_rows(tree, which, rows):
+    """Every array with rows replaced; an index past the end is none."""
+    return jax.tree.map(lambda old, new: old.at[which].set(new, mode="drop"), tree, rows)
+
+
+def _select(mask, new, old):
+    return jax.tree.map(lambda x, y: jnp.where(mask.reshape(-1, *(1,) * (x.ndim - 1)), x, y), new, old)
+
+
+class _Descent(eqx.Module):
+    """What a chunk of steps is told: arrays of the host's but for `starts`."""
+
+    potential: AbstractPotential
+    starts: Configuration
+    settings: FireSettings
+    radius: Any
+    owner: Any
+    fresh: Any
+    tolerance: Any
+    max_evaluations: Any
+    enough_idle: Any
+
+
+@eqx.filter_jit(donate="all-except-first")
+def _descend(task: _Descent, lanes: Lanes, fractional: Float[Array, "b n d"]):
+    """At most `CHUNK` steps of every lane, fewer once `enough_idle` lanes have nothing to do.
+
+    Lane `k` works on configuration `owner[k]` (the number of configurations: on none), from rest where `fresh`.
+    `fractional` is where descents begin, and where they stand afterwards. Also returned, a row of numbers for each
+    lane: force evaluations, pairs, whether it converged, is stuck, or is stuck on a finite position; and steps and
+    renewals of the chunk.
+    """
+    potential, settings = task.potential, task.settings
+    width, capacity = lanes.i.shape
+    block = -(-width // BLOCK_SHARE)
+    active = task.owner < fractional.shape[0]
+    configuration = _rows(_at(task.starts, fractional), task.owner)
+    rest = jax.vmap(fire_start)(configuration)
+    rest = dataclasses.replace(rest, covered=jnp.zeros(width, dtype=bool))
+    lanes = dataclasses.replace(
+        lanes,
+        state=_select(task.fresh, rest, lanes.state),
+        n_pairs=jnp.where(task.fresh, 0, lanes.n_pairs),
+        stuck=lanes.stuck & ~task.fresh,
+    )
+
+    def pairs(lanes: Lanes) -> PairList:
+        radius = jnp.broadcast_to(task.radius, (width,))
+        return PairList(lanes.i, lanes.j, _at(configuration, lanes.reference), radius, lanes.n_pairs)
+
+    def moving(lanes: Lanes):
+        going = jax.vmap(unfinished, (0, None))(lanes.state, task.max_evaluations)
+        return active & ~lanes.stuck & going
+
+    def waiting(lanes: Lanes):
+        s = lanes.state
+        return active & ~lanes.stuck & ~s.converged & ~s.covered & (s.evaluations < task.max_evaluations)
+
+    def go_on(lanes: Lanes, steps):
+        idle = ~(moving(lanes) | waiting(lanes))
+        return (steps < CHUNK) & (jnp.sum(idle) < task.enough_idle)
+
+    def renew(lanes: Lanes) -> Lanes:
+        """New pair lists for the first of the lanes that wait."""
+        (which,) = jnp.nonzero(waiting(lanes), size=block, fill_value=width)
+        here, state = _rows((configuration, lanes.state), which)
+        here = _at(here, state.fractional)
+        listed = jax.vmap(lambda c: find_pairs(c, task.radius, capacity))(here)
+        state = jax.vmap(lambda c, p, s: begin(potential, c, p, s, settings))(here, listed, state)
+        renewed = Lanes(state, listed.i, listed.j, here.fractional, listed.n_pairs, ~state.covered)
+        return _set_rows(lanes, which, renewed)
+
+    def all_step(lanes: Lanes) -> Lanes:
+        """One step of the lanes that can take one."""
+        state = jax.vmap(lambda c, p, s, t: step(potential, c, p, s, settings, t))(
+            configuration, pairs(lanes), lanes.state, task.tolerance
+        )
+        return dataclasses.replace(lanes, state=_select(moving(lanes), state, lanes.state))
+
+    def some_steps(carry):
+        lanes, steps, renewals = carry
+        lanes, steps = jax.lax.while_loop(
+            lambda c: go_on(*c) & jnp.any(moving(c[0])) & (jnp.sum(waiting(c[0])) < block),
+            lambda c: (all_step(c[0]), c[1] + 1),
+            (renew(lanes), steps),
+        )
+        return lanes, steps, renewals + 1
+
+    lanes, steps, renewals = jax.lax.while_loop(
+        lambda c: go_on(c[0], c[1]), some_steps, (lanes, jnp.asarray(0), jnp.asarray(0))
+    )
+    state = lanes.state
+    fractional = _set_rows(fractional, task.owner, state.fractional)
+    finite = jnp.all(jnp.isfinite(state.fractional), axis=(1, 2))
+    report = jnp.stack([state.evaluations, lanes.n_pairs, state.converged, lanes.stuck, lanes.stuck & finite])
+    return lanes, fractional, report, jnp.stack([steps, renewals])
+
+
+class _Polish(eqx.Module):
+    """What a group of Newton's steps is told: arrays of the host's but for `starts` and `fractional`."""
+
+    potential: AbstractPotential
+    starts: Configuration
+    fractional: Float[Array, "b n d"]
+    radius: Any
+    which: Any
+    again: Any
+    force_tolerance: Any
+
+
+@eqx.filter_jit(donate="all-except-first")
+def _polish(task: _Polish, minima: Minima):
+    """Newton's steps with one factor for the configurations `which`, and the Hessian of where they end.
+
+    They start where the descent ended, `fractional`; those to be done `again`, where Newton's steps have led already.
+    What is kept of the minima found is entered into `minima`. Also returned, a row of numbers for each of the group:
+    pairs, steps, how the steps ended (`NewtonEnd`), whether the first and the last Hessian are positive definite.
+    """
+    total, capacity = minima.i.shape
+    configuration = _rows(_at(task.starts, task.fractional), task.which)
+    reached = _rows(minima.fractional, task.which)
+    configuration = _at(configuration, _select(task.again, reached, configuration.fractional))
+    listed = jax.vmap(lambda c: find_pairs(c, task.radius, capacity))(configuration)
+
+    def factor(c, p):
+        return factor_hessian(task.potential, c, p)
+
+    def newton(c, p, h):
+        # One that is not positive definite needs no line search along its steps.
+        age = jnp.where(h.is_stable, 0, 1)
+        return newton_steps(task.potential, c, p, task.force_tolerance, h, age)
+
+    first = jax.vmap(factor)(configuration, listed)
+    state = jax.vmap(newton)(configuration, listed, first)
+    last = jax.vmap(factor)(_at(configuration, state.fractional), listed)
+    settled = (state.end == int(NewtonEnd.converged)) & last.is_stable
+    found = Minima(state.fractional, listed.i, listed.j, configuration.fractional, listed.n_pairs, last)
+    reached = _set_rows(minima.fractional, task.which, state.fractional)
+    minima = _set_rows(minima, jnp.where(settled, task.which, total), found)
+    report = jnp.stack([listed.n_pairs, state.iterations, state.end, first.is_stable, last.is_stable])
+    return dataclasses.replace(minima, fractional=reached), report
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _nothing(shape, capacity: int) -> Minima:
+    total, n, d = shape.shape
+    matrix = jnp.broadcast_to(jnp.eye(n * d), (total, n * d, n * d))
+    hessian = DenseHessian(matrix, jnp.zeros((total, n), dtype=bool), jnp.zeros(total, dtype=bool))
+    i, j = jnp.zeros((2, total, capacity), dtype=jnp.int32)
+    return Minima(jnp.zeros_like(shape), i, j, jnp.zeros_like(shape), jnp.zeros(total, dtype=int), hessian)
+
+
+def _wider(lists, capacity: int):
+    """Lanes or minima with room for more pairs."""
+    more = ((0, 0), (0, capacity - lists.i.shape[1]))
+    return dataclasses.replace(lists, i=jnp.pad(lists.i, more), j=jnp.pad(lists.j, more))
+
+
+class Relaxation:
+    """The minima that many starts belong to: the state of the host's loop.
+
+    FIRE to `hand_over`, then Newton; those that Newton loses go back to FIRE, to a hundredth of that force, and so on.
+    What is left then rests on a saddle: `rescue` is asked to prepare it, one configuration at a time.
+
+    **Arguments:**
+
+    - `starts`: configurations, every array with a leading axis.
+    - `width`: how many descents run side by side.
+    - `force_tolerance`, `hand_over`: largest force components, in energy per length, of a minimum and of where Newton
+        takes over.
+    - `max_steps`: most force evaluations of one descent.
+    - `skin`: width beyond the cutoff of the pair lists that are kept, in units of length.
+
+    **Attributes:**
+
+    - `outcome`, `counts`: how each search ended, and numbers about it, each of shape `(b,)`.
+    - `totals`: steps and renewals of pair lists of all lanes together, chunks, groups of Newton's.
+    """
+
+    def __init__(
+        self,
+        potential: AbstractPotential,
+        starts: Configuration,
+        *,
+        width: int,
+        force_tolerance: float,
+        hand_over: float,
+        max_steps: int,
+        skin: float,
+        rescue: Callable[[Configuration], Prepared],
+    ):
+        self.potential, self.starts = potential, jax.tree.map(jnp.asarray, starts)
+        self.force_tolerance, self.max_steps, self.rescue = force_tolerance, max_steps, rescue
+        total, n, d = starts.fractional.shape
+        self.total, self.width = total, min(width, total)
+        self.group = min(self.width, -(-total // GROUP_SHARE))
+        self.settings = FireSettings()
+        cutoff, box = float(potential.cutoff), np.asarray(starts.box)
+        volume = np.min(np.abs(np.linalg.det(box)))
+
+        def expected(radius: float) -> float:
+            # As many pairs as independent particles would have: lists grow if a packing has more of them.
+            ball = math.pi ** (d / 2) / math.gamma(d / 2 + 1) * radius**d
+            return 0.5 * n * (n - 1) * min(ball / volume, 1.0)
+
+        # Padding costs as much as pairs: better that it makes the lists last longer.
+        radius = cutoff + SKINS * skin
+        capacity = round_capacity(expected(radius))
+        radius = radius * max(capacity / (1.05 * expected(radius)), 1.0) ** (1.0 / d)
+        self.radius, self.kept_radius = np.asarray(radius), np.asarray(cutoff + skin)
+        # Where descents stand. Copied: it is handed over to the programs, which write into it.
+        self.fractional = jnp.array(self.starts.fractional, copy=True)
+        self.minima = _nothing(self.fractional, round_capacity(expected(cutoff + skin)))
+        self.lanes = self._lanes(capacity)
+        self.owner = np.full(self.width, total)
+        self.fresh = np.zeros(self.width, dtype=bool)
+        self.tolerance = np.full(total, max(hand_over, force_tolerance))
+        self.outcome = np.full(total, -1)
+        self.counts = {name: np.zeros(total, dtype=int) for name in ("evaluations", "factorisations", "saddles")}
+        self.totals = dict.fromkeys(("steps", "renewals", "chunks", "groups"), 0)
+        # Configurations to descend, for Newton (with the factors they have had since the descent), on a saddle.
+        self.to_descend = collections.deque(range(total))
+        self.to_polish: collections.deque[int] = collections.deque()
+        self.factors = np.zeros(total, dtype=int)
+        self.on_saddle: list[int] = []
+
+    def run(self) -> None:
+        """Everything, until each configuration has its outcome."""
+        self._search()
+        # A saddle is rare and leaving it takes all eigenvectors: not worth a program for many.
+        for k in self.on_saddle:
+            prepared = self.rescue(_at(jax.tree.map(lambda x: x[k], self.starts), self.fractional[k]))  # noqa: B023
+            for name in self.counts:
+                self.counts[name][k] += int(prepared.statistics[name])
+            if prepared.accepted:
+                # With factors had, Newton starts where it is told, here at the minimum: for its pairs and its Hessian.
+                place = self.minima.fractional.at[k].set(prepared.configuration.fractional)
+                self.minima = dataclasses.replace(self.minima, fractional=place)
+                self.factors[k] = 1
+                self.to_polish.append(k)
+            else:
+                self.outcome[k] = int(prepared.outcome)
+                self.fractional = self.fractional.at[k].set(prepared.configuration.fractional)
+        self.on_saddle = []
+        self._search()
+        # A minimum that is none in another order of its pairs.
+        self.outcome[self.on_saddle] = int(Outcome.unstable)
+
+    @property
+    def configuration(self) -> Configuration:
+        """Where each search ended."""
+        found = jnp.asarray(self.outcome == int(Outcome.converged))
+        return _at(self.starts, _select(found, self.minima.fractional, self.fractional))
+
+    @property
+    def neighbors(self) -> PairList:
+        """The pairs of each minimum."""
+        m = self.minima
+        radius = jnp.full(self.total, self.kept_radius)
+        return PairList(m.i, m.j, _at(self.starts, m.reference), radius, m.n_pairs)
+
+    @property
+    def hessian(self) -> DenseHessian:
+        """The factored Hessian of each minimum."""
+        return self.minima.hessian
+
+    def _lanes(self, capacity: int) -> Lanes:
+        width = self.width
+        i, j = jnp.zeros((2, width, capacity), dtype=jnp.int32)
+        state = jax.vmap(fire_start)(jax.tree.map(lambda x: x[:width], self.starts))
+        place = jnp.zeros_like(state.fractional)
+        return Lanes(state, i, j, place, jnp.zeros(width, dtype=int), jnp.zeros(width, dtype=bool))
+
+    def _search(self) -> None:
+        while True:
+            narrowed = self._refill()
+            if self._busy:
+                self._descend()
+            if len(self.to_polish) >= self.group or narrowed or not self._busy:
+                while self.to_polish:
+                    self._polish()
+            if not self._busy and not self.to_descend and not self.to_polish:
+                return
+
+    @property
+    def _busy(self) -> int:
+        """How many lanes have a configuration."""
+        return int(np.sum(self.owner < self.total))
+
+    def _refill(self) -> bool:
+        """Give idle lanes to the next configurations; with fewer lanes, and True, where most would stay idle."""
+        idle = np.flatnonzero(self.owner == self.total)[: len(self.to_descend)]
+        self.fresh[:] = False
+        for lane in idle:
+            self.owner[lane] = self.to_descend.popleft()
+            self.fresh[lane] = True
+        narrow = self.width // NARROW
+        if self.to_descend or narrow < NARROWEST or self._busy > narrow:
+            return False
+        kept = np.argsort(self.owner, kind="stable")[:narrow]
+        self.lanes, self.owner, self.fresh = _rows(self.lanes, kept), self.owner[kept], self.fresh[kept]
+        self.width = narrow
+        return True
+
+    def _descend(self) -> None:
+        """A chunk of steps, and what becomes of the lanes that have finished."""
+        narrow = self.width // NARROW
+        if self.to_descend:
+            enough = max(self.width // IDLE_SHARE, 1)
+        else:
+            enough = self.width - (narrow if narrow >= NARROWEST else 0)
+        own = np.minimum(self.owner, self.total - 1)
+        task = _Descent(
+            self.potential,
+            self.starts,
+            self.settings,
+            self.radius,
+            self.owner,
+            self.fresh,
+            self.tolerance[own],
+            np.asarray(self.max_steps),
+            np.asarray(enough),
+        )
+        self.lanes, self.fractional, report, totals = _descend(task, self.lanes, self.fractional)
+        (evaluations, n_pairs, converged, stuck, finite), (steps, renewals) = jax.device_get((report, totals))
+        self.totals["steps"] += int(steps)
+        self.totals["renewals"] += int(renewals)
+        self.totals["chunks"] += 1
+        busy, converged, stuck = self.owner < self.total, converged.astype(bool), stuck.astype(bool)
+        overflow = busy & stuck & (n_pairs > self.lanes.i.shape[1])
+        if np.any(overflow):
+            self._grow_lanes(int(np.max(n_pairs[overflow])), overflow)
+        broken = busy & stuck & ~overflow
+        exhausted = busy & ~stuck & ~converged & (evaluations >= self.max_steps)
+        converged = busy & converged
+        ended = broken | exhausted | converged
+        self.counts["evaluations"][self.owner[ended]] += evaluations[ended]
+        self.outcome[self.owner[broken]] = int(Outcome.nonfinite)
+        self.outcome[self.owner[exhausted]] = int(Outcome.max_steps)
+        self.factors[self.owner[converged]] = 0
+        self.to_polish.extend(self.owner[converged].tolist())
+        self.owner[ended] = self.total
+
+    def _grow_lanes(self, n_pairs: int, which: np.ndarray) -> None:
+        """More room for the pairs of all lanes; those whose pairs did not fit try again."""
+        lanes = _wider(self.lanes, round_capacity(n_pairs))
+        self.lanes = dataclasses.replace(lanes, stuck=lanes.stuck & ~jnp.asarray(which))
+
+    def _polish(self) -> None:
+        """Newton's steps for one group, and what becomes of its configurations."""
+        group = [self.to_polish.popleft() for _ in range(min(self.group, len(self.to_polish)))]
+        which = np.full(self.group, self.total)
+        which[: len(group)] = group
+        again = np.zeros(self.group, dtype=bool)
+        again[: len(group)] = self.factors[group] > 0
+        task = _Polish(
+            self.potential,
+            self.starts,
+            self.fractional,
+            self.kept_radius,
+            which,
+            again,
+            np.asarray(self.force_tolerance),
+        )
+        self.minima, report = _polish(task, self.minima)
+        self.totals["groups"] += 1
+        which = np.asarray(group)
+        n_pairs, iterations, end, first, last = np.asarray(report)[:, : len(group)]
+        overflow = n_pairs > self.minima.i.shape[1]
+        if np.any(overflow):
+            self.minima = _wider(self.minima, round_capacity(int(np.max(n_pairs))))
+            self.to_polish.extendleft(which[overflow].tolist())
+        self.counts["evaluations"][which[~overflow]] += iterations[~overflow]
+        self.counts["factorisations"][which[~overflow]] += 2
+        self.factors[which[~overflow]] += 1
+        settled = ~overflow & (end == NewtonEnd.converged) & (last != 0)
+        self.outcome[which[settled]] = int(Outcome.converged)
+        going = (end == NewtonEnd.factor_wanted) | (end == NewtonEnd.uncovered)
+        further = ~overflow & going & (first != 0) & (self.factors[which] < MAX_FACTORS)
+        self.to_polish.extend(which[further].tolist())
+        for k in which[~overflow & ~settled & ~further].tolist():
+            if self.tolerance[k] > self.force_tolerance:
+                self.tolerance[k] = max(0.01 * self.tolerance[k], self.force_tolerance)
+                self.to_descend.append(k)
+            else:
+                self.on_saddle.append(k)

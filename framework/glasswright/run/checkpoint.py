@@ -1,0 +1,116 @@
+"""Checkpoints: named blocks of arrays in one file, with a checksum; nothing in them is ever executed.
+
+A file holds a line of JSON and then the arrays' bytes. The JSON says what there is and where; the structure that the
+arrays belong to comes from the experiment, not from the file.
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """The state before a step.
+
+    **Attributes:**
+
+    - `step`: number of the coming step.
+    - `content`: nested dictionaries of numbers, texts and packed trees (`pack`).
+    """
+
+    step: int
+    content: dict[str, Any]
+
+    def to_bytes(self) -> bytes:
+        """What a checkpoint file holds."""
+        blocks: list[bytes] = []
+        outline = _outline(self.content, blocks)
+        body = b"".join(blocks)
+        header = {
+            "format": FORMAT,
+            "step": self.step,
+            "sha256": hashlib.sha256(json.dumps(outline).encode() + body).hexdigest(),
+            "content": outline,
+        }
+        return json.dumps(header).encode() + b"\n" + body
+
+    @staticmethod
+    def read(path: Path) -> "Checkpoint":
+        """A checkpoint from its file; `ValueError` says what is wrong with it."""
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ValueError(error.strerror or str(error)) from error
+        line, _, body = data.partition(b"\n")
+        try:
+            header = json.loads(line)
+            given, outline, step = header["sha256"], header["content"], int(header["step"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError("truncated or no checkpoint: its first line cannot be read") from error
+        if header.get("format") != FORMAT:
+            raise ValueError(f"format {header.get('format')}; this version reads {FORMAT}")
+        if hashlib.sha256(json.dumps(outline).encode() + body).hexdigest() != given:
+            raise ValueError("truncated or corrupted: the checksum does not fit")
+        return Checkpoint(step, _filled(outline, body))
+
+
+def pack(tree: Any) -> dict[str, Any]:
+    """The arrays and numbers of a tree, without its structure."""
+    leaves = [jax.random.key_data(leaf) if _is_key(leaf) else leaf for leaf in jax.tree.leaves(tree)]
+    buffer = io.BytesIO()
+    eqx.tree_serialise_leaves(buffer, [np.asarray(leaf) for leaf in leaves])
+    kinds = [[np.asarray(leaf).dtype.str, list(np.shape(leaf))] for leaf in leaves]
+    return {"leaves": kinds, "data": buffer.getvalue()}
+
+
+def unpack(packed: dict[str, Any], like: Any) -> Any:
+    """The tree whose leaves were packed, with the structure of `like`; shapes are the packed ones."""
+    expected, structure = jax.tree.flatten(like)
+    if len(expected) != len(packed["leaves"]):
+        raise ValueError(f"made by another experiment: {len(packed['leaves'])} arrays where {len(expected)} belong")
+    empty = [np.zeros(shape, dtype=np.dtype(kind)) for kind, shape in packed["leaves"]]
+    leaves = eqx.tree_deserialise_leaves(io.BytesIO(packed["data"]), empty)
+    return jax.tree.unflatten(structure, [_like(leaf, old) for leaf, old in zip(leaves, expected, strict=True)])
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _like(leaf: np.ndarray, old: Any) -> Any:
+    if _is_key(old):
+        return jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(old))
+    if isinstance(old, jax.Array):
+        return jnp.asarray(leaf)
+    return leaf if isinstance(old, np.ndarray | np.generic) else leaf.item()
+
+
+def _outline(value: Any, blocks: list[bytes]) -> Any:
+    """`value` with its bytes moved to `blocks`."""
+    if isinstance(value, dict):
+        return {str(key): _outline(item, blocks) for key, item in value.items()}
+    if isinstance(value, bytes):
+        start = sum(map(len, blocks))
+        blocks.append(value)
+        return {"bytes": [start, len(value)]}
+    return value
+
+
+def _filled(outline: Any, body: bytes) -> Any:
+    if not isinstance(outline, dict):
+        return outline
+    if set(outline) == {"bytes"}:
+        start, length = outline["bytes"]
+        return body[start : start + length]
+    return {key: _filled(item, body) for key, item in outline.items()}

@@ -1,0 +1,33 @@
+import equinox as eqx
+import glasswright as gw
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class TargetEach(gw.AbstractObjective):
+    """Squared distance of every packing's own value from a target, summed over the packings: `sum_b (f_b - f*)²`.
+
+    Asks each packing to be on target, not their mean: the loss is the number of packings times the squared distance of
+    the mean plus their variance.
+
+    Source: Zu & Goodrich, Commun. Mater. 5 (2024), Fig. 3c,d and Methods (several configurations at once).
+
+    **Arguments:**
+
+    - `target`: the value wanted: a number, or an array of the property's shape.
+    """
+
+    target: Float[Array, "*shape"] = eqx.field(converter=lambda x: jnp.asarray(x, dtype=float))
+
+    def loss(self, values, accepted, sampling):
+        """The sum of squared distances, over packings and components."""
+        rows = accepted.reshape((-1,) + (1,) * (values.ndim - 1))
+        return jnp.sum(jnp.where(rows, values - self.target, 0.0) ** 2)
+
+    def floor(self, values, accepted, sampling):
+        """The packings' own spread, `m Var(f)`: what is left when the ensemble's mean is on target."""
+        rows = accepted.reshape((-1,) + (1,) * (values.ndim - 1))
+        n = jnp.sum(accepted)
+        mean = jnp.sum(jnp.where(rows, values, 0.0), axis=0) / n
+        squares = jnp.sum(jnp.where(rows, values - mean, 0.0) ** 2)
+        return squares * n / jnp.where(n > 1, n - 1, jnp.nan)
