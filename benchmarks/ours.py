@@ -5,6 +5,7 @@ counterparts, so that `run.py` treats both sides alike. `pieces` takes one train
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,18 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-
-# The engine's step as `glasswright train` runs it, bookkeeping included: what a user pays for, and no public piece.
-from glasswright import _train as training
-from glasswright._experiment import check_experiment
 from glasswright.neighbors import build_pair_list
 from glasswright.relax import factor_hessian
-from glasswright_plugins.objectives.target import Target
-from glasswright_plugins.optimizers.hypergradient import hypergradient
 from glasswright_plugins.potentials.harmonic_morse import HarmonicMorse
 from glasswright_plugins.properties.poisson_ratio import PoissonRatio
 from glasswright_plugins.protocols.quench import Quench
-from glasswright_plugins.samplers.tracked import Tracked
 from packing import Measurement, Packing
 
 
@@ -34,7 +28,7 @@ from packing import Measurement, Packing
 class TrainingState:
     """What one training step hands to the next: the engine's own state, and what the last step found."""
 
-    engine: training.TrainingState
+    engine: Any
     loss: float
     force_evaluations: int
 
@@ -47,30 +41,16 @@ class Ours:
     in_sequence = ("following, new factor included", "loss, gradient, optimizer and metrics")
 
     def __init__(self, packing: Packing, target: float):
-        self.packing = packing
-        self.experiment = gw.Experiment(
-            potential=HarmonicMorse(
-                n_species=len(packing.diameter),
-                diameter=packing.diameter,
-                binding_energy=packing.binding_energy,
-                inverse_range=packing.inverse_range,
-                stiffness=packing.stiffness,
-            ),
-            system=gw.System(
-                n_particles=packing.n_particles,
-                n_species=len(packing.diameter),
-                dimension=packing.dimension,
-                density=packing.n_particles / packing.box_length**packing.dimension,
-            ),
-            protocol=Quench(),
-            sampler=Tracked(size=1),
-            terms={"poisson_ratio": gw.Term(PoissonRatio(), Target(target))},
-            design={"diameter": (0.1, 3.0), "binding_energy": (0.0, 10.0)},
-            optimizer=hypergradient(optax.rmsprop(1.0)),
+        self.packing, self.target = packing, target
+        self.potential = HarmonicMorse(
+            n_species=len(packing.diameter),
+            diameter=packing.diameter,
+            binding_energy=packing.binding_energy,
+            inverse_range=packing.inverse_range,
+            stiffness=packing.stiffness,
         )
-        self.potential, self.protocol = self.experiment.potential, self.experiment.protocol
+        self.protocol = Quench()
         self.configuration = self._configuration(packing.position)
-        self._resolved = check_experiment(self.experiment)
         self._key = jax.random.key(0)
         self._measure = eqx.filter_jit(self._value_and_gradient)
         self._factor_and_measure = eqx.filter_jit(self._factor_value_and_gradient)
@@ -82,13 +62,61 @@ class Ours:
         value, gradient, max_force = self._factor_and_measure(self.potential, self.configuration, neighbors)
         return _measurement(value, gradient, self.configuration, max_force, 1)
 
-    def fresh_configuration(self, position: np.ndarray) -> Measurement:
-        """Quench from the given positions, then Poisson's ratio and all derivatives."""
+    def quench(self, position: np.ndarray) -> gw.Prepared:
+        """The relaxation alone, with the factored Hessian that it ends with."""
         prepared = self.protocol.prepare(self.potential, self._configuration(position), key=self._key)
         _check(prepared)
+        return prepared
+
+    def max_force(self, position: np.ndarray) -> float:
+        """Largest force component at the given positions."""
+        configuration = self._configuration(position)
+        neighbors = build_pair_list(configuration, self.potential.cutoff)
+        return float(jnp.max(jnp.abs(self.potential.gradient(configuration, neighbors))))
+
+    def fresh_configuration(self, position: np.ndarray) -> Measurement:
+        """Quench from the given positions, then Poisson's ratio and all derivatives."""
+        prepared = self.quench(position)
         value, gradient, max_force = self._measure(self.potential, prepared)
         evaluations = int(prepared.statistics["evaluations"])
         return _measurement(value, gradient, prepared.configuration, max_force, evaluations)
+
+    @functools.cached_property
+    def experiment(self) -> gw.Experiment:
+        """The training run whose steps are timed."""
+        # Here and below: only training steps need the engine and the components of a run.
+        from glasswright_plugins.objectives.target import Target
+        from glasswright_plugins.optimizers.hypergradient import hypergradient
+        from glasswright_plugins.samplers.tracked import Tracked
+
+        packing = self.packing
+        return gw.Experiment(
+            potential=self.potential,
+            system=gw.System(
+                n_particles=packing.n_particles,
+                n_species=len(packing.diameter),
+                dimension=packing.dimension,
+                density=packing.n_particles / packing.box_length**packing.dimension,
+            ),
+            protocol=self.protocol,
+            sampler=Tracked(size=1),
+            terms={"poisson_ratio": gw.Term(PoissonRatio(), Target(self.target))},
+            design={"diameter": (0.1, 3.0), "binding_energy": (0.0, 10.0)},
+            optimizer=hypergradient(optax.rmsprop(1.0)),
+        )
+
+    @functools.cached_property
+    def _training(self):
+        # The engine's step as `glasswright train` runs it, bookkeeping included: what a user pays for, no public piece.
+        from glasswright import _train
+
+        return _train
+
+    @functools.cached_property
+    def _resolved(self):
+        from glasswright._experiment import check_experiment
+
+        return check_experiment(self.experiment)
 
     def initial_training_state(self) -> TrainingState:
         """Start of a training run from the reference packing.
@@ -98,18 +126,18 @@ class Ours:
         """
         prepared = self.protocol.prepare(self.potential, self.configuration, key=self._key)
         _check(prepared)
-        values = training._strong(self._resolved.values(self.experiment.world))
-        optimizer = training._strong(self.experiment.optimizer.init(values))
-        state = training.TrainingState(0, values, optimizer, {0: prepared})
+        values = self._training._strong(self._resolved.values(self.experiment.world))
+        optimizer = self._training._strong(self.experiment.optimizer.init(values))
+        state = self._training.TrainingState(0, values, optimizer, {0: prepared})
         return self._moved(state)
 
     def training_step(self, state: TrainingState) -> TrainingState:
         """One step of the design and of its learning rate: all that `glasswright train` does in a step but write."""
-        return self._moved(training._follow(self.experiment, self._resolved, state.engine))
+        return self._moved(self._training._follow(self.experiment, self._resolved, state.engine))
 
     def pieces(self, state: TrainingState) -> dict[str, Callable[[], Any]]:
         """The parts of the training step from `state`, each as something to be timed alone."""
-        engine = training._follow(self.experiment, self._resolved, state.engine)
+        engine = self._training._follow(self.experiment, self._resolved, state.engine)
         before, prepared = state.engine.prepared[0], engine.prepared[0]
         potential = self._resolved.insert(self.experiment.world, engine.values)["potential"]
         configuration, neighbors = prepared.configuration, prepared.memory.neighbors
@@ -136,11 +164,11 @@ class Ours:
             "loss, gradient, optimizer and metrics": lambda: self._moved(engine),
         }
 
-    def _moved(self, engine: training.TrainingState) -> TrainingState:
+    def _moved(self, engine) -> TrainingState:
         for prepared in engine.prepared.values():
             _check(prepared)
         evaluations = sum(int(prepared.statistics["evaluations"]) for prepared in engine.prepared.values())
-        engine, line = training._step(self.experiment, self._resolved, engine)
+        engine, line = self._training._step(self.experiment, self._resolved, engine)
         return TrainingState(engine, line["loss"], evaluations)
 
     def _configuration(self, position) -> gw.Configuration:

@@ -65,6 +65,13 @@ class Packing:
         generator = np.random.default_rng(seed)
         return generator.uniform(0.0, self.box_length, size=self.position.shape)
 
+    def largest_distance(self, first: np.ndarray, second: np.ndarray) -> float:
+        """How far apart a particle is in two sets of positions at most, apart from a drift of all."""
+        difference = first - second
+        difference -= self.box_length * np.round(difference / self.box_length)
+        difference -= np.mean(difference, axis=0)
+        return float(np.max(np.linalg.norm(difference, axis=1)))
+
 
 def read_packing(name: str = "2d_n368_sp2_a5") -> Packing:
     """Read one of the reference packings."""

@@ -1,4 +1,4 @@
-"""`train` and `measure`: check everything that was asked for first, then let Hydra run it.
+"""`train`, `validate` and `measure`: check everything that was asked for first, then let Hydra run it.
 
 Hydra creates the run directory before it calls the job, and calls callbacks before that. So the configuration
 of every job is composed, checked and built here beforehand; only a request that is right gets a directory.
@@ -6,11 +6,14 @@ of every job is composed, checked and built here beforehand; only a request that
 
 import argparse
 import contextlib
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+import jax
+import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import get_args_parser
@@ -21,9 +24,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from ._compose import compose, start
-from ._errors import RequestError
+from ._errors import RequestError, suggestion
 from ._messages import explain
-from .config import build, build_measurement
+from ._runs import run_configuration
+from ._security import check_targets
+from ._team import join_hosts
+from .config import build, build_measurement, build_validation
+from .registry import registry
 
 # Jobs of a sweep that are checked before any runs.
 MOST_CHECKED_JOBS = 100
@@ -63,11 +70,15 @@ def train_job(config: DictConfig) -> Any:
 
     folder = _output_folder()
     result = train(build(config), directory=folder)
+    _print_result(result, folder)
+    return result["loss"]
+
+
+def _print_result(result: dict[str, Any], folder: Path) -> None:
     end = {True: "target reached", False: "target not reached", None: "done"}[result["success"]]
     loss = "nothing accepted" if result["loss"] is None else f"loss {result['loss']:.3e}"
     print(f"{end} after {result['steps']} steps: {loss}, in {result['seconds']:.1f} s")
     print(f"results in {folder}")
-    return result["loss"]
 
 
 def measure_job(config: DictConfig) -> Any:
@@ -83,7 +94,105 @@ def measure_job(config: DictConfig) -> Any:
     return report
 
 
-JOBS: dict[str, Callable[[DictConfig], Any]] = {"train": train_job, "measure": measure_job}
+def validate_job(config: DictConfig) -> Any:
+    """What Hydra calls for each job of `validate`; returns the loss."""
+    from ._validate import validate
+
+    folder = _output_folder()
+    report = validate(build_validation(config), folder)
+    print_validation(report, folder)
+    return report["loss"]
+
+
+def help_train(config: DictConfig) -> Any:
+    """A process's share of a training that another one writes down."""
+    from ._train import train
+
+    return train(build(config))
+
+
+def help_validate(config: DictConfig) -> Any:
+    """A process's share of a validation that another one writes down."""
+    from ._validate import validate
+
+    return validate(build_validation(config))
+
+
+def print_validation(report: dict[str, Any], folder: Path) -> None:
+    """The main numbers of a validation."""
+    for title, one in (("trained", report), ("untrained", report.get("untrained"))):
+        if one is None:
+            continue
+        counts = "".join(f", {count} {name}" for name, count in one["rejected"].items())
+        print(f"{title}: {one['converged']} of {one['requested']} configurations converged{counts}")
+        for name, entry in one["properties"].items():
+            if isinstance(entry["mean"], float):
+                error = "" if entry["standard_error"] is None else f" +- {entry['standard_error']:.6f}"
+                print(f"  {name} {entry['mean']:.6f}{error}")
+    if report["loss"] is not None:
+        floor = "" if report["loss_floor"] is None else f", sampling floor {report['loss_floor']:.3e}"
+        print(f"loss {report['loss']:.3e}{floor}")
+    print(f"results in {folder}")
+
+
+JOBS: dict[str, Callable[[DictConfig], Any]] = {
+    "train": train_job,
+    "validate": validate_job,
+    "measure": measure_job,
+}
+# The same in a process that works for another one, which writes the files.
+HELPERS: dict[str, Callable[[DictConfig], Any]] = {
+    "train": help_train,
+    "validate": help_validate,
+    "measure": measure_job,
+}
+# What may change when a run goes on: nothing that has an effect on the steps already done.
+RESUME_KEYS = ("train.steps", "train.checkpoint_interval", "train.rejection_limit", "devices", "chunk_size")
+
+
+def resume(arguments: list[str]) -> int:
+    """`glasswright resume DIR`: go on with a training or a validation that was interrupted."""
+    from ._train import resume as resume_training
+    from ._validate import validate
+
+    parser = _Parser(
+        prog="glasswright resume",
+        description="Go on with an interrupted run, to the same end as if it had never been interrupted.",
+    )
+    parser.add_argument("directory", metavar="DIR", help="directory of a training or validation")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=f"possible: {', '.join(RESUME_KEYS)}")
+    given = parser.parse_args(arguments)
+    join_hosts()
+    folder = Path(given.directory)
+    registry().check_strict()
+    config = OmegaConf.create(run_configuration(folder, "DIR"))
+    for override in given.overrides:
+        key, equals, value = override.partition("=")
+        if not equals or key not in RESUME_KEYS:
+            raise RequestError(f"{override}: cannot be changed in a resumed run; {suggestion(key, RESUME_KEYS)}")
+        OmegaConf.update(config, key, yaml.safe_load(value), force_add=True)
+    check_targets(config, registry())
+    if "trained" in config:
+        done = (folder / "validation.json").exists()
+        validation = build_validation(config)
+        print_validation(_finished(folder, "validation.json") if done else validate(validation, folder), folder)
+        return 0
+    experiment = build(config)
+    if (folder / "result.json").exists():
+        result = _finished(folder, "result.json")
+        if result.get("success") or experiment.steps <= result["steps"]:
+            print("glasswright: nothing is left to do", file=sys.stderr)
+            _print_result(result, folder)
+            return 0
+    _print_result(resume_training(experiment, folder), folder)
+    return 0
+
+
+def _finished(folder: Path, name: str) -> dict[str, Any]:
+    try:
+        return json.loads((folder / name).read_text())
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{folder / name}: cannot be read: {error}") from error
 
 
 def check(command: str, config: DictConfig) -> None:
@@ -92,6 +201,9 @@ def check(command: str, config: DictConfig) -> None:
     if command == "train":
         build(config)
         return
+    if command == "validate":
+        build_validation(config)
+        return
     from ._measure import check_measurable
 
     check_measurable(build_measurement(config, _start_folder()))
@@ -99,6 +211,7 @@ def check(command: str, config: DictConfig) -> None:
 
 def _run(instance: Hydra, command: str, config_name: str, given: argparse.Namespace) -> None:
     overrides = list(given.overrides)
+    join_hosts()
     mode = RunMode.MULTIRUN if given.multirun else RunMode.RUN
     overall = compose(command, overrides, instance=instance, config_name=config_name, run_mode=RunMode.MULTIRUN)
     if overall.hydra.mode == RunMode.MULTIRUN:
@@ -110,6 +223,10 @@ def _run(instance: Hydra, command: str, config_name: str, given: argparse.Namesp
         print(f"glasswright: note: {note}", file=sys.stderr)
     if mode == RunMode.MULTIRUN:
         instance.multirun(config_name=config_name, task_function=JOBS[command], overrides=overrides)
+        return
+    if jax.process_index() > 0:
+        # The first process writes; the others only lend a hand.
+        HELPERS[command](compose(command, overrides, instance=instance, config_name=config_name))
         return
     failures: list[BaseException] = []
 

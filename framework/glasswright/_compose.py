@@ -20,6 +20,7 @@ from . import _nodes
 from ._errors import RequestError, suggestion
 from ._messages import explain, unknown_key
 from ._presets import Slots, prune, slots_of
+from ._runs import run_configuration, run_design
 from ._security import check_targets
 from .registry import KINDS, registry
 
@@ -108,12 +109,35 @@ class ConfigLoader(ConfigLoaderImpl):
         self._experiment = names[-1] if names else None
         self._repository = repo
         config = super()._compose_config_from_defaults_list(defaults, repo)
+        if "trained" in config:
+            config = self._with_run(config)
         if "design" in config and OmegaConf.is_dict(config.design):
             # Design variables are free names: they need no `+` on the command line.
             OmegaConf.set_struct(config.design, False)
             _prefer_full_names(config.design, [override.key_or_group for override in self._overrides])
         self._check_keys(config)
         return config
+
+    def _with_run(self, config: DictConfig) -> DictConfig:
+        """The configuration of a validation on top of that of the run which it is about."""
+        named = [override.value() for override in self._overrides if override.key_or_group == "run"]
+        folder = named[-1] if named else OmegaConf.select(config, "run", throw_on_missing=False)
+        if folder is None:
+            raise RequestError("run is required: run=DIRECTORY of a training")
+        if not isinstance(folder, str):
+            raise RequestError(f"run={folder!r}: must be the name of a directory")
+        given = run_configuration(Path(folder))
+        if "trained" in given:
+            raise RequestError(f"run={folder}: is a validation; name the directory of a training")
+        overridden = [override.key_or_group for override in self._overrides]
+        trained = {
+            name: value for name, value in run_design(Path(folder)).items() if not _is_overridden(name, overridden)
+        }
+        OmegaConf.set_struct(config, False)
+        merged = OmegaConf.merge(config, given, {"trained": trained, "run": str(Path(folder).resolve())})
+        assert isinstance(merged, DictConfig)
+        OmegaConf.set_struct(merged, True)
+        return merged
 
     def _load_single_config(self, default, repo):
         result = super()._load_single_config(default, repo)
@@ -169,6 +193,11 @@ class ConfigLoader(ConfigLoaderImpl):
             if override.is_force_add() or override.is_sweep_override() or key.startswith("hydra"):
                 continue
             check_key(config, key)
+
+
+def _is_overridden(name: str, keys: list[str]) -> bool:
+    """Whether somebody gives the parameter that a design variable is, by `potential.diameter` for instance."""
+    return any(key == name or key.endswith(f".{name.rsplit('.', 1)[-1]}") for key in keys if "." in key)
 
 
 def _prefer_full_names(design: DictConfig, keys: list[str]) -> None:

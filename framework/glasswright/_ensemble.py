@@ -38,6 +38,7 @@ class Ensemble:
     - `design`: the variables, whose gradients are taken.
     - `seed`, `stream`: a configuration is known by these and its index.
     - `gradients`: whether gradients are wanted.
+    - `chunk_size`: how many configurations are in work at a time; None lets memory decide.
     """
 
     world: Mapping[str, Any]
@@ -46,6 +47,7 @@ class Ensemble:
     seed: int
     stream: int = TRAINING
     gradients: bool = True
+    chunk_size: int | None = None
 
     def samples(
         self,
@@ -78,7 +80,11 @@ class Ensemble:
             measured = None if found.measured is None else [found.measured.values, found.measured.gradients]
             return Found([int(found.outcome), found.statistics, measured], prepared)
 
-        return [_sample(index, found) for index, found in zip(indices, team.map(one, list(indices)), strict=True)]
+        indices = list(indices)
+        size = self.chunk_size or max(len(indices), 1)
+        chunks = [indices[start : start + size] for start in range(0, len(indices), size)]
+        found = [result for chunk in chunks for result in team.map(one, chunk)]
+        return [_sample(index, result) for index, result in zip(indices, found, strict=True)]
 
 
 def _sample(index: int, found: Found[Prepared]) -> Sample:

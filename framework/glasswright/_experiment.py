@@ -28,6 +28,7 @@ class Experiment:
     - `checkpoint_interval`: steps between checkpoints.
     - `rejection_limit`: largest share of rejected configurations over the last 20 steps; beyond it the run ends.
     - `devices`: how many cores (or accelerators) to use; None takes all.
+    - `chunk_size`: how many configurations are in work at a time; None lets memory decide. No result depends on it.
     - `config`: the resolved configuration this was built from, kept with the results.
     """
 
@@ -44,6 +45,7 @@ class Experiment:
     checkpoint_interval: int = 100
     rejection_limit: float = 0.5
     devices: int | None = None
+    chunk_size: int | None = None
     config: Any = None
 
     @property

@@ -87,6 +87,8 @@ def store(registry: Registry) -> None:
         config_store.store(group="schedule", name=component.name, node=_node(component, []), provider="optax")
     config_store.store(name="train_base", node={**_base(), "train": TrainNode, "system": SystemNode, "design": {}})
     config_store.store(name="measure_base", node=_base())
+    # `trained`: the design variables that the run has reached, filled in from its directory.
+    config_store.store(name="validate_base", node={**_base(), "trained": {}})
 
 
 def _base() -> dict[str, Any]:

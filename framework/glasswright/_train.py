@@ -1,6 +1,4 @@
-import signal
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
@@ -19,11 +17,12 @@ from ._errors import RunError, Stopped
 from ._experiment import Experiment, check_experiment
 from ._gradient import Evaluation, Sample, evaluate
 from ._protocol import Outcome, Prepared
+from ._signals import Terminated
 from ._team import Team
 from .run.checkpoint import Checkpoint, pack, unpack
 from .run.directory import RunDirectory
 from .run.extxyz import write_configuration
-from .run.progress import TrainingProgress
+from .run.progress import Silent, TrainingProgress
 
 # Steps over which the share of rejected configurations is taken. A design that prepares nothing gives no gradient to
 # leave it by: so many empty steps in a row end the run, whatever share is allowed.
@@ -108,7 +107,10 @@ def _run(experiment: Experiment, design: Design, team: Team, output, state: Trai
     """Steps from `state` on, behind the metrics `lines` of those before."""
     begin, before = perf_counter(), sum(line["seconds"] for line in lines)
     try:
-        with TrainingProgress(experiment.steps) if progress and team.rank == 0 else _Silent() as bar, _Signal() as stop:
+        with (
+            TrainingProgress(experiment.steps) if progress and team.rank == 0 else Silent() as bar,
+            Terminated() as stop,
+        ):
             while True:
                 clock = perf_counter()
                 samples, evaluation = look(experiment, design, team, state)
@@ -139,26 +141,6 @@ def _run(experiment: Experiment, design: Design, team: Team, output, state: Trai
             output.close()
 
 
-class _Signal:
-    """Notes that a SIGTERM has come, for whoever asks at the end of a step."""
-
-    requested = False
-
-    def __enter__(self) -> "_Signal":
-        # Only the main thread may say what a signal does.
-        self._before = None
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGTERM, self._note)
-        return self
-
-    def _note(self, *_: object) -> None:
-        self.requested = True
-
-    def __exit__(self, *_: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGTERM, self._before)
-
-
 def _strong(tree: Any) -> Any:
     """Arrays without JAX's weak types, which the first update would lose: everything would be compiled twice."""
     return jax.tree.map(lambda x: jnp.asarray(x, dtype=x.dtype) if eqx.is_array(x) else x, tree)
@@ -167,7 +149,7 @@ def _strong(tree: Any) -> Any:
 def look(experiment: Experiment, design: Design, team: Team, state: TrainingState) -> tuple[list[Sample], Evaluation]:
     """Prepare and measure what the coming step looks at: follow what the last one looked at, draw the rest."""
     indices = experiment.sampler.indices(state.step)
-    ensemble = Ensemble(experiment.world, experiment.terms, design, experiment.seed)
+    ensemble = Ensemble(experiment.world, experiment.terms, design, experiment.seed, chunk_size=experiment.chunk_size)
     samples = ensemble.samples(
         team,
         state.values,
@@ -258,10 +240,12 @@ def _check_rejections(experiment: Experiment, lines: list[dict[str, Any]]) -> No
 
 def learning_rate(optimizer: optax.OptState) -> float | None:
     """The rate of an optimiser's last update: the outermost thing called `learning_rate` in its state, if any."""
-    found = optax.tree.get_all_with_path(optimizer, "learning_rate")
-    if not found:
-        return None
-    return float(min(found, key=lambda item: len(item[0]))[1])
+    found = [
+        (len(path), rate)
+        for path, rate in optax.tree.get_all_with_path(optimizer, "learning_rate")
+        if eqx.is_array(rate) and rate.ndim == 0
+    ]
+    return float(min(found, key=lambda item: item[0])[1]) if found else None
 
 
 def _reached(experiment: Experiment, line: dict[str, Any]) -> bool:
@@ -347,13 +331,13 @@ def restore(experiment: Experiment, design: Design, checkpoint: Checkpoint) -> T
 
 
 def _write_end(output: RunDirectory, experiment: Experiment, design: Design, state, samples, lines, result) -> None:
-    from .run.plot import training_figure
+    from .run.plot import target_of, training_figure
 
     accepted = [one.prepared for one in samples if one.measured is not None and one.prepared is not None]
     shown = accepted[0] if accepted and experiment.sampler.is_population else None
     potential = design.insert(experiment.world, state.values)["potential"]
     diameters = getattr(potential, "diameter", None)
-    targets = {name: _target(term) for name, term in experiment.terms.items()}
+    targets = {name: target_of(term) for name, term in experiment.terms.items()}
     if shown is not None:
         frames = [write_configuration(one.configuration) for one in accepted]
         output.write_text("final.extxyz", "".join(frames))
@@ -369,19 +353,3 @@ def _write_end(output: RunDirectory, experiment: Experiment, design: Design, sta
     )
     # Last: a directory with a result is complete.
     output.write_json("result.json", result)
-
-
-def _target(term) -> float | None:
-    target = getattr(term.objective, "target", None)
-    return float(target) if target is not None and np.ndim(target) == 0 else None
-
-
-class _Silent:
-    def __enter__(self) -> "_Silent":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def update(self, line: dict[str, Any], last: bool = False) -> None:
-        pass

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ._design import resolve_design
 from ._errors import RequestError, suggestion
-from ._experiment import Experiment, check_experiment
+from ._experiment import Experiment, check_cutoff, check_experiment
 from ._messages import explain
 from ._nodes import SystemNode, TermNode, TrainNode, schedules
 from ._objective import Term
@@ -24,8 +27,21 @@ from ._values import MISSING, check_names, check_value, integer, missing_keys, n
 from .registry import Component, registry
 
 _TRAIN_KEYS = dict.fromkeys(
-    ("potential", "system", "protocol", "sampler", "terms", "design", "optimizer", "train", "seed", "devices")
+    (
+        "potential",
+        "system",
+        "protocol",
+        "sampler",
+        "terms",
+        "design",
+        "optimizer",
+        "train",
+        "seed",
+        "devices",
+        "chunk_size",
+    )
 )
+_VALIDATE_KEYS = _TRAIN_KEYS | dict.fromkeys(("run", "n_configurations", "n_untrained", "trained"))
 _MEASURE_KEYS = dict.fromkeys(("potential", "protocol", "terms", "configuration", "relax", "gradient", "system"))
 
 
@@ -73,10 +89,72 @@ def build(config: DictConfig | Mapping[str, Any]) -> Experiment:
         checkpoint_interval=integer(train["checkpoint_interval"], "train.checkpoint_interval", least=1),
         rejection_limit=_share(train["rejection_limit"], "train.rejection_limit"),
         devices=_devices(data.get("devices", "auto")),
+        chunk_size=_chunk_size(data.get("chunk_size", "auto")),
         config=OmegaConf.to_yaml(OmegaConf.create(data)),
     )
     check_experiment(experiment)
     return experiment
+
+
+def build_validation(config: DictConfig | Mapping[str, Any]) -> Any:
+    """The `Validation` that a configuration of `validate` describes."""
+    from ._validate import Unjudged, Validation
+
+    data = plain(_without_hydra(config))
+    check_names(data, _VALIDATE_KEYS, "", "key")
+    own = {name: data.pop(name, None) for name in ("run", "n_configurations", "n_untrained", "trained")}
+    numbers = {
+        "trained": integer(own["n_configurations"], "n_configurations", least=1),
+        "untrained": integer(own["n_untrained"], "n_untrained", least=0),
+    }
+    unjudged = [name for name, node in (data.get("terms") or {}).items() if _wants_nothing(node)]
+    for name in unjudged:
+        data["terms"][name]["objective"] = None
+    kept = OmegaConf.to_yaml(OmegaConf.create(data | own))
+    for name in unjudged:
+        # A placeholder, so that all the rest is checked as in a training.
+        data["terms"][name]["objective"] = {
+            "_target_": registry().components("objective")["target"].target,
+            "target": 0,
+        }
+    experiment = build(data)
+    terms = {
+        name: dataclasses.replace(term, objective=Unjudged()) if name in unjudged else term
+        for name, term in experiment.terms.items()
+    }
+    design = resolve_design(experiment.world, experiment.design)
+    start = design.values(experiment.world)
+    trained = dict(start)
+    for name, value in (own["trained"] or {}).items():
+        if name not in start:
+            raise RequestError(f"trained.{name}: no design variable of the run; {suggestion(name, start)}")
+        number_of, expected = np.shape(value), start[name].shape
+        if number_of != expected:
+            raise RequestError(
+                f"trained.{name}: the run has {number_of} numbers, this system needs {expected}; a design can only be "
+                "validated with as many species as it was trained with"
+            )
+        trained[name] = jnp.asarray(value, dtype=float)
+    worlds = {"trained": design.insert(experiment.world, trained), "untrained": experiment.world}
+    given = f"system.n_particles={experiment.system.n_particles}"
+    check_cutoff(worlds["trained"]["potential"], worlds["trained"]["system"].box, given)
+    return Validation(
+        worlds={name: world for name, world in worlds.items() if numbers[name]},
+        numbers=numbers,
+        terms=terms,
+        design=design,
+        seed=experiment.seed,
+        rejection_limit=experiment.rejection_limit,
+        devices=experiment.devices,
+        chunk_size=experiment.chunk_size,
+        config=kept,
+    )
+
+
+def _wants_nothing(node: Any) -> bool:
+    """Whether a term has a property and no objective, or one whose target is still open."""
+    objective = node.get("objective") if isinstance(node, dict) else None
+    return objective is None or (isinstance(objective, dict) and MISSING in objective.values())
 
 
 def build_measurement(config: DictConfig | Mapping[str, Any], folder: Path | None = None) -> Any:
@@ -275,6 +353,11 @@ def _share(value: Any, key: str) -> float:
     if not 0.0 <= value <= 1.0:
         raise RequestError(f"{key}={value:g}: must be between 0 and 1")
     return value
+
+
+def _chunk_size(value: Any) -> int | None:
+    """How many configurations are in work at a time; None lets memory decide."""
+    return None if value == "auto" else integer(value, "chunk_size", least=1)
 
 
 def _devices(devices: Any) -> int | None:

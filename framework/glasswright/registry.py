@@ -65,7 +65,7 @@ class Component:
         package = module.split(".")[0]
         name = getattr(self.cls, "__qualname__", self.name)
         # `optax.adam` rather than the private module it happens to be defined in.
-        if "._" in module and getattr(sys.modules.get(package), name, None) is self.cls:
+        if "._" in module and getattr(sys.modules.get(package), name, None) is inspect.unwrap(self.cls):
             return f"{package}.{name}"
         return f"{module}.{name}"
 

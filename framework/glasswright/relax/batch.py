@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from .._configuration import Configuration
+from .._configuration import Configuration, box_width
 from .._hessian import DenseHessian, factor_hessian
 from .._potential import AbstractPotential
 from .._protocol import Outcome, Prepared
@@ -33,9 +33,11 @@ CHUNK = 100
 # Pair lists are renewed for this share of the lanes at a time. Smaller blocks fill an accelerator badly, in larger ones
 # lanes wait longer.
 BLOCK_SHARE = 8
-# The host is asked for new work as soon as this share of the lanes has none, and the lanes become fewer by this factor
-# where so few are left: an idle lane costs as much as a busy one.
-IDLE_SHARE, NARROW, NARROWEST = 8, 8, 8
+# The host is asked for new work as soon as this share of the lanes has none: an idle lane costs as much as a busy one.
+IDLE_SHARE = 8
+# Where so few are left, the lanes become fewer by this factor: the last descents take three times as many steps as the
+# average. Less than the second number would not make a step any faster.
+NARROW, NARROWEST = 4, 64
 # Pair lists of descents reach so many skins beyond the cutoff. Making one costs several force evaluations on an
 # accelerator, so that they should last: twice the skin halves their number and adds a fifth to the pairs.
 SKINS = 2.0
@@ -46,18 +48,25 @@ GROUP_SHARE = 4
 MAX_FACTORS = 12
 
 
-def bytes_per_configuration(n_particles: int, dimension: int, n_pairs: float) -> int:
-    """Memory that each configuration of a batch needs, in bytes: its share of the result and of the work on it.
+def expected_pairs(n_particles: int, dimension: int, volume: float, radius: float) -> float:
+    """How many pairs there are within `radius` if particles are independent: within a tenth, those of a packing."""
+    ball = math.pi ** (dimension / 2) / math.gamma(dimension / 2 + 1) * radius**dimension
+    return 0.5 * n_particles * (n_particles - 1) * min(ball / volume, 1.0)
 
-    `n_pairs` is the number of pairs within the cutoff and a skin. The larger part of it are Hessians: one of each
-    configuration is kept, as many are in work at a time, and measuring (`attach` and a property) copies them.
+
+def bytes_per_configuration(n_particles: int, dimension: int, n_pairs: float) -> int:
+    """An estimate from above of the memory that each configuration of a batch needs, in bytes.
+
+    That is its share of the result, and of the work on it: `prepare_many` with a width up to the number of
+    configurations, then a property and its gradient measured for all of them together. `n_pairs` is the number of pairs
+    within the cutoff and a skin (`expected_pairs`).
     """
-    matrix = 8 * (n_particles * dimension) ** 2
-    # Distances between all particles, while a list is made of them.
-    distances = 16 * n_particles**2 / BLOCK_SHARE
-    # Two indices each in the descents' list and the kept one; per-pair blocks, slopes and parameters in work.
-    pairs = round_capacity(n_pairs) * (16 + 8 * (8 + 4 * dimension**2))
-    return math.ceil(3 * matrix + distances + pairs + 8 * 20 * n_particles * dimension)
+    # The factored Hessian; a copy for the solver; one more for the Hessians that are in work, and for all distances.
+    matrices = 3 * 8 * (n_particles * dimension) ** 2
+    # Two lists; all that is worked out for each pair at a time in a gradient of elastic constants (58 numbers in two
+    # dimensions, 131 in three).
+    pairs = round_capacity(n_pairs) * (16 + 8 * 15 * dimension**2)
+    return matrices + pairs
 
 
 class Lanes(eqx.Module):
@@ -101,6 +110,9 @@ def _rows(tree, which):
     return jax.tree.map(lambda x: jnp.asarray(x).at[which].get(mode="clip"), tree)
 
 
+_jitted_rows = eqx.filter_jit(_rows)
+
+
 def _set_rows(tree, which, rows):
     """Every array with rows replaced; an index past the end is none."""
     return jax.tree.map(lambda old, new: old.at[which].set(new, mode="drop"), tree, rows)
@@ -129,9 +141,8 @@ def _descend(task: _Descent, lanes: Lanes, fractional: Float[Array, "b n d"]):
     """At most `CHUNK` steps of every lane, fewer once `enough_idle` lanes have nothing to do.
 
     Lane `k` works on configuration `owner[k]` (the number of configurations: on none), from rest where `fresh`.
-    `fractional` is where descents begin, and where they stand afterwards. Also returned, a row of numbers for each
-    lane: force evaluations, pairs, whether it converged, is stuck, or is stuck on a finite position; and steps and
-    renewals of the chunk.
+    `fractional` is where descents begin, and where they stand afterwards. Also returned, for each lane: force
+    evaluations, pairs, whether it converged, whether it is stuck, and steps and renewals of the chunk.
     """
     potential, settings = task.potential, task.settings
     width, capacity = lanes.i.shape
@@ -194,9 +205,10 @@ def _descend(task: _Descent, lanes: Lanes, fractional: Float[Array, "b n d"]):
     )
     state = lanes.state
     fractional = _set_rows(fractional, task.owner, state.fractional)
-    finite = jnp.all(jnp.isfinite(state.fractional), axis=(1, 2))
-    report = jnp.stack([state.evaluations, lanes.n_pairs, state.converged, lanes.stuck, lanes.stuck & finite])
-    return lanes, fractional, report, jnp.stack([steps, renewals])
+    # One array, and so one transfer.
+    chunk = jnp.broadcast_to(steps, (width,)), jnp.broadcast_to(renewals, (width,))
+    report = jnp.stack([state.evaluations, lanes.n_pairs, state.converged, lanes.stuck, *chunk])
+    return lanes, fractional, report
 
 
 class _Polish(eqx.Module):
@@ -245,12 +257,12 @@ def _polish(task: _Polish, minima: Minima):
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def _nothing(shape, capacity: int) -> Minima:
-    total, n, d = shape.shape
+def _no_minima(like: Float[Array, "b n d"], capacity: int) -> Minima:
+    total, n, d = like.shape
     matrix = jnp.broadcast_to(jnp.eye(n * d), (total, n * d, n * d))
     hessian = DenseHessian(matrix, jnp.zeros((total, n), dtype=bool), jnp.zeros(total, dtype=bool))
     i, j = jnp.zeros((2, total, capacity), dtype=jnp.int32)
-    return Minima(jnp.zeros_like(shape), i, j, jnp.zeros_like(shape), jnp.zeros(total, dtype=int), hessian)
+    return Minima(jnp.zeros_like(like), i, j, jnp.zeros_like(like), jnp.zeros(total, dtype=int), hessian)
 
 
 def _wider(lists, capacity: int):
@@ -277,7 +289,8 @@ class Relaxation:
     **Attributes:**
 
     - `outcome`, `counts`: how each search ended, and numbers about it, each of shape `(b,)`.
-    - `totals`: steps and renewals of pair lists of all lanes together, chunks, groups of Newton's.
+    - `totals`: steps of all lanes, idle ones included; renewals of pair lists (of a block of lanes each); chunks of
+        steps; groups of Newton's.
     """
 
     def __init__(
@@ -299,28 +312,27 @@ class Relaxation:
         self.group = min(self.width, -(-total // GROUP_SHARE))
         self.settings = FireSettings()
         cutoff, box = float(potential.cutoff), np.asarray(starts.box)
-        volume = np.min(np.abs(np.linalg.det(box)))
-
-        def expected(radius: float) -> float:
-            # As many pairs as independent particles would have: lists grow if a packing has more of them.
-            ball = math.pi ** (d / 2) / math.gamma(d / 2 + 1) * radius**d
-            return 0.5 * n * (n - 1) * min(ball / volume, 1.0)
-
-        # Padding costs as much as pairs: better that it makes the lists last longer.
-        radius = cutoff + SKINS * skin
+        volume = float(np.min(np.abs(np.linalg.det(box))))
+        # As many pairs as independent particles would have: lists grow where a packing has more of them.
+        expected = functools.partial(expected_pairs, n, d, volume)
+        kept = cutoff + skin
+        # Beyond half the narrowest width of the box, the nearest image need not be the one that a list knows.
+        widest = max(kept, 0.5 * min(float(box_width(b)) for b in np.unique(box, axis=0)))
+        radius = min(cutoff + SKINS * skin, widest)
         capacity = round_capacity(expected(radius))
-        radius = radius * max(capacity / (1.05 * expected(radius)), 1.0) ** (1.0 / d)
-        self.radius, self.kept_radius = np.asarray(radius), np.asarray(cutoff + skin)
+        # Padding costs as much as pairs: better that it makes the lists last longer.
+        radius = min(radius * max(capacity / (1.05 * expected(radius)), 1.0) ** (1.0 / d), widest)
+        self.radius, self.kept_radius = np.asarray(radius), np.asarray(kept)
         # Where descents stand. Copied: it is handed over to the programs, which write into it.
         self.fractional = jnp.array(self.starts.fractional, copy=True)
-        self.minima = _nothing(self.fractional, round_capacity(expected(cutoff + skin)))
+        self.minima = _no_minima(self.fractional, round_capacity(expected(kept)))
         self.lanes = self._lanes(capacity)
         self.owner = np.full(self.width, total)
         self.fresh = np.zeros(self.width, dtype=bool)
-        self.tolerance = np.full(total, max(hand_over, force_tolerance))
+        self.tolerance = np.full(total, hand_over)
         self.outcome = np.full(total, -1)
         self.counts = {name: np.zeros(total, dtype=int) for name in ("evaluations", "factorisations", "saddles")}
-        self.totals = dict.fromkeys(("steps", "renewals", "chunks", "groups"), 0)
+        self.totals = dict.fromkeys(("lane_steps", "renewals", "chunks", "groups"), 0)
         # Configurations to descend, for Newton (with the factors they have had since the descent), on a saddle.
         self.to_descend = collections.deque(range(total))
         self.to_polish: collections.deque[int] = collections.deque()
@@ -332,7 +344,7 @@ class Relaxation:
         self._search()
         # A saddle is rare and leaving it takes all eigenvectors: not worth a program for many.
         for k in self.on_saddle:
-            prepared = self.rescue(_at(jax.tree.map(lambda x: x[k], self.starts), self.fractional[k]))  # noqa: B023
+            prepared = self.rescue(_rows(_at(self.starts, self.fractional), k))
             for name in self.counts:
                 self.counts[name][k] += int(prepared.statistics[name])
             if prepared.accepted:
@@ -401,7 +413,8 @@ class Relaxation:
         if self.to_descend or narrow < NARROWEST or self._busy > narrow:
             return False
         kept = np.argsort(self.owner, kind="stable")[:narrow]
-        self.lanes, self.owner, self.fresh = _rows(self.lanes, kept), self.owner[kept], self.fresh[kept]
+        self.lanes = _jitted_rows(self.lanes, kept)
+        self.owner, self.fresh = self.owner[kept], self.fresh[kept]
         self.width = narrow
         return True
 
@@ -424,12 +437,12 @@ class Relaxation:
             np.asarray(self.max_steps),
             np.asarray(enough),
         )
-        self.lanes, self.fractional, report, totals = _descend(task, self.lanes, self.fractional)
-        (evaluations, n_pairs, converged, stuck, finite), (steps, renewals) = jax.device_get((report, totals))
-        self.totals["steps"] += int(steps)
-        self.totals["renewals"] += int(renewals)
+        self.lanes, self.fractional, report = _descend(task, self.lanes, self.fractional)
+        evaluations, n_pairs, converged, stuck, steps, renewals = np.asarray(report)
         self.totals["chunks"] += 1
-        busy, converged, stuck = self.owner < self.total, converged.astype(bool), stuck.astype(bool)
+        self.totals["lane_steps"] += int(np.sum(steps))
+        self.totals["renewals"] += int(renewals[0])
+        busy, converged, stuck = self.owner < self.total, converged != 0, stuck != 0
         overflow = busy & stuck & (n_pairs > self.lanes.i.shape[1])
         if np.any(overflow):
             self._grow_lanes(int(np.max(n_pairs[overflow])), overflow)
@@ -474,7 +487,8 @@ class Relaxation:
             self.minima = _wider(self.minima, round_capacity(int(np.max(n_pairs))))
             self.to_polish.extendleft(which[overflow].tolist())
         self.counts["evaluations"][which[~overflow]] += iterations[~overflow]
-        self.counts["factorisations"][which[~overflow]] += 2
+        # As many as its own search asked for: the last is that of a minimum.
+        self.counts["factorisations"][which[~overflow]] += 1 + (end == NewtonEnd.converged)[~overflow]
         self.factors[which[~overflow]] += 1
         settled = ~overflow & (end == NewtonEnd.converged) & (last != 0)
         self.outcome[which[settled]] = int(Outcome.converged)

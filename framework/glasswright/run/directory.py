@@ -113,20 +113,38 @@ class RunDirectory:
     @staticmethod
     def read_metrics(path: str | Path) -> list[dict[str, Any]]:
         """The metrics of a run, finished or not; a line that a kill cut short ends them."""
-        lines: list[dict[str, Any]] = []
-        try:
-            text = (Path(path) / "metrics.jsonl").read_text()
-        except FileNotFoundError:
-            return lines
-        for row in text.splitlines():
-            try:
-                line = json.loads(row)
-            except ValueError:
-                break
-            if not isinstance(line, dict) or line.get("step") != len(lines):
-                break
-            lines.append(line)
+        lines = read_lines(Path(path) / "metrics.jsonl")
+        wrong = next((k for k, line in enumerate(lines) if line.get("step") != k), len(lines))
+        return lines[:wrong]
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file of JSON lines up to the first that is not whole; none if there is no such file."""
+    lines: list[dict[str, Any]] = []
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
         return lines
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"cannot read {path}: {error}") from error
+    for row in text.split("\n")[:-1]:
+        try:
+            line = json.loads(row)
+        except ValueError:
+            break
+        if not isinstance(line, dict):
+            break
+        lines.append(line)
+    return lines
+
+
+def append_line(path: Path, line: dict[str, Any]) -> None:
+    """Append a line of JSON, visible to others as soon as this returns."""
+    try:
+        with open(path, "a") as file:
+            file.write(_line(line))
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _line(line: dict[str, Any]) -> str:

@@ -40,6 +40,12 @@ def training_figure(
     return buffer.getvalue()
 
 
+def target_of(term: Any) -> float | None:
+    """The number that is wanted of a property, if its objective has one."""
+    target = getattr(term.objective, "target", None)
+    return float(target) if target is not None and np.ndim(target) == 0 else None
+
+
 def _draw_losses(axes, steps, lines, tolerance) -> None:
     loss = np.array([np.nan if line["loss"] is None else line["loss"] for line in lines])
     positive = np.where(loss > 0, loss, np.nan)

@@ -1,0 +1,234 @@
+"""Throughput of fresh configurations: quench, Poisson's ratio and all derivatives, for ensembles of several sizes.
+
+    python benchmarks/ensemble.py [--sizes 8 64 512 2000] [--seconds 30] [--only lanes batched] [--width 512]
+                                  [--profile DIR] [--json FILE]
+
+`lanes`: threads on the CPU, each with one configuration at a time, on one core and on all in turn. `batched`: many
+configurations in one program, for accelerators; measured where there is one, elsewhere only when asked for. Absolute
+rates depend on the machine and on what else runs on it.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+# Before anything loads a BLAS or XLA: configurations are what runs in parallel here, not the products of matrices.
+os.environ.update({"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"})
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
+
+import equinox as eqx
+import glasswright as gw
+import jax
+import numpy as np
+from glasswright_plugins.potentials.harmonic_morse import HarmonicMorse
+from glasswright_plugins.properties.poisson_ratio import PoissonRatio
+from glasswright_plugins.protocols.quench import Quench
+from packing import Packing, read_packing
+
+# One core and all of them take turns so many times.
+ROUNDS = 3
+PARTS = ("lanes", "batched")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Configurations per second: quench, nu and all derivatives.")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[8, 64, 512, 2000], help="default 8 64 512 2000")
+    parser.add_argument(
+        "--seconds", type=float, default=30.0, help="most time for each size in each part, compiling apart (default 30)"
+    )
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="default: lanes, and batched on an accelerator")
+    parser.add_argument("--width", type=int, default=512, help="configurations side by side in a program (default 512)")
+    parser.add_argument("--packing", default="2d_n368_sp2_a5", help="name of a reference packing, for its potential")
+    parser.add_argument("--profile", type=pathlib.Path, metavar="DIR", help="write a trace of one batch of each part")
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write every single time there")
+    options = parser.parse_args(arguments)
+    if min(*options.sizes, options.width, options.seconds) <= 0:
+        parser.error("--sizes, --width and --seconds must be positive")
+    accelerators = [device for device in jax.devices() if device.platform != "cpu"]
+    parts = options.only or (PARTS if accelerators else PARTS[:1])
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+    work = Work(read_packing(options.packing))
+    report: dict[str, Any] = {"device": jax.devices()[0].device_kind, "cores": len(cores), "jax": jax.__version__}
+    print(f"{report['device']}, {len(cores)} CPU cores, jax {report['jax']}; configurations per second\n")
+    if "lanes" in parts:
+        with _on_cpu():
+            report["lanes"] = _lanes(work, options.sizes, options.seconds, cores)
+            if options.profile:
+                with jax.profiler.trace(str(options.profile / "lanes")), ThreadPoolExecutor(len(cores)) as pool:
+                    _batch(work, range(options.sizes[0]), pool, float("inf"))
+    if "batched" in parts:
+        report["batched"] = _batched(work, options.sizes, options.seconds, options.width)
+        if options.profile:
+            with jax.profiler.trace(str(options.profile / "batched")):
+                work.many(range(options.sizes[0]), options.width)
+    if options.profile:
+        print(f"traces of one batch of {options.sizes[0]}: {options.profile}")
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+class Work:
+    """Fresh configurations by number: random positions, quench, Poisson's ratio, its derivatives by the design."""
+
+    def __init__(self, packing: Packing):
+        self.packing = packing
+        self.potential = HarmonicMorse(
+            n_species=len(packing.diameter),
+            diameter=packing.diameter,
+            binding_energy=packing.binding_energy,
+            inverse_range=packing.inverse_range,
+            stiffness=packing.stiffness,
+        )
+        self.protocol = Quench()
+        self._measure = eqx.filter_jit(self._value_and_gradient)
+        self._measure_many = eqx.filter_jit(self._values_and_gradients)
+
+    def one(self, index: int) -> bool:
+        """One configuration; whether it counts."""
+        start = jax.tree.map(lambda x: x[0], self._starts([index]))
+        prepared = self.protocol.prepare(self.potential, start, key=jax.random.key(index))
+        if prepared.accepted:
+            jax.block_until_ready(self._measure(self.potential, prepared))
+        return prepared.accepted
+
+    def many(self, indices: Sequence[int], width: int) -> tuple[int, float, float] | None:
+        """Configurations side by side: how many count, seconds of preparing and of measuring; None if unsupported."""
+        start = time.perf_counter()
+        prepared = self.protocol.prepare_many(self.potential, self._starts(indices), width=width)
+        if prepared is None:
+            return None
+        jax.block_until_ready(prepared)
+        between = time.perf_counter()
+        for first in range(0, len(indices), width):
+            chunk = jax.tree.map(lambda x: x[first : first + width], prepared)  # noqa: B023
+            jax.block_until_ready(self._measure_many(self.potential, chunk))
+        accepted = int(np.sum(np.asarray(prepared.outcome) == gw.Outcome.converged))
+        return accepted, between - start, time.perf_counter() - between
+
+    def _starts(self, indices: Sequence[int]) -> gw.Configuration:
+        packing, n = self.packing, len(indices)
+        positions = np.stack([packing.random_position(index) for index in indices])
+        return gw.Configuration(
+            fractional=positions / packing.box_length,
+            box=np.tile(packing.box_length * np.eye(packing.dimension), (n, 1, 1)),
+            species=np.tile(packing.species, (n, 1)),
+        )
+
+    def _value_and_gradient(self, potential, prepared):
+        def value(potential):
+            return PoissonRatio().measure(self.protocol.attach(potential, prepared))
+
+        measured, gradient = eqx.filter_value_and_grad(value)(potential)
+        return measured, (gradient.diameter, gradient.binding_energy)
+
+    def _values_and_gradients(self, potential, prepared):
+        return jax.vmap(lambda one: self._value_and_gradient(potential, one))(prepared)
+
+
+@contextlib.contextmanager
+def _on_cpu() -> Iterator[None]:
+    """Computations of all threads on the CPU, also where there is an accelerator."""
+    before = jax.config.jax_default_device
+    if jax.default_backend() != "cpu":
+        jax.config.update("jax_default_device", jax.devices("cpu")[0])
+    yield
+    jax.config.update("jax_default_device", before)
+
+
+def _use_cores(cores: Sequence[int]) -> None:
+    """Pin every thread there is, also XLA's own."""
+    if hasattr(os, "sched_setaffinity"):
+        for thread in pathlib.Path("/proc/self/task").iterdir():
+            # Threads may end meanwhile.
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(int(thread.name), cores)
+
+
+def _batch(work: Work, indices: Sequence[int], pool: ThreadPoolExecutor, deadline: float) -> tuple[int, int, float]:
+    """Configurations done, how many of them count, and seconds; none is begun after the deadline."""
+
+    def one(index: int) -> bool | None:
+        return work.one(index) if time.perf_counter() < deadline else None
+
+    start = time.perf_counter()
+    counts = [counts for counts in pool.map(one, indices) if counts is not None]
+    return len(counts), sum(counts), time.perf_counter() - start
+
+
+def _lanes(work: Work, sizes, seconds, cores) -> list[dict[str, Any]]:
+    report = []
+    teams = {1: cores[:1]} | ({len(cores): cores} if len(cores) > 1 else {})
+    pools = {n: ThreadPoolExecutor(n) for n in teams}
+    # Compiles; pair lists come in a few sizes. One after another: threads would each compile the same.
+    for index in range(8):
+        work.one(index)
+    print(f"{'CPU lanes':10s}" + "".join(f"{f'{n} core' + 's' * (n > 1):>12s}" for n in teams) + f"{'speed-up':>10s}")
+    for size in sizes:
+        rounds: list[dict[int, float]] = []
+        done, accepted = dict.fromkeys(teams, 0), dict.fromkeys(teams, 0)
+        for _ in range(ROUNDS):
+            rounds.append({})
+            for n, own in teams.items():
+                _use_cores(own)
+                # Each team goes on where its last turn ended, and begins anew once the batch is done.
+                rest = range(done[n] % size, size)
+                number, counted, elapsed = _batch(
+                    work, rest, pools[n], time.perf_counter() + seconds / (ROUNDS * len(teams))
+                )
+                done[n], accepted[n] = done[n] + number, accepted[n] + counted
+                rounds[-1][n] = number / elapsed
+        rates = {n: statistics.median(one[n] for one in rounds) for n in teams}
+        speed_up = statistics.median(one[max(teams)] / one[1] for one in rounds)
+        report.append(
+            {"size": size, "rounds": rounds, "rates": rates, "speed_up": speed_up, "done": done, "accepted": accepted}
+        )
+        rejected = sum(done.values()) - sum(accepted.values())
+        print(
+            f"{size:<10d}"
+            + "".join(f"{rate:12.2f}" for rate in rates.values())
+            + f"{speed_up:10.2f}   run: {' and '.join(map(str, done.values()))}, rejected: {rejected}",
+            flush=True,
+        )
+    for pool in pools.values():
+        pool.shutdown()
+    _use_cores(cores)
+    print()
+    return report
+
+
+def _batched(work: Work, sizes, seconds, width) -> list[dict[str, Any]]:
+    report: list[dict[str, Any]] = []
+    print(f"{'batched':10s}{'per second':>12s}{'preparing':>12s}{'measuring':>12s}   seconds; width {width}")
+    for size in sizes:
+        # A second per configuration until there is something to go by.
+        expected = size / report[-1]["rate"] if report else float(size)
+        if expected > seconds:
+            print(f"{size:<10d}skipped: about {expected:.0f} s expected, --seconds is {seconds:g}")
+            continue
+        # Compiles, which the size and the width need anew.
+        if work.many(range(size), width) is None:
+            print("this protocol prepares one configuration at a time only")
+            break
+        accepted, preparing, measuring = work.many(range(size, 2 * size), width)
+        rate = size / (preparing + measuring)
+        report.append(
+            {"size": size, "rate": rate, "preparing": preparing, "measuring": measuring, "accepted": accepted}
+        )
+        print(
+            f"{size:<10d}{rate:12.2f}{preparing:12.3f}{measuring:12.3f}   rejected: {size - accepted}",
+            flush=True,
+        )
+    print()
+    return report
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""What the scripts of this folder share: the untrained ensemble, many packings of it, and raw numbers kept in a file."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import glasswright as gw
+import numpy as np
+from glasswright._design import resolve_design
+from glasswright._ensemble import Ensemble
+from glasswright._gradient import Sample
+from glasswright._team import Team
+from glasswright.run.plot import COLOURS as COLOURS
+from glasswright_plugins.objectives.target import Target
+from glasswright_plugins.potentials.harmonic_morse import HarmonicMorse
+from glasswright_plugins.properties.bulk_modulus import BulkModulus
+from glasswright_plugins.properties.poisson_ratio import PoissonRatio
+from glasswright_plugins.properties.pressure import Pressure
+from glasswright_plugins.properties.shear_modulus import ShearModulus
+from glasswright_plugins.protocols.quench import Quench
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+HERE = Path(__file__).parent
+IMAGES = HERE.parent / "images"
+PROPERTIES = {"nu": PoissonRatio, "bulk": BulkModulus, "shear": ShearModulus, "pressure": Pressure}
+BOUNDS = {"diameter": (0.1, 3.0), "binding_energy": (0.0, 10.0)}
+# The design variables as one vector; 1 is the species of small particles, 2 that of large ones.
+SYMBOLS = (r"$\sigma_1$", r"$\sigma_2$", r"$B_{11}$", r"$B_{12}$", r"$B_{22}$")
+CHUNK = 100
+
+
+class Setting:
+    """The default system (N = 368, two species, two dimensions, quenched by FIRE and Newton) and what is measured."""
+
+    def __init__(self, properties: Sequence[str] = ("nu",), inverse_range: float = 5.0):
+        self.world = {
+            "potential": HarmonicMorse(inverse_range=inverse_range),
+            "system": gw.System(),
+            "protocol": Quench(),
+        }
+        # The target is not used: only values and gradients of the properties are asked for.
+        self.terms = {name: gw.Term(PROPERTIES[name](), Target(0.0)) for name in properties}
+        self.design = resolve_design(self.world, BOUNDS)
+        # NumPy's arrays, since JAX's would have weak types and make everything compile again.
+        self.values = {name: np.asarray(value) for name, value in self.design.values(self.world).items()}
+
+    def ensemble(self, seed: int, **options: Any) -> Ensemble:
+        """The configurations of a seed."""
+        return Ensemble(self.world, self.terms, self.design, seed, **options)
+
+    def moved(self, step: np.ndarray) -> dict[str, np.ndarray]:
+        """The design after a step of its five variables."""
+        parts = np.split(step, np.cumsum([self.values[name].size for name in self.design.names])[:-1])
+        return {name: self.values[name] + part for name, part in zip(self.design.names, parts, strict=True)}
+
+    def flat(self, gradient: dict[str, np.ndarray]) -> np.ndarray:
+        """A gradient as one vector."""
+        return np.concatenate([np.ravel(gradient[name]) for name in self.design.names])
+
+
+def samples(setting: Setting, ensemble: Ensemble, team: Team, indices: range, label: str) -> list[Sample]:
+    """Prepare and measure packings, with a line of progress now and then."""
+    found: list[Sample] = []
+    progress = Progress(label, len(indices))
+    for start in range(0, len(indices), CHUNK):
+        found += ensemble.samples(team, setting.values, list(indices[start : start + CHUNK]))
+        progress.update(len(found))
+    return found
+
+
+def table(setting: Setting, found: Sequence[Sample]) -> dict[str, np.ndarray]:
+    """Outcomes, values and gradients as arrays over the requested configurations; NaN where one was rejected."""
+    columns = {"outcome": np.array([int(one.outcome) for one in found])}
+    for name in setting.terms:
+        columns[name] = np.array([_value(one, name) for one in found])
+        if any(one.measured is not None and one.measured.gradients for one in found):
+            columns[f"d_{name}"] = np.array([_gradient(setting, one, name) for one in found])
+    return columns
+
+
+def _value(one: Sample, name: str) -> float:
+    return np.nan if one.measured is None else float(one.measured.values[name])
+
+
+def _gradient(setting: Setting, one: Sample, name: str) -> np.ndarray:
+    if one.measured is None:
+        return np.full(len(SYMBOLS), np.nan)
+    return setting.flat(one.measured.gradients[name])
+
+
+def outcomes(numbers: np.ndarray) -> dict[str, int]:
+    """How many requested configurations ended in each way; `converged` is always there."""
+    counts = {outcome.name: int(np.sum(numbers == outcome)) for outcome in gw.Outcome}
+    return {name: count for name, count in counts.items() if count or name == "converged"}
+
+
+def mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over the first axis and its standard error."""
+    return np.mean(values, axis=0), np.std(values, axis=0, ddof=1) / np.sqrt(len(values))
+
+
+class Progress:
+    """Lines on standard error: how far a long work is."""
+
+    def __init__(self, label: str, total: int, seconds: float = 15.0):
+        self.label, self.total, self.seconds = label, total, seconds
+        self.begin = self.last = time.monotonic()
+
+    def update(self, done: int) -> None:
+        now = time.monotonic()
+        if done >= self.total or now - self.last > self.seconds:
+            self.last = now
+            print(f"{self.label}: {done}/{self.total}, {now - self.begin:.0f} s", file=sys.stderr, flush=True)
+
+
+class Cache:
+    """Raw numbers in an .npz, section by section: pictures are redrawn from it, and interrupted work goes on."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.arrays: dict[str, np.ndarray] = {}
+        if path.exists():
+            with np.load(path) as file:
+                self.arrays = dict(file)
+
+    def section(
+        self, name: str, parameters: dict[str, Any], compute: Callable[[], dict[str, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
+        """The arrays of a section; computed anew if they are of other parameters. Its wall time is `seconds`."""
+        key, prefix = json.dumps(parameters, sort_keys=True), f"{name}/"
+        if str(self.arrays.get(f"{prefix}parameters")) != key:
+            begin = time.monotonic()
+            found = compute() | {"parameters": np.array(key)}
+            found["seconds"] = np.array(time.monotonic() - begin)
+            self.arrays = {k: v for k, v in self.arrays.items() if not k.startswith(prefix)}
+            self.arrays |= {prefix + k: v for k, v in found.items()}
+            np.savez_compressed(self.path, **self.arrays)
+        return {k.removeprefix(prefix): v for k, v in self.arrays.items() if k.startswith(prefix)}
+
+
+def parser(description: str, script: str, n: int, seed: int) -> argparse.ArgumentParser:
+    """The options that all scripts have."""
+    stem = Path(script).stem
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    made.add_argument("--n", type=int, default=n, help="packings to request")
+    made.add_argument("--seed", type=int, default=seed, help="seed of their random starts")
+    made.add_argument("--output", type=Path, default=IMAGES / f"{stem}.png", help="the picture")
+    made.add_argument("--raw", type=Path, default=HERE / f"{stem}.npz", help="raw numbers: read if there, else written")
+    made.add_argument("--lanes", type=int, help="packings to work on at a time (default: one for each core)")
+    return made
+
+
+def canvas(width: float, height: float) -> Figure:
+    """An empty figure, in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure

@@ -1,0 +1,63 @@
+"""The picture of a validation: how the properties are distributed, before and after training."""
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from .plot import COLOURS, target_of
+
+# Drawn in this order: what was trained in front.
+STYLES = {"untrained": ("0.6", 0.55), "trained": (COLOURS[0], 0.7)}
+
+
+def validation_figure(lines: Mapping[str, list[dict[str, Any]]], terms: Mapping[str, Any]) -> bytes:
+    """PNG with a histogram for each scalar property, from the lines of each ensemble by name."""
+    values = {
+        ensemble: [line["values"] for line in some if line["values"] is not None] for ensemble, some in lines.items()
+    }
+    accepted = [row for rows in values.values() for row in rows]
+    names = [name for name in terms if accepted and isinstance(accepted[0][name], float)]
+    columns = min(max(len(names), 1), 3)
+    rows = -(-max(len(names), 1) // columns)
+    figure = Figure(figsize=(6.0 * columns, 4.2 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
+    for one in axes[max(len(names), 1) :]:
+        one.set_axis_off()
+    for name, one in zip(names, axes, strict=False):
+        _draw(one, name, {ensemble: [row[name] for row in rows] for ensemble, rows in values.items()}, terms[name])
+    if not names:
+        axes[0].text(0.5, 0.5, "no scalar property was measured", ha="center", va="center")
+        axes[0].set_axis_off()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130)
+    return buffer.getvalue()
+
+
+def _draw(axes: Any, name: str, samples: Mapping[str, list[float]], term: Any) -> None:
+    for ensemble, (colour, alpha) in STYLES.items():
+        some = np.asarray(samples.get(ensemble, []), dtype=float)
+        if not len(some):
+            continue
+        bins = min(max(int(np.sqrt(len(some))), 6), 40)
+        axes.hist(some, bins=bins, density=True, color=colour, alpha=alpha, label=_label(ensemble, some))
+        axes.axvline(some.mean(), color=colour, linewidth=1.4)
+    target = target_of(term)
+    if target is not None:
+        axes.axvline(target, color=COLOURS[1], linestyle="--", linewidth=1.4, label=f"target {target:g}")
+    axes.set_xlabel(name.replace("_", " "))
+    axes.set_ylabel("probability density")
+    # Room above the bars, so that the legend hides none.
+    axes.set_ylim(0.0, 1.35 * axes.get_ylim()[1])
+    axes.legend(loc="upper left", fontsize=8, framealpha=0.9)
+
+
+def _label(ensemble: str, some: np.ndarray) -> str:
+    text = f"{ensemble}: {some.mean():.4f}"
+    if len(some) > 1:
+        text += f" ± {some.std(ddof=1) / np.sqrt(len(some)):.4f}"
+    return f"{text}, {len(some)} packings"

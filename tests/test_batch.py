@@ -1,0 +1,176 @@
+"""Many quenches side by side: true minima, every configuration accounted for, and the same answers as one at a time."""
+
+import dataclasses
+
+import equinox as eqx
+import glasswright as gw
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import component
+from glasswright.neighbors import build_pair_list, find_pairs
+from glasswright.relax import batch
+from glasswright.relax.batch import bytes_per_configuration, expected_pairs
+
+Quench = component("protocol", "quench")
+HarmonicMorse = component("potential", "harmonic_morse")
+PoissonRatio = component("property", "poisson_ratio")
+
+# All batches but those of other systems have these sizes: programs are compiled once.
+SIZE, WIDTH = 6, 3
+
+
+def draw(system: gw.System, seed: int, size: int = SIZE) -> gw.Configuration:
+    return jax.vmap(system.start)(jax.random.split(jax.random.key(seed), size))
+
+
+def row(tree, k: int):
+    return jax.tree.map(lambda x: x[k], tree)
+
+
+@eqx.filter_jit
+def forces_and_hessians(potential, configurations: gw.Configuration, capacity: int):
+    """Largest force and Hessian of each configuration, from pair lists of their own."""
+
+    def one(configuration):
+        pairs = find_pairs(configuration, potential.cutoff, capacity)
+        force = jnp.max(jnp.abs(potential.gradient(configuration, pairs)))
+        return eqx.error_if(force, pairs.overflowed, "too many pairs"), potential.hessian(configuration, pairs)
+
+    return jax.vmap(one)(configurations)
+
+
+def assert_minima(potential, prepared: gw.Prepared) -> None:
+    assert np.all(prepared.outcome == gw.Outcome.converged)
+    forces, hessians = forces_and_hessians(potential, prepared.configuration, prepared.memory.neighbors.i.shape[1])
+    assert np.all(forces < 1e-12)
+    for hessian in np.asarray(hessians):
+        eigenvalues = np.linalg.eigvalsh(hessian)
+        # Positive definite apart from the two translations.
+        assert np.all(np.abs(eigenvalues[:2]) < 1e-10)
+        assert eigenvalues[2] > 1e-5
+
+
+def distance(first: gw.Configuration, second: gw.Configuration) -> float:
+    """Largest distance between the same particles of two packings, apart from a drift of all."""
+    moved = np.asarray(first.position - second.position)
+    return float(np.max(np.abs(moved - np.mean(moved, axis=0))))
+
+
+@pytest.fixture(scope="module")
+def starts() -> gw.Configuration:
+    return draw(gw.System(), 3)
+
+
+@pytest.fixture(scope="module")
+def prepared(starts) -> gw.Prepared:
+    return Quench().prepare_many(HarmonicMorse(), starts, width=WIDTH)
+
+
+def test_every_start_ends_at_a_minimum(prepared):
+    assert_minima(HarmonicMorse(), prepared)
+
+
+def test_everything_has_an_axis_over_configurations(starts, prepared):
+    assert {len(x) for x in jax.tree.leaves(prepared)} == {SIZE}
+    assert set(prepared.statistics) == set(Quench().prepare(HarmonicMorse(), row(starts, 0)).statistics)
+    assert np.all(prepared.statistics["evaluations"] > 100)
+    assert np.all(prepared.statistics["factorisations"] >= 2)
+    assert prepared.configuration.fractional.shape == starts.fractional.shape
+    assert np.array_equal(prepared.configuration.species, starts.species)
+    covers = jax.vmap(lambda p, c: p.covers(c, HarmonicMorse().cutoff))
+    assert np.all(covers(prepared.memory.neighbors, prepared.configuration))
+
+
+def test_a_quench_does_not_depend_on_what_runs_beside_it(starts, prepared):
+    """In another order they share lanes with others, and wait for others."""
+    backwards = Quench().prepare_many(HarmonicMorse(), jax.tree.map(lambda x: x[::-1], starts), width=WIDTH)
+    for k in range(SIZE):
+        assert distance(row(prepared, k).configuration, row(backwards, SIZE - 1 - k).configuration) < 1e-9
+
+
+def test_near_a_minimum_it_is_the_one_that_a_quench_of_its_own_finds(prepared):
+    shift = 1e-4 * jax.random.normal(jax.random.key(0), prepared.configuration.fractional.shape)
+    near = jax.vmap(gw.Configuration.moved)(prepared.configuration, shift)
+    again = Quench().prepare_many(HarmonicMorse(), near, width=WIDTH)
+    for k in range(SIZE):
+        one, alone = row(again, k), Quench().prepare(HarmonicMorse(), row(near, k))
+        assert distance(one.configuration, alone.configuration) < 1e-10
+        factors = [jnp.tril(p.memory.hessian.factor) for p in (one, alone)]
+        np.testing.assert_allclose(*factors, atol=1e-9)
+
+
+def test_measuring_all_at_once_is_measuring_each(prepared):
+    potential, protocol = HarmonicMorse(), Quench()
+
+    def ratio(diameter, binding_energy, prepared):
+        here = eqx.tree_at(lambda p: (p.diameter, p.binding_energy), potential, (diameter, binding_energy))
+        return PoissonRatio().measure(protocol.attach(here, prepared))
+
+    both = jax.value_and_grad(ratio, (0, 1))
+    parameters = potential.diameter, potential.binding_energy
+    together = jax.jit(jax.vmap(both, (None, None, 0)))(*parameters, prepared)
+    alone = jax.jit(both)
+    for k in range(SIZE):
+        one = alone(*parameters, row(prepared, k))
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-8), row(together, k), one)
+    followed = protocol.follow(potential, row(prepared, 0))
+    assert distance(followed.configuration, row(prepared, 0).configuration) < 1e-10
+
+
+def test_lists_that_are_too_small_grow(starts, monkeypatch):
+    monkeypatch.setattr(batch, "expected_pairs", lambda *a: 0.55 * expected_pairs(*a))
+    grown = Quench().prepare_many(HarmonicMorse(), starts, width=WIDTH)
+    assert_minima(HarmonicMorse(), grown)
+    for k in range(SIZE):
+        pairs = row(grown.memory.neighbors, k)
+        fresh = build_pair_list(pairs.reference, pairs.radius)
+        assert int(jnp.sum(pairs.mask)) == int(pairs.n_pairs) == int(fresh.n_pairs)
+
+
+def test_what_cannot_be_prepared_is_counted(starts):
+    broken = dataclasses.replace(starts, fractional=starts.fractional.at[1, 3, 0].set(jnp.nan))
+    for steps in (20, 300):
+        prepared = Quench(max_steps=steps).prepare_many(HarmonicMorse(), broken, width=WIDTH)
+        outcomes = [gw.Outcome(k) for k in prepared.outcome.tolist()]
+        assert outcomes[1] == gw.Outcome.nonfinite
+        assert gw.Outcome.max_steps in outcomes
+        assert (gw.Outcome.converged in outcomes) == (steps == 300)
+        evaluations = prepared.statistics["evaluations"]
+        assert [k == gw.Outcome.max_steps for k in outcomes] == (evaluations == steps).tolist()
+        # What there is of them breaks nothing when all are measured.
+        assert np.all(np.isfinite(prepared.memory.hessian.factor))
+
+
+def test_the_last_descents_run_in_fewer_lanes(starts, monkeypatch):
+    monkeypatch.setattr(batch, "NARROW", WIDTH)
+    monkeypatch.setattr(batch, "NARROWEST", 1)
+    narrow = Quench().prepare_many(HarmonicMorse(), starts, width=WIDTH)
+    assert_minima(HarmonicMorse(), narrow)
+
+
+def test_saddles_are_left():
+    """A square lattice is force-free by symmetry, and no minimum."""
+    potential = HarmonicMorse(n_species=1, diameter=1.0)
+    side = 8
+    lattice = jnp.stack(jnp.meshgrid(jnp.arange(side), jnp.arange(side)), axis=-1).reshape(-1, 2) / side
+    system = gw.System(n_particles=side**2, n_species=1)
+    random = draw(system, 0, 2)
+    starts = dataclasses.replace(random, fractional=random.fractional.at[0].set(lattice))
+    prepared = Quench().prepare_many(potential, starts, width=2)
+    assert np.array_equal(prepared.statistics["saddles"], [1, 0])
+    assert_minima(potential, prepared)
+
+
+@pytest.mark.parametrize("settings", [{"method": "fire"}, {"hessian": "matrix_free"}])
+def test_other_methods_have_no_batches(starts, settings):
+    assert Quench(**settings).prepare_many(HarmonicMorse(), starts, width=WIDTH) is None
+
+
+def test_memory_is_estimated_from_above(prepared):
+    memory = prepared.memory
+    kept = sum(x.nbytes for x in jax.tree.leaves(memory)) / SIZE
+    pairs = expected_pairs(368, 2, 230.0, 3.28)
+    assert abs(pairs / float(jnp.mean(memory.neighbors.n_pairs)) - 1.0) < 0.1
+    assert kept < bytes_per_configuration(368, 2, pairs) < 5 * kept
