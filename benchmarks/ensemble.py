@@ -206,7 +206,7 @@ def _lanes(work: Work, sizes, seconds, cores) -> list[dict[str, Any]]:
 
 def _batched(work: Work, sizes, seconds, width) -> list[dict[str, Any]]:
     report: list[dict[str, Any]] = []
-    print(f"{'batched':10s}{'per second':>12s}{'preparing':>12s}{'measuring':>12s}   seconds; width {width}")
+    print(f"{'batched':10s}{'per second':>12s}{'ms each':>12s}{'preparing s':>12s}{'measuring s':>12s}   width {width}")
     for size in sizes:
         # A second per configuration until there is something to go by.
         expected = size / report[-1]["rate"] if report else float(size)
@@ -222,10 +222,8 @@ def _batched(work: Work, sizes, seconds, width) -> list[dict[str, Any]]:
         report.append(
             {"size": size, "rate": rate, "preparing": preparing, "measuring": measuring, "accepted": accepted}
         )
-        print(
-            f"{size:<10d}{rate:12.2f}{preparing:12.3f}{measuring:12.3f}   rejected: {size - accepted}",
-            flush=True,
-        )
+        numbers = f"{rate:12.2f}{1e3 / rate:12.3f}{preparing:12.3f}{measuring:12.3f}"
+        print(f"{size:<10d}{numbers}   rejected: {size - accepted}", flush=True)
     print()
     return report
 

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-from glasswright._ensemble import random_start
 from glasswright._gradient import Sample, sample
 from glasswright._team import Found, Team
-from packings import CHUNK, SYMBOLS, Cache, Progress, Setting, canvas, mean_and_error, outcomes, parser, samples, table
+from packings import CHUNK, SYMBOLS, Cache, Progress, Setting, parser, samples, table
 
 PROPERTIES = ("nu", "pressure")
 # Lengths of the steps of the design along each variable and along the mean gradient of nu, in both directions.
@@ -85,9 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cache = Cache(options.raw)
     common = {"n": options.n, "seed": options.seed}
     with Team(options.lanes) as team:
-        found = cache.section(
-            "followed", common | {"steps": STEPS}, lambda: measure(options.n, options.seed, team)
-        )
+        found = cache.section("followed", common | {"steps": STEPS}, lambda: measure(options.n, options.seed, team))
         anew = cache.section(
             "anew", common | {"length": FRESH_STEP}, lambda: quench_anew(options.n, options.seed, team)
         )

@@ -1,12 +1,9 @@
 """Estimators of the squared distance of a mean from its target: what batches of a few packings give on average."""
 
 from collections.abc import Sequence
-import jax
-import jax.numpy as jnp
+
 import numpy as np
 from glasswright._team import Team
-from glasswright_plugins.objectives.target import Target
-from glasswright_plugins.samplers.fresh import Fresh
 from packings import Cache, Setting, parser, samples, table
 
 PROPERTIES = ("nu", "pressure")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from glasswright._ensemble import VALIDATION
 from glasswright._team import Team
-from packings import COLOURS, PROPERTIES, Cache, Setting, canvas, mean_and_error, outcomes, parser, samples, table
+from packings import PROPERTIES, Cache, Setting, canvas, mean_and_error, outcomes, parser, samples, table
 
 # Measured independently: mean and standard error of nu, means of the others (docs/physics.md).
 PUBLISHED = {

@@ -8,11 +8,12 @@ import jax
 import numpy as np
 
 from ._design import Design
-from ._gradient import Measured, Sample, sample
+from ._gradient import Measured, Sample, judge, measure_many, measure_many_values, sample
 from ._jit import fast_jit
 from ._objective import Term
 from ._protocol import Outcome, Prepared
 from ._team import Found, Team
+from .relax.batch import bytes_per_configuration, expected_pairs
 
 # Configurations of a validation are none of a training: they come from another stream of the same seed.
 TRAINING, VALIDATION = 0, 1
@@ -25,6 +26,12 @@ def random_start(system, seed, stream, index, step):
     key = jax.lax.cond(stream == TRAINING, lambda: key, lambda: jax.random.split(jax.random.fold_in(key, stream), 3)[2])
     start, search = jax.random.split(jax.random.fold_in(key, index))
     return system.start(start), jax.random.fold_in(search, step)
+
+
+@fast_jit
+def random_starts(system, seed, stream, indices, step):
+    """Many of them, stacked."""
+    return jax.vmap(lambda index: random_start(system, seed, stream, index, step))(indices)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,11 +71,14 @@ class Ensemble:
         The memory of what was prepared is kept for those in `keep` only: there may be thousands.
         """
         world = self.design.insert(self.world, values)
-        known = previous or {}
+        indices, known = list(indices), previous or {}
+        if team.accelerators and not any(index in known for index in indices):
+            found = self._side_by_side(team, values, world, indices, step, keep)
+            if found is not None:
+                return [_sample(index, one) for index, one in zip(indices, found, strict=True)]
 
         def one(index: int) -> Found[Prepared]:
-            numbers = (np.asarray(number) for number in (self.seed, self.stream, index, step))
-            start, key = random_start(world["system"], *numbers)
+            start, key = random_start(world["system"], *self._numbers(index, step))
             protocol, potential = world["protocol"], world["potential"]
             if index in known:
                 prepared = protocol.follow(potential, known[index], key=key)
@@ -77,14 +87,73 @@ class Ensemble:
             found = sample(self.design, values, self.world, self.terms, prepared, index, gradients=self.gradients)
             if index not in keep:
                 prepared = dataclasses.replace(prepared, memory=None)
-            measured = None if found.measured is None else [found.measured.values, found.measured.gradients]
-            return Found([int(found.outcome), found.statistics, measured], prepared)
+            return _found(found, prepared)
 
-        indices = list(indices)
-        size = self.chunk_size or max(len(indices), 1)
-        chunks = [indices[start : start + size] for start in range(0, len(indices), size)]
-        found = [result for chunk in chunks for result in team.map(one, chunk)]
+        found = [result for chunk in _chunks(indices, self.chunk_size) for result in team.map(one, chunk)]
         return [_sample(index, result) for index, result in zip(indices, found, strict=True)]
+
+    def _numbers(self, *numbers: int):
+        return (np.asarray(number) for number in (self.seed, self.stream, *numbers))
+
+    def _side_by_side(self, team: Team, values, world, indices, step, keep) -> list[Found[Prepared]] | None:
+        """The same on accelerators, many at once on each; None if the protocol cannot."""
+        protocol, potential, system = world["protocol"], world["potential"], world["system"]
+        size = self.chunk_size or batch_size(system, potential, team.accelerators[0])
+        # Every accelerator gets its share, in equal chunks where possible: each size is compiled for.
+        share = -(-len(indices) // (len(team.accelerators) * team.hosts))
+        chunks = _chunks(indices, min(size, max(share, 1)))
+
+        def many(item: tuple[int, list[int]]) -> Found[list[Prepared]]:
+            number, chunk = item
+            with jax.default_device(team.accelerators[number % len(team.accelerators)]):
+                seed, stream, at = self._numbers(step)
+                starts, _ = random_starts(system, seed, stream, np.asarray(chunk), at)
+                prepared = protocol.prepare_many(potential, starts, width=len(chunk))
+                if prepared is None:
+                    return Found(None)
+                bare = dataclasses.replace(prepared, statistics={})
+                measure = measure_many if self.gradients else measure_many_values
+                measured = jax.device_get(measure(self.design, dict(values), dict(self.world), dict(self.terms), bare))
+                outcomes, statistics = np.asarray(prepared.outcome), jax.device_get(prepared.statistics)
+                configuration = jax.device_get(prepared.configuration)
+                results = []
+                for k, index in enumerate(chunk):
+                    row = jax.tree.map(lambda x, k=k: np.asarray(x[k]), measured)
+                    numbers = {name: np.asarray(number)[k].item() for name, number in statistics.items()}
+                    if index in keep:
+                        one = jax.tree.map(lambda x, k=k: x[k], prepared)
+                    else:
+                        where = jax.tree.map(lambda x, k=k: x[k], configuration)
+                        one = Prepared(where, outcomes[k], numbers)
+                    results.append(_found(judge(index, outcomes[k], numbers, row, one), one))
+                return Found([one.shared for one in results], [one.kept for one in results])
+
+        parts = team.map(many, list(enumerate(chunks)))
+        if any(part.shared is None for part in parts):
+            return None
+        return [
+            Found(shared, part.kept[k] if part.kept else None) for part in parts for k, shared in enumerate(part.shared)
+        ]
+
+
+def _chunks(indices: list[int], size: int | None) -> list[list[int]]:
+    size = size or max(len(indices), 1)
+    return [indices[start : start + size] for start in range(0, len(indices), size)]
+
+
+def batch_size(system, potential, device) -> int:
+    """How many configurations an accelerator's free memory holds while they are prepared and measured."""
+    memory = (device.memory_stats() or {}).get("bytes_limit", 8 * 2**30)
+    n_pairs = expected_pairs(
+        system.n_particles, system.dimension, system.n_particles / float(system.density), 1.3 * float(potential.cutoff)
+    )
+    # Half of it: assembling and factoring need as much again as what they leave.
+    return max(1, int(0.5 * memory / bytes_per_configuration(system.n_particles, system.dimension, n_pairs)))
+
+
+def _found(one: Sample, prepared: Prepared) -> Found[Prepared]:
+    measured = None if one.measured is None else [one.measured.values, one.measured.gradients]
+    return Found([int(one.outcome), one.statistics, measured], prepared)
 
 
 def _sample(index: int, found: Found[Prepared]) -> Sample:

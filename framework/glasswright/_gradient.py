@@ -132,18 +132,35 @@ def sample(
     gradients: bool = True,
 ) -> Sample:
     """Measure a prepared configuration; what is not a number is an outcome, and never averaged in."""
-    outcome, measured = Outcome(int(prepared.outcome)), None
     statistics = {name: np.asarray(number).item() for name, number in prepared.statistics.items()}
-    if outcome == Outcome.converged:
-        # Without the numbers about the search: they would only cost their way to the device.
-        bare = dataclasses.replace(prepared, statistics={})
-        found = (measure if gradients else measure_values)(design, dict(values), dict(world), dict(terms), bare)
-        found = jax.tree.map(np.asarray, found)
-        if all(np.all(np.isfinite(number)) for number in jax.tree.leaves(found)):
-            measured = found
-        else:
-            outcome = Outcome.nonfinite
-    return Sample(index, outcome, statistics, measured, prepared)
+    if not prepared.accepted:
+        return judge(index, prepared.outcome, statistics, None, prepared)
+    # Without the numbers about the search: they would only cost their way to the device.
+    bare = dataclasses.replace(prepared, statistics={})
+    found = (measure if gradients else measure_values)(design, dict(values), dict(world), dict(terms), bare)
+    return judge(index, prepared.outcome, statistics, jax.tree.map(np.asarray, found), prepared)
+
+
+def judge(index: int, outcome: Any, statistics: dict[str, Any], found: Measured | None, prepared: Prepared) -> Sample:
+    """What a configuration that ended so, and was measured so, counts as."""
+    outcome = Outcome(int(outcome))
+    if outcome != Outcome.converged:
+        found = None
+    elif not all(np.all(np.isfinite(number)) for number in jax.tree.leaves(found)):
+        outcome, found = Outcome.nonfinite, None
+    return Sample(index, outcome, statistics, found, prepared)
+
+
+@fast_jit
+def measure_many(design: Design, values, world, terms, prepared: Prepared) -> Measured:
+    """`measure` of many configurations, stacked, side by side."""
+    return jax.vmap(lambda one: measure(design, values, world, terms, one))(prepared)
+
+
+@fast_jit
+def measure_many_values(design: Design, values, world, terms, prepared: Prepared) -> Measured:
+    """`measure_values` of many configurations, stacked, side by side."""
+    return jax.vmap(lambda one: measure_values(design, values, world, terms, one))(prepared)
 
 
 @fast_jit

@@ -68,9 +68,36 @@ def pinned_hessian(potential: AbstractPotential, configuration: Configuration, n
     return matrix, rattler
 
 
+# Below this share of the largest pivot or eigenvalue a mode is taken for a zero mode: rounding is at 1e-15, and the
+# softest modes of packings are at 1e-5 and above.
+ZERO_MODE = 1e-10
+
+
 def factor_hessian(potential: AbstractPotential, configuration: Configuration, neighbors: PairList) -> DenseHessian:
-    """Assemble and factor the Hessian of the energy; check `is_stable`."""
+    """Assemble and factor the Hessian of the energy; check `is_stable`, which zero modes prevent."""
     matrix, rattler = pinned_hessian(potential, configuration, neighbors)
+    return _factor(matrix, rattler)
+
+
+def _factor(matrix: Float[Array, "nd nd"], rattler: Bool[Array, " n"]) -> DenseHessian:
     factor = jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
-    # A failure anywhere makes the whole factor NaN.
-    return DenseHessian(factor, rattler, jnp.isfinite(factor[-1, -1]) & jnp.isfinite(factor[0, 0]))
+    # A failure anywhere makes the whole factor NaN, and comparisons with NaN are false.
+    pivot = jnp.diagonal(factor) ** 2
+    return DenseHessian(factor, rattler, jnp.min(pivot) > ZERO_MODE * jnp.max(pivot))
+
+
+def factor_pinning_zero_modes(
+    potential: AbstractPotential, configuration: Configuration, neighbors: PairList
+) -> tuple[DenseHessian, Int[Array, ""]]:
+    """The Hessian with all zero modes pinned, and how many there are besides translations and rattlers.
+
+    Clusters that float free of all others turn and move at no cost. Nothing pushes along such a mode, so that it can
+    be pinned as translations are; unstable modes leave `is_stable` False. Costs an eigendecomposition.
+    """
+    matrix, rattler = pinned_hessian(potential, configuration, neighbors)
+    matrix = jnp.tril(matrix) + jnp.tril(matrix, -1).T
+    eigenvalues, modes = jnp.linalg.eigh(matrix, symmetrize_input=False)
+    scale = jnp.max(jnp.abs(eigenvalues))
+    zero = jnp.abs(eigenvalues) < ZERO_MODE * scale
+    hessian = _factor(matrix + (modes * zero) @ modes.T, rattler)
+    return hessian, jnp.sum(zero)

@@ -68,10 +68,14 @@ class Team:
     **Arguments:**
 
     - `lanes`: how many items this process works on at a time; None takes one for each device.
+    - `accelerators`: devices on which many configurations are prepared side by side; None takes those there are.
     """
 
-    def __init__(self, lanes: int | None = None):
+    def __init__(self, lanes: int | None = None, accelerators: Sequence[jax.Device] | None = None):
         self.lanes = available_devices() if lanes is None else lanes
+        if accelerators is None:
+            accelerators = [] if jax.default_backend() == "cpu" else jax.local_devices()[: self.lanes]
+        self.accelerators = list(accelerators)
         self.hosts, self.rank = jax.process_count(), jax.process_index()
         self._threads = ThreadPoolExecutor(self.lanes, "lane") if self.lanes > 1 else None
         self._warm = False

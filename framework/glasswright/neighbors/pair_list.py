@@ -48,7 +48,8 @@ class PairList(eqx.Module):
 
         Two particles can approach each other by at most twice the largest displacement since the list was made.
         """
-        shift = (configuration.fractional - self.reference.fractional) @ self.reference.box.T
+        moved, box = configuration.fractional - self.reference.fractional, self.reference.box
+        shift = sum(moved[:, b, None] * box[:, b] for b in range(moved.shape[1]))
         travelled = jnp.sqrt(jnp.max(jnp.sum(shift**2, axis=1)))
         same_box = jnp.all(configuration.box == self.reference.box)
         return same_box & (2.0 * travelled + cutoff <= self.radius) & ~self.overflowed

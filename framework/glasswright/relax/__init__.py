@@ -1,5 +1,6 @@
 from .._hessian import DenseHessian as DenseHessian
 from .._hessian import factor_hessian as factor_hessian
+from .._hessian import factor_pinning_zero_modes as factor_pinning_zero_modes
 from .fire import (
     PAPER_SETTINGS as PAPER_SETTINGS,
 )

@@ -37,9 +37,10 @@ BLOCK_SHARE = 8
 IDLE_SHARE = 8
 # Where so few are left, the lanes become fewer by this factor: the last descents take three times as many steps as the
 # average. Less than the second number would not make a step any faster.
-NARROW, NARROWEST = 4, 64
-# Pair lists of descents reach so many skins beyond the cutoff. Making one costs several force evaluations on an
-# accelerator, so that they should last: twice the skin halves their number and adds a fifth to the pairs.
+NARROW, NARROWEST = 4, 32
+# Pair lists of descents reach so many skins beyond the cutoff, and on to what their capacity has room for. Making one
+# from all distances costs several force evaluations, so that they should last: in two dimensions, twice the skin needs
+# half as many, and holds a fifth more pairs (N = 368: a dozen for a quench of 430 evaluations).
 SKINS = 2.0
 # Newton's groups are at most this share of all configurations, so that their matrices need no more memory together than
 # the result does.
@@ -317,7 +318,7 @@ class Relaxation:
         expected = functools.partial(expected_pairs, n, d, volume)
         kept = cutoff + skin
         # Beyond half the narrowest width of the box, the nearest image need not be the one that a list knows.
-        widest = max(kept, 0.5 * min(float(box_width(b)) for b in np.unique(box, axis=0)))
+        widest = max(kept, 0.5 * float(jnp.min(jax.vmap(box_width)(box))))
         radius = min(cutoff + SKINS * skin, widest)
         capacity = round_capacity(expected(radius))
         # Padding costs as much as pairs: better that it makes the lists last longer.
@@ -391,9 +392,10 @@ class Relaxation:
             narrowed = self._refill()
             if self._busy:
                 self._descend()
-            if len(self.to_polish) >= self.group or narrowed or not self._busy:
-                while self.to_polish:
-                    self._polish()
+            # Whole groups, and what is left of them only where those that Newton loses can fill lanes.
+            fewest = 1 if narrowed or not self._busy else self.group
+            while len(self.to_polish) >= fewest:
+                self._polish()
             if not self._busy and not self.to_descend and not self.to_polish:
                 return
 
@@ -406,9 +408,8 @@ class Relaxation:
         """Give idle lanes to the next configurations; with fewer lanes, and True, where most would stay idle."""
         idle = np.flatnonzero(self.owner == self.total)[: len(self.to_descend)]
         self.fresh[:] = False
-        for lane in idle:
-            self.owner[lane] = self.to_descend.popleft()
-            self.fresh[lane] = True
+        self.owner[idle] = [self.to_descend.popleft() for _ in idle]
+        self.fresh[idle] = True
         narrow = self.width // NARROW
         if self.to_descend or narrow < NARROWEST or self._busy > narrow:
             return False

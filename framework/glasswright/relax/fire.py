@@ -46,6 +46,7 @@ class FireState(eqx.Module):
 
     - `fractional`: where the particles are.
     - `force`: the force of the last evaluation: at `fractional`, once `converged`; else one step before.
+    - `inverse_box`: inverse of the box, rows as reciprocal vectors: from lengths to fractions.
     - `converged`: whether max|F| is below the tolerance at `fractional`.
     - `covered`: whether the pair list certainly holds every pair at `fractional`.
     """
@@ -59,6 +60,7 @@ class FireState(eqx.Module):
     downhill: Int[Array, ""]
     evaluations: Int[Array, ""]
     lists: Int[Array, ""]
+    inverse_box: Float[Array, "d d"]
     converged: Bool[Array, ""]
     covered: Bool[Array, ""]
 
@@ -78,6 +80,7 @@ def fire_start(configuration: Configuration) -> FireState:
         downhill=count,
         evaluations=count,
         lists=count,
+        inverse_box=np.zeros(configuration.box.shape),
         converged=np.zeros((), dtype=bool),
         covered=np.ones((), dtype=bool),
     )
@@ -110,13 +113,14 @@ def begin(
         time_step_max = jnp.asarray(settings.time_step_max)
         time_step_start = jnp.asarray(settings.time_step_start)
     return eqx.tree_at(
-        lambda s: (s.time_step, s.time_step_max, s.mixing, s.lists, s.converged, s.covered),
+        lambda s: (s.time_step, s.time_step_max, s.mixing, s.lists, s.inverse_box, s.converged, s.covered),
         state,
         (
             jnp.where(first, time_step_start, jnp.minimum(state.time_step, time_step_max)),
             time_step_max,
             jnp.where(first, settings.mixing_start, state.mixing),
             state.lists + 1,
+            jnp.linalg.inv(configuration.box),
             jnp.zeros_like(state.converged),
             neighbors.covers(configuration, potential.cutoff),
         ),
@@ -155,7 +159,8 @@ def step(
     longest = jnp.sqrt(jnp.max(jnp.sum(move**2, axis=1)))
     scale = jnp.minimum(1.0, settings.move_cap / jnp.maximum(longest, jnp.finfo(longest.dtype).tiny))
     move = jnp.where(converged, 0.0, back + scale * move)
-    fractional = s.fractional + move @ jnp.linalg.inv(configuration.box).T
+    # Written out: a product of matrices so thin costs more than its arithmetic.
+    fractional = s.fractional + sum(move[:, b, None] * s.inverse_box[:, b] for b in range(move.shape[1]))
     return FireState(
         fractional=fractional,
         velocity=scale * velocity,
@@ -166,6 +171,7 @@ def step(
         downhill=downhill,
         evaluations=s.evaluations + 1,
         lists=s.lists,
+        inverse_box=s.inverse_box,
         converged=converged,
         covered=neighbors.covers(at(fractional), potential.cutoff),
     )

@@ -12,6 +12,7 @@ from glasswright.relax import (
     FireSettings,
     NewtonEnd,
     factor_hessian,
+    factor_pinning_zero_modes,
     fire,
     fire_start,
     leave_saddle,
@@ -29,6 +30,7 @@ MAX_SADDLES = 8
 WIDEST_SKIN = 2.0
 
 _factor_hessian = eqx.filter_jit(factor_hessian)
+_factor_pinning_zero_modes = eqx.filter_jit(factor_pinning_zero_modes)
 
 
 @eqx.filter_jit
@@ -145,7 +147,7 @@ class _Search:
         self.neighbors: PairList | None = None
         self.hessian: gw.AbstractHessian | None = None
         self.outcome: gw.Outcome | None = None
-        self.counts = {"evaluations": 0, "factorisations": 0, "saddles": 0}
+        self.counts = {"evaluations": 0, "factorisations": 0, "saddles": 0, "zero_modes": 0, "rattlers": 0}
         self.tolerance = protocol.force_tolerance
         self.cutoff = float(potential.cutoff)
         pairwise = isinstance(potential, gw.AbstractPairPotential)
@@ -202,6 +204,7 @@ class _Search:
                 return
             self.configuration = at_hand_over
             if tolerance <= self.tolerance:
+                self.pin_zero_modes()
                 return
             tolerance = max(0.01 * tolerance, self.tolerance)
 
@@ -209,10 +212,21 @@ class _Search:
         """Take the Hessian of where the search stands, if it is a minimum."""
         if self.dense:
             hessian = self.factor()
-            self.hessian = hessian if bool(hessian.is_stable) else None
+            if bool(hessian.is_stable):
+                self.hessian = hessian
+            else:
+                self.pin_zero_modes()
         else:
             # Stable by assumption: a descent that has converged found a minimum, and products alone show nothing else.
             self.hessian = self.products()
+
+    def pin_zero_modes(self) -> None:
+        """Take the Hessian of a force-free point that Cholesky refused, if only zero modes made it do so."""
+        hessian, zero_modes = _factor_pinning_zero_modes(self.potential, self.configuration, self.pairs())
+        self.counts["factorisations"] += 1
+        if bool(hessian.is_stable):
+            self.hessian = hessian
+            self.counts["zero_modes"] = int(zero_modes)
 
     def products(self) -> gw.AbstractHessian:
         """The Hessian of where the search stands, known by its products alone."""
@@ -292,4 +306,6 @@ class _Search:
             return gw.Prepared(self.configuration, self.outcome, self.counts | statistics)
         assert self.hessian is not None
         memory = Memory(self.pairs(), self.hessian)
+        if isinstance(self.hessian, gw.DenseHessian):
+            self.counts["rattlers"] = int(self.hessian.n_rattlers)
         return gw.Prepared(self.configuration, gw.Outcome.converged, self.counts | statistics, memory)
