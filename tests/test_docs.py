@@ -1,6 +1,7 @@
 """What the documentation says can be typed, composes; what it shows as code, runs; what it links to, exists."""
 
 import importlib.metadata
+import json
 import re
 import shlex
 import sys
@@ -9,9 +10,9 @@ import types
 from pathlib import Path
 
 import pytest
-from glasswright._application import _jobs, _parser
+from glasswright._application import RESUME_KEYS, _jobs, _parser
 from glasswright._compose import compose, start
-from glasswright.config import build, build_measurement
+from glasswright.config import build, build_measurement, build_validation
 from glasswright.registry import Registry
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -81,13 +82,27 @@ def test_there_are_commands():
     assert len(COMMANDS) > 20
 
 
+@pytest.fixture(scope="module")
+def run_directory(tmp_path_factory):
+    """What a training leaves that has taken one step."""
+    folder = tmp_path_factory.mktemp("run")
+    experiment = build(compose("train", ["experiment=ensemble_poisson"]))
+    (folder / "config.yaml").write_text(experiment.config)
+    design = {"diameter": [0.8, 1.0], "binding_energy": [0.1, 0.1, 0.1]}
+    (folder / "metrics.jsonl").write_text(json.dumps({"step": 0, "design": design}) + "\n")
+    return folder
+
+
 @pytest.mark.parametrize(("page", "command"), COMMANDS)
-def test_commands_compose(hydra, page, command):
+def test_commands_compose(hydra, run_directory, page, command):
     _, name, *arguments = shlex.split(command, comments=True)
     if name in ("plugins", "doctor"):
         assert set(arguments) <= {"--json"}
         return
-    assert name in ("train", "measure"), command
+    if name == "resume":
+        assert all(argument.partition("=")[0] in RESUME_KEYS for argument in arguments[1:])
+        return
+    assert name in ("train", "validate", "measure"), command
     given = _parser(name).parse_intermixed_args(arguments)
     overrides = [
         f"configuration={REFERENCE}" if override.startswith("configuration=") else override
@@ -95,6 +110,11 @@ def test_commands_compose(hydra, page, command):
     ]
     if name == "measure":
         build_measurement(compose("measure", overrides, instance=start("measure")))
+        start("train")
+        return
+    if name == "validate":
+        overrides = [f"run={run_directory}" if o.startswith("run=") else o for o in overrides]
+        build_validation(compose("validate", overrides, instance=start("validate")))
         start("train")
         return
     if given.config_dir:

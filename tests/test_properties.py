@@ -123,6 +123,8 @@ def test_invariance(reference, name, change):
 @pytest.mark.parametrize("name", PROPERTIES)
 def test_quarter_turn(reference, name):
     """Scalars do not change when the packing is turned; tensors turn with it."""
+    if not component("property", name).is_isotropic:
+        pytest.skip("is about the axes of the box")
     before, after = values(reference)[name], values(reference, "turned")[name]
     if before.ndim == 4:
         turn = quarter_turn(reference.configuration.dimension)

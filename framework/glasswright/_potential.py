@@ -221,12 +221,16 @@ class AbstractPairPotential(AbstractPotential):
             "p,mpa,npa->mn", slope, stretch, stretch
         )
 
-    def stiffness_bound(self, configuration: Configuration, neighbors: PairList) -> Float[Array, ""]:
-        """An upper bound of the largest eigenvalue: twice the largest sum of bond stiffnesses at a particle."""
+    def particle_stiffness(self, configuration: Configuration, neighbors: PairList) -> Float[Array, " n"]:
+        """Sum of the stiffnesses of each particle's bonds, an upper bound of what holds it to its place."""
         i, j, _, _, _, slope, curvature = self._bond_stiffness(configuration, neighbors)
         stiffness = jnp.maximum(jnp.abs(curvature), jnp.abs(slope))
-        total = jnp.zeros(configuration.n_particles).at[i].add(stiffness).at[j].add(stiffness)
-        return 2.0 * jnp.max(total)
+        ends = jnp.concatenate([i, j])
+        return jnp.zeros(configuration.n_particles).at[ends].add(jnp.concatenate([stiffness, stiffness]))
+
+    def stiffness_bound(self, configuration: Configuration, neighbors: PairList) -> Float[Array, ""]:
+        """An upper bound of the largest eigenvalue: twice the largest sum of bond stiffnesses at a particle."""
+        return 2.0 * jnp.max(self.particle_stiffness(configuration, neighbors))
 
     def _distances(self, configuration, i, j, mask):
         """Distance and vector of each pair; padding gets the cutoff, so that nothing is ever divided by zero."""

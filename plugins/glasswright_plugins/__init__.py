@@ -3,17 +3,35 @@
 import glasswright as gw
 
 from .objectives.band import Band
+from .objectives.maximize import Maximize
+from .objectives.minimize import Minimize
 from .objectives.target import Target
 from .objectives.target_each import TargetEach
 from .optimizers.hypergradient import hypergradient
 from .optimizers.optax_optimizers import OPTIMIZERS
 from .optimizers.polyak import polyak
 from .potentials.harmonic_morse import HarmonicMorse
+from .potentials.inverse_power import InversePower
+from .potentials.lennard_jones import LennardJones
+from .potentials.morse import Morse
+from .potentials.soft_sphere import SoftSphere
+from .potentials.sum import Sum
+from .potentials.yukawa import Yukawa
+from .properties.anisotropy import Anisotropy
+from .properties.bond_order import BondOrder
 from .properties.bulk_modulus import BulkModulus
+from .properties.coordination import Coordination
+from .properties.elastic_constant import ElasticConstant
 from .properties.elastic_tensor import ElasticTensor
+from .properties.energy_per_particle import EnergyPerParticle
+from .properties.nonaffine_displacement import NonaffineDisplacement
+from .properties.pair_correlation import PairCorrelation
 from .properties.poisson_ratio import PoissonRatio
 from .properties.pressure import Pressure
 from .properties.shear_modulus import ShearModulus
+from .properties.stability import Stability
+from .properties.structure_factor import StructureFactor
+from .properties.young_modulus import YoungModulus
 from .protocols.quench import Quench
 from .samplers.fresh import Fresh
 from .samplers.tracked import Tracked
@@ -24,6 +42,12 @@ GLASSWRIGHT_API_VERSION = 1
 @gw.hookimpl
 def register_potentials(register):
     register("harmonic_morse", HarmonicMorse)
+    register("inverse_power", InversePower)
+    register("lennard_jones", LennardJones)
+    register("morse", Morse)
+    register("soft_sphere", SoftSphere)
+    register("sum", Sum)
+    register("yukawa", Yukawa)
 
 
 @gw.hookimpl
@@ -40,6 +64,17 @@ def register_samplers(register):
 @gw.hookimpl
 def register_properties(register):
     register("bulk_modulus", BulkModulus)
+    register("anisotropy", Anisotropy)
+    register("bond_order", BondOrder)
+    register("coordination", Coordination)
+    register("elastic_constant", ElasticConstant)
+    register("energy_per_particle", EnergyPerParticle)
+    register("nonaffine_displacement", NonaffineDisplacement)
+    register("pair_correlation", PairCorrelation)
+    register("stability", Stability)
+    register("structure_factor", StructureFactor)
+    register("young_modulus", YoungModulus)
+    register("q8", BondOrder, symmetry=8)
     register("elastic_tensor", ElasticTensor)
     register("poisson_ratio", PoissonRatio)
     register("pressure", Pressure)
@@ -49,6 +84,8 @@ def register_properties(register):
 @gw.hookimpl
 def register_objectives(register):
     register("band", Band)
+    register("maximize", Maximize)
+    register("minimize", Minimize)
     register("target", Target)
     register("target_each", TargetEach)
 

@@ -18,4 +18,5 @@ from .fire import (
 )
 from .newton import NewtonEnd as NewtonEnd
 from .newton import newton_steps as newton_steps
+from .push_apart import push_apart as push_apart
 from .saddle import leave_saddle as leave_saddle

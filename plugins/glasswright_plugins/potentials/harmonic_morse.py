@@ -2,8 +2,9 @@ from collections.abc import Sequence
 
 import glasswright as gw
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
+
+from ._parameters import check, count_species, default_diameter, pair_index, per_pair, per_species
 
 
 class HarmonicMorse(gw.AbstractPairPotential):
@@ -39,22 +40,20 @@ class HarmonicMorse(gw.AbstractPairPotential):
         inverse_range: float = 5.0,
         stiffness: float = 5.0,
     ):
-        if n_species is None:
-            n_species = 2 if diameter is None or np.ndim(diameter) == 0 else np.shape(diameter)[0]
-        self.diameter = _per_species(diameter, n_species)
-        self.binding_energy = _per_pair(binding_energy, n_species)
+        n_species = count_species(n_species, diameter)
+        diameter = default_diameter(n_species) if diameter is None else diameter
+        binding_energy = 0.1 if binding_energy is None else binding_energy
+        self.diameter = per_species("harmonic_morse", "diameter", diameter, n_species)
+        self.binding_energy = per_pair("harmonic_morse", "binding_energy", binding_energy, n_species)
         self.inverse_range = float(inverse_range)
         self.stiffness = float(stiffness)
 
     def __check_init__(self) -> None:
-        for name in ("diameter", "binding_energy", "inverse_range", "stiffness"):
-            value = getattr(self, name)
-            if not gw.is_concrete(value):
-                continue
-            positive = np.all(np.asarray(value) >= 0) if name == "binding_energy" else np.all(np.asarray(value) > 0)
-            if not (positive and np.all(np.isfinite(value))):
-                bound = "not negative" if name == "binding_energy" else "positive"
-                raise ValueError(f"harmonic_morse({name}={np.asarray(value).tolist()}): must be {bound} and finite.")
+        check(
+            "harmonic_morse",
+            positive={name: getattr(self, name) for name in ("diameter", "inverse_range", "stiffness")},
+            not_negative={"binding_energy": self.binding_energy},
+        )
 
     @property
     def cutoff(self) -> Float[Array, ""]:
@@ -62,10 +61,8 @@ class HarmonicMorse(gw.AbstractPairPotential):
 
     def pair_parameters(self, configuration, i, j):
         """Mean diameter, binding energy, and inverse of `cutoff² - onset²`, of each pair."""
-        n_species = self.diameter.shape[0]
         a, b = configuration.species[i], configuration.species[j]
-        low, high = jnp.minimum(a, b), jnp.maximum(a, b)
-        packed = low * n_species - low * (low - 1) // 2 + high - low
+        packed = pair_index(a, b, self.diameter.shape[0])
         s = 0.5 * (self.diameter[a] + self.diameter[b])
         onset, cutoff = self._range(s)
         return s, self.binding_energy[packed], 1.0 / (cutoff**2 - onset**2)
@@ -85,39 +82,3 @@ class HarmonicMorse(gw.AbstractPairPotential):
     def _range(self, s):
         """Where the smoothing begins and where it ends, for pairs of mean diameter `s`."""
         return s + 5.0 / self.inverse_range, s + 9.9 / self.inverse_range
-
-
-def _per_species(diameter, n_species: int) -> Array:
-    if diameter is None:
-        return jnp.where(jnp.arange(n_species) < n_species // 2, 0.8, 1.0)
-    diameter = jnp.asarray(diameter, dtype=float)
-    if diameter.ndim == 0:
-        return jnp.full(n_species, diameter)
-    if diameter.shape != (n_species,):
-        raise ValueError(
-            f"harmonic_morse(diameter={diameter.tolist()}): {n_species} species need one number for all or "
-            f"{n_species}, one for each."
-        )
-    return diameter
-
-
-def _per_pair(binding_energy, n_species: int) -> Array:
-    n_pairs = n_species * (n_species + 1) // 2
-    if binding_energy is None:
-        binding_energy = 0.1
-    try:
-        binding_energy = jnp.asarray(binding_energy, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"harmonic_morse(binding_energy={binding_energy}): rows must have equal lengths.") from error
-    if binding_energy.ndim == 0:
-        return jnp.full(n_pairs, binding_energy)
-    if binding_energy.shape == (n_species, n_species):
-        if gw.is_concrete(binding_energy) and not np.array_equal(binding_energy, binding_energy.T):
-            raise ValueError(f"harmonic_morse(binding_energy={binding_energy.tolist()}): the matrix must be symmetric.")
-        return binding_energy[jnp.triu_indices(n_species)]
-    if binding_energy.shape != (n_pairs,):
-        raise ValueError(
-            f"harmonic_morse(binding_energy={binding_energy.tolist()}): {n_species} species need one number for all, a "
-            f"symmetric {n_species} x {n_species} matrix, or its packed upper triangle of {n_pairs} numbers."
-        )
-    return binding_energy

@@ -17,6 +17,7 @@ from glasswright.relax import (
     fire_start,
     leave_saddle,
     newton_steps,
+    push_apart,
 )
 from glasswright.relax.batch import Relaxation
 
@@ -26,6 +27,8 @@ DENSE_LIMIT = 4000
 MAX_FACTORS = 12
 # How often a search may come to rest on a saddle before it is given up.
 MAX_SADDLES = 8
+# Rounds of parting particles, and steps in each.
+MAX_PUSHES = 200
 # Pair lists are made wider than asked for where there is room, up to so many skins.
 WIDEST_SKIN = 2.0
 
@@ -179,8 +182,21 @@ class _Search:
             self.neighbors = build_pair_list(self.configuration, radius, last.capacity)
         return self.neighbors
 
+    def push_apart(self) -> None:
+        """Part particles that lie on top of each other, if that makes them much stiffer than most."""
+        if not isinstance(self.potential, gw.AbstractPairPotential):
+            return
+        for _ in range(MAX_PUSHES):
+            fractional, steps = push_apart(self.potential, self.configuration, self.pairs(), np.asarray(MAX_PUSHES))
+            if int(steps) == 0:
+                return
+            self.counts["evaluations"] += int(steps)
+            self.configuration = dataclasses.replace(self.configuration, fractional=fractional)
+            self.renew_pairs()
+
     def relax(self) -> None:
         """From anywhere to a minimum."""
+        self.push_apart()
         for _ in range(MAX_SADDLES):
             self.descend()
             if self.outcome is not None or self.hessian is not None:
@@ -247,8 +263,9 @@ class _Search:
         limits = np.asarray(tolerance), np.asarray(self.protocol.max_steps)
         state = fire_start(self.configuration)
         while True:
-            # The list of where the last descent ended still serves if it covers.
-            state = fire(self.potential, self.configuration, self.renew_pairs(), state, settings, *limits)
+            here = self.neighbors is not None and self.neighbors.reference is self.configuration
+            pairs = self.pairs() if here else self.renew_pairs()
+            state = fire(self.potential, self.configuration, pairs, state, settings, *limits)
             self.configuration = dataclasses.replace(self.configuration, fractional=state.fractional)
             if bool(state.covered):
                 break

@@ -1,0 +1,79 @@
+import glasswright as gw
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ._parameters import (
+    PerPair,
+    PerSpecies,
+    check,
+    count_species,
+    default_diameter,
+    pair_index,
+    per_pair,
+    per_species,
+    xplor,
+)
+
+
+class LennardJones(gw.AbstractPairPotential):
+    """Lennard-Jones, smoothed to zero by XPLOR: `V = 4 e [(s/r)^12 - (s/r)^6] S(r)`.
+
+    Source: Jones, Proc. R. Soc. A 106, 463 (1924); the smoothing is that of jax-md's `lennard_jones_pair`.
+
+    **Arguments:**
+
+    - `n_species`: number of species; left out, as many as `diameter` has.
+    - `diameter`: of each species, in units of length; a scalar applies to all. Default: 0.8 for the first half of the
+      species, 1.0 for the others. A pair has the mean of both.
+    - `binding_energy`: depth `e` of the minimum, in units of energy, of each pair of species: a scalar, a symmetric
+      matrix, or the packed upper triangle.
+    - `onset_ratio`, `cutoff_ratio`: where the smoothing begins and ends, in diameters of the pair.
+    """
+
+    diameter: Float[Array, " s"]
+    binding_energy: Float[Array, " t"]
+    onset_ratio: float
+    cutoff_ratio: float
+
+    def __init__(
+        self,
+        n_species: int | None = None,
+        diameter: PerSpecies | None = None,
+        binding_energy: PerPair = 1.0,
+        onset_ratio: float = 2.0,
+        cutoff_ratio: float = 2.5,
+    ):
+        n_species = count_species(n_species, diameter)
+        diameter = default_diameter(n_species) if diameter is None else diameter
+        self.diameter = per_species("lennard_jones", "diameter", diameter, n_species)
+        self.binding_energy = per_pair("lennard_jones", "binding_energy", binding_energy, n_species)
+        self.onset_ratio = float(onset_ratio)
+        self.cutoff_ratio = float(cutoff_ratio)
+
+    def __check_init__(self) -> None:
+        check(
+            "lennard_jones",
+            positive={name: getattr(self, name) for name in ("diameter", "onset_ratio", "cutoff_ratio")},
+            not_negative={"binding_energy": self.binding_energy},
+        )
+        if not self.onset_ratio < self.cutoff_ratio:
+            raise ValueError(
+                f"lennard_jones(onset_ratio={self.onset_ratio}, cutoff_ratio={self.cutoff_ratio}): the onset must come "
+                "before the cutoff."
+            )
+
+    @property
+    def cutoff(self) -> Float[Array, ""]:
+        return self.cutoff_ratio * jnp.max(self.diameter)
+
+    def pair_parameters(self, configuration, i, j):
+        """Mean diameter and energy of each pair."""
+        a, b = configuration.species[i], configuration.species[j]
+        packed = pair_index(a, b, self.diameter.shape[0])
+        return 0.5 * (self.diameter[a] + self.diameter[b]), self.binding_energy[packed]
+
+    def pair_energy(self, r, parameters):
+        s, energy = parameters
+        x = jnp.minimum(r, self.cutoff_ratio * s)
+        sixth = (s / x) ** 6
+        return 4.0 * energy * (sixth**2 - sixth) * xplor(x, self.onset_ratio * s, self.cutoff_ratio * s)

@@ -1,0 +1,74 @@
+import glasswright as gw
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ._parameters import (
+    PerPair,
+    PerSpecies,
+    check,
+    count_species,
+    default_diameter,
+    pair_index,
+    per_pair,
+    per_species,
+    xplor,
+)
+
+
+class Morse(gw.AbstractPairPotential):
+    """Morse, smoothed to zero by XPLOR: `V = e (exp(-2a(r - s)) - 2 exp(-a(r - s))) S(r)`.
+
+    The smoothing goes from `s + 5/a` to `s + 9.9/a`.
+
+    Source: Morse, Phys. Rev. 34, 57 (1929).
+
+    **Arguments:**
+
+    - `n_species`: number of species; left out, as many as `diameter` has.
+    - `diameter`: of each species, in units of length; a scalar applies to all. Default: 0.8 for the first half of the
+      species, 1.0 for the others. A pair has the mean of both.
+    - `binding_energy`: depth `e` of the minimum, in units of energy, of each pair of species: a scalar, a symmetric
+      matrix, or the packed upper triangle.
+    - `inverse_range`: `a`, in units of inverse length.
+    """
+
+    diameter: Float[Array, " s"]
+    binding_energy: Float[Array, " t"]
+    inverse_range: float
+
+    def __init__(
+        self,
+        n_species: int | None = None,
+        diameter: PerSpecies | None = None,
+        binding_energy: PerPair = 0.1,
+        inverse_range: float = 5.0,
+    ):
+        n_species = count_species(n_species, diameter)
+        diameter = default_diameter(n_species) if diameter is None else diameter
+        self.diameter = per_species("morse", "diameter", diameter, n_species)
+        self.binding_energy = per_pair("morse", "binding_energy", binding_energy, n_species)
+        self.inverse_range = float(inverse_range)
+
+    def __check_init__(self) -> None:
+        check(
+            "morse",
+            positive={name: getattr(self, name) for name in ("diameter", "inverse_range")},
+            not_negative={"binding_energy": self.binding_energy},
+        )
+
+    @property
+    def cutoff(self) -> Float[Array, ""]:
+        return jnp.max(self.diameter) + 9.9 / self.inverse_range
+
+    def pair_parameters(self, configuration, i, j):
+        """Mean diameter and energy of each pair."""
+        a, b = configuration.species[i], configuration.species[j]
+        packed = pair_index(a, b, self.diameter.shape[0])
+        return 0.5 * (self.diameter[a] + self.diameter[b]), self.binding_energy[packed]
+
+    def pair_energy(self, r, parameters):
+        s, energy = parameters
+        a = self.inverse_range
+        x = jnp.minimum(r, s + 9.9 / a)
+        decay = jnp.exp(-a * (x - s))
+        return energy * decay * (decay - 2.0) * xplor(x, s + 5.0 / a, s + 9.9 / a)

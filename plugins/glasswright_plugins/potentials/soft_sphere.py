@@ -1,0 +1,68 @@
+import glasswright as gw
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ._parameters import PerPair, PerSpecies, check, count_species, default_diameter, pair_index, per_pair, per_species
+
+
+class SoftSphere(gw.AbstractPairPotential):
+    """Finite repulsion of overlapping spheres: `V = e / alpha (1 - r/s)^alpha` for `r < s`, zero beyond.
+
+    `alpha = 2` are harmonic spheres, `alpha = 5/2` Hertzian ones. Particles without contact are rattlers.
+
+    Source: O'Hern et al., Phys. Rev. E 68, 011306 (2003), Eq. 1.
+
+    **Arguments:**
+
+    - `n_species`: number of species; left out, as many as `diameter` has.
+    - `diameter`: of each species, in units of length; a scalar applies to all. Default: 0.8 for the first half of the
+      species, 1.0 for the others. A pair has the mean of both.
+    - `binding_energy`: `e`, in units of energy, of each pair of species: a scalar, a symmetric matrix, or the packed
+      upper triangle.
+    - `exponent`: `alpha`, at least 2.
+    """
+
+    diameter: Float[Array, " s"]
+    binding_energy: Float[Array, " t"]
+    exponent: float
+
+    def __init__(
+        self,
+        n_species: int | None = None,
+        diameter: PerSpecies | None = None,
+        binding_energy: PerPair = 1.0,
+        exponent: float = 2.0,
+    ):
+        n_species = count_species(n_species, diameter)
+        diameter = default_diameter(n_species) if diameter is None else diameter
+        self.diameter = per_species("soft_sphere", "diameter", diameter, n_species)
+        self.binding_energy = per_pair("soft_sphere", "binding_energy", binding_energy, n_species)
+        self.exponent = float(exponent)
+
+    def __check_init__(self) -> None:
+        check(
+            "soft_sphere",
+            positive={name: getattr(self, name) for name in ("diameter", "exponent")},
+            not_negative={"binding_energy": self.binding_energy},
+        )
+        if self.exponent < 2.0:
+            raise ValueError(f"soft_sphere(exponent={self.exponent}): must be at least 2, or forces jump at contact.")
+
+    @property
+    def cutoff(self) -> Float[Array, ""]:
+        return jnp.max(self.diameter)
+
+    def pair_parameters(self, configuration, i, j):
+        """Mean diameter and energy of each pair."""
+        a, b = configuration.species[i], configuration.species[j]
+        packed = pair_index(a, b, self.diameter.shape[0])
+        return 0.5 * (self.diameter[a] + self.diameter[b]), self.binding_energy[packed]
+
+    def pair_energy(self, r, parameters):
+        s, energy = parameters
+        overlap = jnp.maximum(1.0 - r / s, 0.0)
+        if self.exponent == 2.0:
+            return 0.5 * energy * overlap**2
+        # The power of a zero has no derivative to speak of.
+        touching = overlap > 0.0
+        return jnp.where(touching, energy / self.exponent * jnp.where(touching, overlap, 1.0) ** self.exponent, 0.0)

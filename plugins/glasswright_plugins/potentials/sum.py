@@ -1,0 +1,34 @@
+import glasswright as gw
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class Sum(gw.AbstractPairPotential):
+    """The sum of two pair potentials, each with its own parameters: `V = V_first + V_second`.
+
+    A sum of sums has as many parts as wanted: `potential@potential.second=sum`.
+
+    **Arguments:**
+
+    - `first`, `second`: the parts; chosen with `potential@potential.first=NAME`.
+    """
+
+    first: gw.AbstractPotential
+    second: gw.AbstractPotential
+
+    def __check_init__(self) -> None:
+        for name in ("first", "second"):
+            part = getattr(self, name)
+            if isinstance(part, gw.AbstractPotential) and not isinstance(part, gw.AbstractPairPotential):
+                raise ValueError(f"sum({name}={type(part).__name__}): both parts must be pair potentials.")
+
+    @property
+    def cutoff(self) -> Float[Array, ""]:
+        return jnp.maximum(self.first.cutoff, self.second.cutoff)
+
+    def pair_parameters(self, configuration, i, j):
+        """Those of both parts."""
+        return tuple(part.pair_parameters(configuration, i, j) for part in (self.first, self.second))
+
+    def pair_energy(self, r, parameters):
+        return self.first.pair_energy(r, parameters[0]) + self.second.pair_energy(r, parameters[1])
