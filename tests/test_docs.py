@@ -1,6 +1,7 @@
 """What the documentation says can be typed, composes; what it shows as code, runs; what it links to, exists."""
 
 import importlib.metadata
+import importlib.util
 import json
 import re
 import shlex
@@ -185,3 +186,10 @@ def test_the_example_of_a_package_has_the_entry_point():
     project = tomllib.loads(text)
     assert project["project"]["entry-points"]["glasswright"] == {"contacts": MODULE}
     assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == [MODULE]
+
+
+def test_the_page_of_components_is_current():
+    specification = importlib.util.spec_from_file_location("components", ROOT / "docs" / "scripts" / "components.py")
+    script = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(script)
+    assert script.PAGE.read_text() == script.page(), "run python docs/scripts/components.py"

@@ -126,7 +126,7 @@ class Ensemble:
                         where = jax.tree.map(lambda x, k=k: x[k], configuration)
                         one = Prepared(where, outcomes[k], numbers)
                     results.append(_found(judge(index, outcomes[k], numbers, row, one), one))
-                return Found([one.shared for one in results], [one.kept for one in results])
+                return Found([one.shared for one in results], [one.kept for one in results if one.kept])
 
         parts = team.map(many, list(enumerate(chunks)))
         if any(part.shared is None for part in parts):

@@ -200,7 +200,7 @@ def _report(terms: Mapping[str, Term], lines: list[dict[str, Any]]) -> dict[str,
             "standard_deviation": None if error is None else np.std(values, axis=0, ddof=1).tolist(),
         }
         if name in judged:
-            everything = np.ones(len(values), dtype=bool)
+            everything = jnp.ones(len(values), dtype=bool)
             sampling = Everything(len(values))
             entry["loss"] = float(term.objective.loss(jnp.asarray(values), everything, sampling))
             known = term.objective.floor(jnp.asarray(values), everything, sampling)

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -124,7 +125,8 @@ def build_pair_list(
         capacity = round_capacity(needed)
     i, j = np.zeros((2, capacity), dtype=np.int32)
     i[:needed], j[:needed] = np.concatenate(first), np.concatenate(second)
-    return PairList(i=i, j=j, reference=configuration, radius=radius, n_pairs=np.asarray(needed))
+    numbers: Any = {"i": i, "j": j, "radius": radius, "n_pairs": np.asarray(needed)}
+    return PairList(reference=configuration, **numbers)
 
 
 def round_capacity(n_pairs: float) -> int:

@@ -3,6 +3,8 @@
 Sources: Bitzek et al., PRL 97, 170201 (2006); FIRE 2.0: Guénolé et al., Comput. Mater. Sci. 175, 109584 (2020).
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -27,17 +29,23 @@ class FireSettings(eqx.Module):
 
     time_step_start: float | None = None
     time_step_max: float | None = None
-    delay: int = 10
+    delay: int = 5
     grow: float = 1.1
     shrink: float = 0.7
     mixing_start: float = 0.25
-    mixing_decay: float = 0.99
+    mixing_decay: float = 0.98
     move_cap: float = 0.1
 
 
 # As the paper runs it; its added constant inside the force norm is left out, which is what lets it reach 1e-12 sooner.
 PAPER_SETTINGS = FireSettings(
-    time_step_start=0.001, time_step_max=0.1, delay=5, shrink=0.5, mixing_start=0.1, move_cap=float("inf")
+    time_step_start=0.001,
+    time_step_max=0.1,
+    delay=5,
+    shrink=0.5,
+    mixing_start=0.1,
+    mixing_decay=0.99,
+    move_cap=float("inf"),
 )
 
 
@@ -68,8 +76,10 @@ class FireState(eqx.Module):
 def fire_start(configuration: Configuration) -> FireState:
     """A state at rest."""
     # NumPy's numbers: making device arrays of them would cost more than a force evaluation.
-    rest = np.zeros(configuration.fractional.shape)
-    number, count = np.zeros(()), np.zeros((), dtype=int)
+    rest: Any = np.zeros(configuration.fractional.shape)
+    number: Any = np.zeros(())
+    count: Any = np.zeros((), dtype=int)
+    no: Any = np.zeros((), dtype=bool)
     return FireState(
         fractional=configuration.fractional,
         velocity=rest,
@@ -80,9 +90,9 @@ def fire_start(configuration: Configuration) -> FireState:
         downhill=count,
         evaluations=count,
         lists=count,
-        inverse_box=np.zeros(configuration.box.shape),
-        converged=np.zeros((), dtype=bool),
-        covered=np.ones((), dtype=bool),
+        inverse_box=np.zeros(configuration.box.shape),  # type: ignore[arg-type]
+        converged=no,
+        covered=~no,
     )
 
 

@@ -90,7 +90,7 @@ def _is_key(leaf: Any) -> bool:
 
 def _like(leaf: np.ndarray, old: Any) -> Any:
     if _is_key(old):
-        return jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(old))
+        return jax.random.wrap_key_data(jnp.asarray(leaf), impl=jax.random.key_impl(old))
     if isinstance(old, jax.Array):
         return jnp.asarray(leaf)
     return leaf if isinstance(old, np.ndarray | np.generic) else leaf.item()

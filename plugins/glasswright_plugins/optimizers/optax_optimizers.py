@@ -6,14 +6,19 @@ import inspect
 import optax
 
 
-def _showing_its_rate(function):
-    """The same optimizer with its present learning rate in its state, where the metrics find it."""
-    others = [name for name in inspect.signature(function).parameters if name != "learning_rate"]
+def _showing_its_rate(name: str):
+    """An optimizer with its present learning rate in its state, where the metrics find it."""
+    function = getattr(optax, name)
+    signature = inspect.signature(function)
+    others = [name for name in signature.parameters if name != "learning_rate"]
 
-    @functools.wraps(function)
+    # Some are partial functions, which know neither their names nor their types.
+    @functools.wraps(getattr(function, "func", function))
     def make(*arguments, **parameters):
         return optax.inject_hyperparams(function, static_args=others)(*arguments, **parameters)
 
+    vars(make)["__signature__"] = signature
+    make.__module__, make.__name__, make.__qualname__ = "optax", name, name
     return make
 
 
@@ -32,4 +37,4 @@ NAMES = (
     "sgd",
     "yogi",
 )
-OPTIMIZERS = {name: _showing_its_rate(getattr(optax, name)) for name in NAMES}
+OPTIMIZERS = {name: _showing_its_rate(name) for name in NAMES}

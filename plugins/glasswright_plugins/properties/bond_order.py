@@ -30,9 +30,7 @@ class BondOrder(gw.AbstractProperty):
 
     requires = gw.Equilibrium
     units = "dimensionless"
-    source = (
-        "Zu & Goodrich, Commun. Mater. 5 (2024), Fig. 5; Steinhardt, Nelson & Ronchetti, PRB 28, 784 (1983), Eq. 1.3"
-    )
+    source = "Zu & Goodrich, Commun. Mater. 5 (2024), Fig. 5; Steinhardt et al., Phys. Rev. B 28, 784 (1983), Eq. 1.3"
 
     def __check_init__(self) -> None:
         check_neighborhood("bond_order", self.distance, self.width)
