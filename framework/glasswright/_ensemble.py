@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from ._design import Design
-from ._gradient import Measured, Sample, judge, measure_many, measure_many_values, sample
+from ._gradient import Measured, Sample, in_box, judge, measure_many, measure_many_values, sample
 from ._jit import fast_jit
 from ._objective import Term
 from ._protocol import Outcome, Prepared
@@ -81,7 +81,8 @@ class Ensemble:
             start, key = random_start(world["system"], *self._numbers(index, step))
             protocol, potential = world["protocol"], world["potential"]
             if index in known:
-                prepared = protocol.follow(potential, known[index], key=key)
+                # The box may have changed with the design.
+                prepared = protocol.follow(potential, in_box(world["system"], known[index]), key=key)
             else:
                 prepared = protocol.prepare(potential, start, key=key)
             found = sample(self.design, values, self.world, self.terms, prepared, index, gradients=self.gradients)

@@ -76,12 +76,17 @@ class Evaluation(eqx.Module):
         return jax.tree.map(lambda *terms: sum(terms), *self.gradients.values())
 
 
+def in_box(system: Any, prepared: Prepared) -> Prepared:
+    """The prepared configuration in the system's box, which may carry a derivative, at fixed fractional positions."""
+    return eqx.tree_at(lambda one: one.configuration.box, prepared, system.box)
+
+
 def _measurement(design: Design, world: Mapping[str, Any], terms: Mapping[str, Term], prepared: Prepared):
     """All terms' values as a function of the design variables."""
 
     def measure(values):
         here = design.insert(world, values)
-        state = here["protocol"].attach(here["potential"], prepared)
+        state = here["protocol"].attach(here["potential"], in_box(here["system"], prepared))
         return {name: jnp.asarray(term.property.measure(state), dtype=float) for name, term in terms.items()}
 
     return measure

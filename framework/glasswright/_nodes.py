@@ -54,7 +54,7 @@ class SystemNode:
     n_particles: int = System.n_particles
     n_species: int = System.n_species
     dimension: int = System.dimension
-    density: float = System.density
+    density: float = 1.6
 
 
 def schedules() -> dict[str, Component]:

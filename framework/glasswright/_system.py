@@ -3,6 +3,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ._checks import is_concrete
 from ._configuration import Configuration
 
 
@@ -16,13 +17,14 @@ class System(eqx.Module):
     - `n_particles`: number of particles, divisible by `n_species`.
     - `n_species`: number of species.
     - `dimension`: 2 or 3.
-    - `density`: number density, particles per unit volume. The default, 1.6, is the paper's.
+    - `density`: number density, particles per unit volume. The default, 1.6, is the paper's. Can be trained: a followed
+      packing keeps its fractional positions when the box changes, and relaxes.
     """
 
     n_particles: int = 368
     n_species: int = 2
     dimension: int = 2
-    density: float = 1.6
+    density: Float[Array, ""] = eqx.field(converter=lambda x: jnp.asarray(x, dtype=float), default=1.6)
 
     def __check_init__(self) -> None:
         if self.n_species < 1:
@@ -38,13 +40,13 @@ class System(eqx.Module):
             )
         if self.dimension not in (2, 3):
             raise ValueError(f"System(dimension={self.dimension}): must be 2 or 3.")
-        if not 0.0 < self.density < float("inf"):
-            raise ValueError(f"System(density={self.density}): must be positive and finite.")
+        if is_concrete(self.density) and not 0.0 < float(self.density) < float("inf"):
+            raise ValueError(f"System(density={float(self.density)}): must be positive and finite.")
 
     @property
     def box(self) -> Float[Array, "d d"]:
         """The box at this density, lattice vectors as columns."""
-        length = (self.n_particles / jnp.asarray(self.density)) ** (1.0 / self.dimension)
+        length = (self.n_particles / self.density) ** (1.0 / self.dimension)
         return length * jnp.eye(self.dimension)
 
     def start(self, key: PRNGKeyArray) -> Configuration:

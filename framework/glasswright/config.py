@@ -70,7 +70,7 @@ def build(config: DictConfig | Mapping[str, Any]) -> Experiment:
     _require_terms(data.get("terms"))
     _check_required(data)
     system = _system(data.get("system") or {})
-    size = dataclasses.asdict(system)
+    size = dataclasses.asdict(system) | {"density": float(system.density)}
     train = data.get("train") or {}
     check_names(train, TrainNode.__dataclass_fields__, "train", "key")
     train = dataclasses.asdict(TrainNode()) | train
