@@ -209,14 +209,17 @@ def test_mistakes_in_user_experiments_are_not_dropped(tmp_path, text, message):
 
 # The overrides of a wrong request, and what its one line has to say.
 WRONG = [
-    ("foo=1", "foo: no such key; possible: design"),
+    ("foo=1", "foo: no such key; possible: chunk_size, design"),
     ("potentail=harmonic_morse", "did you mean 'potential'?"),
     ("potential=harmonc_morse", "no such potential; did you mean 'harmonic_morse'?"),
-    ("property=[poison_ratio]", "no such property; did you mean 'poisson_ratio'? possible: bulk_modulus"),
+    (
+        "property=[poison_ratio]",
+        "no such property; did you mean 'poisson_ratio'? possible: anisotropy, bond_order, bulk_modulus",
+    ),
     ("property=[poisson_ratio,poisson_ratio]", "poisson_ratio is chosen twice"),
-    ("property=[]", "possible: bulk_modulus"),
+    ("property=[]", "possible: anisotropy, bond_order, bulk_modulus"),
     ("property=[pressure]", "terms.pressure.objective.target is required"),
-    ("experiment=nope", "no such experiment; possible: single_poisson"),
+    ("experiment=nope", "no such experiment; possible: density_and_poisson, ensemble_poisson"),
     ("terms.poisson_ratio.objective.targt=1", "did you mean 'target'?"),
     ("terms.pressure.weight=2", "add it with property=[…,pressure]"),
     ("+terms.low.weight=2", "terms.low: there is no such term"),
@@ -261,7 +264,7 @@ WRONG = [
     ("design.diameter=[3,1]", "lower < upper"),
     ("design.diameter=3", "bounds must be [lower, upper]"),
     ("seed=-1", "seed=-1: must be an integer of at least 0"),
-    ("devices=99", "devices=99: there are"),
+    ("devices=99000", "devices=99000: at most"),
     ("devices=many", "must be auto or a number of devices"),
     ("potential._target_=os.system", "potential._target_=os.system: refused"),
     ("+potential.foo._target_=os.system", "potential.foo._target_=os.system: refused"),
