@@ -164,16 +164,19 @@ def test_no_flipped_bit_of_a_checkpoint_goes_unnoticed(followed, tmp_path):
     data = (followed / "checkpoints" / NEWER).read_bytes()
     good, path = Checkpoint.read(followed / "checkpoints" / NEWER), tmp_path / NEWER
     header = data.index(b"\n")
-    places = [*range(130), *random.Random(0).sample(range(130, header), 60), header]
+    # The first of these say which step and which format it is.
+    flips = [(place, bit) for place in range(40) for bit in range(8)]
+    places = [*range(40, 130), *random.Random(0).sample(range(130, header), 60), header]
     places += random.Random(1).sample(range(header + 1, len(data)), 20)
+    flips += [(place, place % 8) for place in places]
     refused = 0
-    for place in places:
-        path.write_bytes(flip(data, place, place % 8))
+    for place, bit in flips:
+        path.write_bytes(flip(data, place, bit))
         try:
             assert Checkpoint.read(path) == good
         except ValueError:
             refused += 1
-    assert refused > 0.9 * len(places)
+    assert refused > 0.9 * len(flips)
 
 
 def test_without_a_usable_checkpoint_it_starts_again(followed, tmp_path, capsys):

@@ -27,6 +27,7 @@ class Experiment:
     - `seed`: seed of all randomness; configuration `i` of the run is drawn from it and `i`.
     - `checkpoint_interval`: steps between checkpoints.
     - `rejection_limit`: largest share of rejected configurations over the last 20 steps; beyond it the run ends.
+    - `clip`: longest gradient that a single packing contributes, in medians of its step; None sets no limit.
     - `devices`: how many cores (or accelerators) to use; None takes all.
     - `chunk_size`: how many configurations are in work at a time; None lets memory decide. No result depends on it.
     - `config`: the resolved configuration this was built from, kept with the results.
@@ -44,6 +45,7 @@ class Experiment:
     seed: int = 0
     checkpoint_interval: int = 100
     rejection_limit: float = 0.5
+    clip: float | None = None
     devices: int | None = None
     chunk_size: int | None = None
     config: Any = None
@@ -65,6 +67,8 @@ def check_experiment(experiment: Experiment) -> Design:
     ):
         if not least <= number < float("inf"):
             raise RequestError(f"{name}={number}: must be finite and at least {least:g}")
+    if experiment.clip is not None and not 0.0 < experiment.clip < float("inf"):
+        raise RequestError(f"train.clip={experiment.clip}: must be positive and finite, or null for no limit")
     if not experiment.terms:
         raise RequestError("property=[]: nothing is asked for; name at least one property")
     check_cutoff(experiment.potential, experiment.system.box, f"system.n_particles={experiment.system.n_particles}")

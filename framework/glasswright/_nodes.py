@@ -45,6 +45,7 @@ class TrainNode:
     tolerance: float = 1e-6
     checkpoint_interval: int = 100
     rejection_limit: float = 0.5
+    clip: float | None = None
 
 
 @dataclasses.dataclass

@@ -20,7 +20,7 @@ from ._protocol import Outcome, Prepared
 from ._signals import Terminated
 from ._team import Team
 from .run.checkpoint import Checkpoint, pack, unpack
-from .run.directory import RunDirectory
+from .run.directory import RunDirectory, write_atomically
 from .run.extxyz import write_configuration
 from .run.progress import Silent, TrainingProgress
 
@@ -85,7 +85,7 @@ def resume(experiment: Experiment, directory: str | Path, *, progress: bool = Tr
         if team.rank == 0:
             for complaint in complaints:
                 print(f"glasswright: warning: checkpoint not usable: {complaint}", file=sys.stderr)
-            start = "the beginning: there is no checkpoint" if state is None else f"step {state.step}"
+            start = "the beginning: there is no usable checkpoint" if state is None else f"step {state.step}"
             print(f"glasswright: going on from {start}", file=sys.stderr)
         state = initial_state(experiment, design) if state is None else state
         lines = RunDirectory.read_metrics(directory)[: state.step]
@@ -93,7 +93,13 @@ def resume(experiment: Experiment, directory: str | Path, *, progress: bool = Tr
             raise RunError(
                 f"{directory}/metrics.jsonl: has {len(lines)} of the {state.step} steps before the checkpoint"
             )
-        output = RunDirectory(directory, keep=lines) if team.rank == 0 else None
+        output = None
+        if team.rank == 0:
+            # What was changed for it stays changed if it is resumed again, and it has not ended before it does.
+            if experiment.config is not None:
+                write_atomically(Path(directory) / "config.yaml", experiment.config)
+            (Path(directory) / "result.json").unlink(missing_ok=True)
+            output = RunDirectory(directory, keep=lines)
         return _run(experiment, design, team, output, state, lines, progress)
 
 
@@ -158,7 +164,16 @@ def look(experiment: Experiment, design: Design, team: Team, state: TrainingStat
         previous=state.prepared,
         keep=set(experiment.sampler.indices(state.step + 1)),
     )
-    evaluation = evaluate(design, state.values, experiment.world, experiment.terms, experiment.sampler, samples, team)
+    evaluation = evaluate(
+        design,
+        state.values,
+        experiment.world,
+        experiment.terms,
+        experiment.sampler,
+        samples,
+        team,
+        experiment.clip,
+    )
     return samples, evaluation
 
 

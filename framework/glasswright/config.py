@@ -88,6 +88,7 @@ def build(config: DictConfig | Mapping[str, Any]) -> Experiment:
         seed=integer(data.get("seed", 0), "seed", least=0),
         checkpoint_interval=integer(train["checkpoint_interval"], "train.checkpoint_interval", least=1),
         rejection_limit=_share(train["rejection_limit"], "train.rejection_limit"),
+        clip=None if train["clip"] is None else number(train["clip"], "train.clip"),
         devices=_devices(data.get("devices", "auto")),
         chunk_size=_chunk_size(data.get("chunk_size", "auto")),
         config=OmegaConf.to_yaml(OmegaConf.create(data)),

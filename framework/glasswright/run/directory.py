@@ -1,5 +1,6 @@
 """The run directory: everything a run leaves behind, written so that a kill at any moment leaves whole files."""
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -74,7 +75,9 @@ class RunDirectory:
             old.unlink()
 
     def close(self) -> None:
-        self._metrics.close()
+        # What a full disk did not take has been complained about where it was written.
+        with contextlib.suppress(OSError):
+            self._metrics.close()
 
     def write_json(self, name: str, content: Any) -> None:
         write_json(self.path / name, content)
