@@ -191,6 +191,16 @@ def test_a_finished_validation_is_shown_again(validated, capsys):
     assert {path: path.stat().st_mtime_ns for path in validated.rglob("*")} == before
 
 
+def test_a_folder_that_was_used_before_is_begun_anew(trained, validated, tmp_path):
+    """What another validation has left there is not taken for this one's."""
+    few = ["n_configurations=3", "n_untrained=0", "seed=4"]
+    shutil.copytree(validated, tmp_path / "used")
+    for name in ("used", "fresh"):
+        assert validate(trained, tmp_path / name, arguments=few) == 0
+    assert read(tmp_path / "used") == read(tmp_path / "fresh")
+    assert lines(tmp_path / "used") == lines(tmp_path / "fresh")
+
+
 def test_a_sigterm_ends_it_in_good_order(trained, validated, tmp_path, capsys):
     """It is sent by a thread, while the validation is far from its end."""
     folder = tmp_path / "check"

@@ -27,7 +27,7 @@ class Experiment:
     - `seed`: seed of all randomness; configuration `i` of the run is drawn from it and `i`.
     - `checkpoint_interval`: steps between checkpoints.
     - `rejection_limit`: largest share of rejected configurations over the last 20 steps; beyond it the run ends.
-    - `clip`: longest gradient that a single packing contributes, in medians of its step; None sets no limit.
+    - `clip`: longest gradient of a property that a single packing contributes, in typical lengths; None sets no limit.
     - `devices`: how many cores (or accelerators) to use; None takes all.
     - `chunk_size`: how many configurations are in work at a time; None lets memory decide. No result depends on it.
     - `config`: the resolved configuration this was built from, kept with the results.

@@ -59,6 +59,7 @@ class Evaluation(eqx.Module):
     - `standard_errors`: of the means: what they vary by from one such sample to another.
     - `floors`: what each loss would come to on average if the ensemble were on target.
     - `gradients`: gradient of the weighted loss of each term in the design variables.
+    - `lengths`: of the gradient of each scalar term's value, the median over configurations.
     - `outcomes`: how each requested configuration ended.
     """
 
@@ -68,6 +69,7 @@ class Evaluation(eqx.Module):
     standard_errors: dict[str, np.ndarray | None]
     floors: dict[str, float | None]
     gradients: dict[str, dict[str, np.ndarray]]
+    lengths: dict[str, float]
     outcomes: list[Outcome]
 
     @property
@@ -179,13 +181,18 @@ def _losses(terms: Mapping[str, Term], values: Mapping[str, Any], accepted: Any,
     return {name: one(term, values[name]) for name, term in terms.items()}
 
 
-def combine(terms: Mapping[str, Term], sampler: AbstractSampler, samples: Sequence[Sample], clip: float | None = None):
+def combine(
+    terms: Mapping[str, Term],
+    sampler: AbstractSampler,
+    samples: Sequence[Sample],
+    limits: Mapping[str, float] | None = None,
+):
     """Evaluation of a step but for the gradient of array terms, and the cotangents those need, sample by sample."""
     outcomes = [one.outcome for one in samples]
     rows = [one.measured for one in samples if one.measured is not None]
     nothing: list[dict[str, Array]] = [{} for _ in samples]
     if not rows:
-        return Evaluation(None, {}, {}, {}, {}, {}, outcomes), nothing
+        return Evaluation(None, {}, {}, {}, {}, {}, {}, outcomes), nothing
     # Gathered on the host: these are few numbers, and every operation on the device has a price.
     accepted = np.asarray([one.measured is not None for one in samples])
     empty = {name: np.zeros_like(value) for name, value in rows[0].values.items()}
@@ -207,43 +214,49 @@ def combine(terms: Mapping[str, Term], sampler: AbstractSampler, samples: Sequen
         total = None if loss is None or total is None else total + float(terms[name].weight) * loss
     if total is None:
         # An objective that needs more configurations than were accepted has no value, and no gradient.
-        return Evaluation(None, mean, losses, errors, floors, {}, outcomes), nothing
+        return Evaluation(None, mean, losses, errors, floors, {}, {}, outcomes), nothing
     gradients: dict[str, dict[str, np.ndarray]] = {}
     arrays = [name for name in terms if name not in rows[0].gradients]
-    factors = clipping(rows, clip)
+    lengths = lengths_of(rows)
+    factors = clipping(lengths, limits or {})
+    row = -1
     for k, one in enumerate(samples):
         if one.measured is None:
             continue
-        factor = factors.pop(0)
+        row += 1
         part = {
-            name: {key: cotangents[name][k] * factor[name] * g for key, g in gradient.items()}
+            name: {key: cotangents[name][k] * factors[name][row] * g for key, g in gradient.items()}
             for name, gradient in one.measured.gradients.items()
         }
         gradients = jax.tree.map(np.add, gradients, part) if gradients else part
         nothing[k] = {name: cotangents[name][k] for name in arrays}
-    return Evaluation(total, mean, losses, errors, floors, gradients, outcomes), nothing
+    medians = {name: float(np.median(some)) for name, some in lengths.items()}
+    return Evaluation(total, mean, losses, errors, floors, gradients, medians, outcomes), nothing
 
 
-def clipping(rows: Sequence[Measured], clip: float | None) -> list[dict[str, float]]:
-    """By which factor the gradient of each term is shortened in each configuration.
+def lengths_of(rows: Sequence[Measured]) -> dict[str, np.ndarray]:
+    """Length of the gradient of each scalar term in each configuration."""
+    return {
+        name: np.array([np.sqrt(sum(np.sum(g**2) for g in row.gradients[name].values())) for row in rows])
+        for name in rows[0].gradients
+    }
+
+
+def clipping(lengths: Mapping[str, np.ndarray], limits: Mapping[str, float]) -> dict[str, np.ndarray]:
+    """By which factor the gradient of each term is shortened in each configuration, so that none exceeds its limit.
 
     Next to an instability the gradient of a single packing grows without bound (its distribution has no variance), and
-    a few packings would drown all others. None is allowed to be longer than `clip` times the median of the step. With
-    the unbiased estimator the loss's gradient remains zero on average where the mean is on target, because each
-    packing's gradient is multiplied by distances of the *others*.
+    a few packings would drown all others. With the unbiased estimator the loss's gradient remains zero on average where
+    the mean is on target, because each packing's gradient is multiplied by distances of the *others*; but only if
+    the limit does not depend on these others either. So it has to come from earlier steps.
     """
-    names = list(rows[0].gradients)
-    if clip is None:
-        return [dict.fromkeys(names, 1.0) for _ in rows]
-    lengths = {
-        name: np.array([np.sqrt(sum(np.sum(g**2) for g in row.gradients[name].values())) for row in rows])
-        for name in names
-    }
-    limits = {name: clip * float(np.median(some)) for name, some in lengths.items()}
-    return [
-        {name: min(1.0, limits[name] / lengths[name][k]) if lengths[name][k] > 0 else 1.0 for name in names}
-        for k in range(len(rows))
-    ]
+    factors = {}
+    for name, some in lengths.items():
+        limit = limits.get(name, np.inf)
+        limit = np.inf if np.isnan(limit) else limit
+        long = some > limit
+        factors[name] = np.where(long, limit / np.where(long, some, 1.0), 1.0)
+    return factors
 
 
 def standard_error(values: np.ndarray) -> np.ndarray | None:
@@ -260,13 +273,13 @@ def evaluate(
     sampler: AbstractSampler,
     samples: Sequence[Sample],
     team: Team,
-    clip: float | None = None,
+    limits: Mapping[str, float] | None = None,
 ) -> Evaluation:
     """Loss, values and gradients over a batch; rejected configurations are counted, never averaged in.
 
-    `clip` limits what a single configuration contributes to the gradient of a scalar term (see `clipping`).
+    `limits` are the longest gradients of scalar terms that a single configuration may contribute (see `clipping`).
     """
-    evaluation, cotangents = combine(terms, sampler, samples, clip)
+    evaluation, cotangents = combine(terms, sampler, samples, limits)
     if not any(cotangents):
         return evaluation
 

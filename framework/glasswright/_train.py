@@ -29,6 +29,10 @@ from .run.progress import Silent, TrainingProgress
 REJECTION_WINDOW = 20
 
 
+# Share of the present step in what is known about the typical length of a gradient.
+MEMORY = 0.1
+
+
 class TrainingState(eqx.Module):
     """All that the next step depends on.
 
@@ -38,12 +42,14 @@ class TrainingState(eqx.Module):
     - `values`: the design variables by name.
     - `optimizer`: the optimiser's state.
     - `prepared`: the configurations of the last step that the next one follows, by index.
+    - `lengths`: typical length of a configuration's gradient of each term, from the steps so far; not a number before.
     """
 
     step: int
     values: dict[str, Array]
     optimizer: optax.OptState
     prepared: dict[int, Prepared]
+    lengths: dict[str, np.ndarray]
 
 
 def train(experiment: Experiment, directory: str | Path | None = None, *, progress: bool = True) -> dict[str, Any]:
@@ -106,7 +112,8 @@ def resume(experiment: Experiment, directory: str | Path, *, progress: bool = Tr
 def initial_state(experiment: Experiment, design: Design) -> TrainingState:
     """The state before the first step."""
     values = _strong(design.values(experiment.world))
-    return TrainingState(0, values, _strong(experiment.optimizer.init(values)), {})
+    unknown = {name: np.asarray(np.nan) for name in experiment.terms}
+    return TrainingState(0, values, _strong(experiment.optimizer.init(values)), {}, unknown)
 
 
 def _run(experiment: Experiment, design: Design, team: Team, output, state: TrainingState, lines, progress: bool):
@@ -172,7 +179,7 @@ def look(experiment: Experiment, design: Design, team: Team, state: TrainingStat
         experiment.sampler,
         samples,
         team,
-        experiment.clip,
+        None if experiment.clip is None else {name: experiment.clip * float(x) for name, x in state.lengths.items()},
     )
     return samples, evaluation
 
@@ -189,7 +196,19 @@ def move(
         )
     following = set(experiment.sampler.indices(state.step + 1))
     kept = {one.index: one.prepared for one in samples if one.index in following and one.prepared is not None}
-    return TrainingState(state.step + 1, values, optimizer, kept)
+    return TrainingState(state.step + 1, values, optimizer, kept, _typical(state.lengths, evaluation.lengths))
+
+
+def _typical(before: dict[str, np.ndarray], now: dict[str, float]) -> dict[str, np.ndarray]:
+    """Typical lengths after another step: a running geometric mean of the medians of the steps."""
+    result = {}
+    for name, old in before.items():
+        new = np.asarray(now.get(name, np.nan))
+        if not new > 0.0:
+            result[name] = old
+        else:
+            result[name] = np.asarray(new if np.isnan(old) else old ** (1.0 - MEMORY) * new**MEMORY)
+    return result
 
 
 @eqx.filter_jit
@@ -323,7 +342,12 @@ def _write_checkpoint(experiment: Experiment, team: Team, output: RunDirectory |
         }
     )
     if output is not None:
-        content = {"values": pack(state.values), "optimizer": pack(state.optimizer), "prepared": followed}
+        content = {
+            "values": pack(state.values),
+            "optimizer": pack(state.optimizer),
+            "lengths": pack(state.lengths),
+            "prepared": followed,
+        }
         output.write_checkpoint(state.step, Checkpoint(state.step, content))
 
 
@@ -342,7 +366,13 @@ def restore(experiment: Experiment, design: Design, checkpoint: Checkpoint) -> T
             # What is remembered now has the structure of what was remembered then.
             memory = unpack(one["memory"], world["protocol"].remember(world["potential"], configuration))
         prepared[int(index)] = Prepared(configuration, one["outcome"], one["statistics"], memory)
-    return TrainingState(checkpoint.step, values, unpack(content["optimizer"], start.optimizer), prepared)
+    return TrainingState(
+        checkpoint.step,
+        values,
+        unpack(content["optimizer"], start.optimizer),
+        prepared,
+        unpack(content["lengths"], start.lengths),
+    )
 
 
 def _write_end(output: RunDirectory, experiment: Experiment, design: Design, state, samples, lines, result) -> None:

@@ -318,7 +318,7 @@ class Relaxation:
         expected = functools.partial(expected_pairs, n, d, volume)
         kept = cutoff + skin
         # Beyond half the narrowest width of the box, the nearest image need not be the one that a list knows.
-        widest = max(kept, 0.5 * float(jnp.min(jax.vmap(box_width)(box))))
+        widest = max(kept, 0.5 * float(jnp.min(jax.vmap(box_width)(self.starts.box))))
         radius = min(cutoff + SKINS * skin, widest)
         capacity = round_capacity(expected(radius))
         # Padding costs as much as pairs: better that it makes the lists last longer.

@@ -40,7 +40,7 @@ class Checkpoint:
         header = {
             "format": FORMAT,
             "step": self.step,
-            "sha256": hashlib.sha256(json.dumps(outline).encode() + body).hexdigest(),
+            "sha256": _checksum(self.step, outline, body),
             "content": outline,
         }
         return json.dumps(header).encode() + b"\n" + body
@@ -60,9 +60,14 @@ class Checkpoint:
             raise ValueError("truncated or no checkpoint: its first line cannot be read") from error
         if header.get("format") != FORMAT:
             raise ValueError(f"format {header.get('format')}; this version reads {FORMAT}")
-        if hashlib.sha256(json.dumps(outline).encode() + body).hexdigest() != given:
+        if _checksum(step, outline, body) != given:
             raise ValueError("truncated or corrupted: the checksum does not fit")
         return Checkpoint(step, _filled(outline, body))
+
+
+def _checksum(step: int, outline: Any, body: bytes) -> str:
+    """Of everything that is read."""
+    return hashlib.sha256(json.dumps([step, outline]).encode() + body).hexdigest()
 
 
 def pack(tree: Any) -> dict[str, Any]:
