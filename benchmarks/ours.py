@@ -126,20 +126,18 @@ class Ours:
         """
         prepared = self.protocol.prepare(self.potential, self.configuration, key=self._key)
         _check(prepared)
-        values = self._training._strong(self._resolved.values(self.experiment.world))
-        optimizer = self._training._strong(self.experiment.optimizer.init(values))
-        state = self._training.TrainingState(0, values, optimizer, {0: prepared})
-        return self._moved(state)
+        state = self._training.initial_state(self.experiment, self._resolved)
+        return self._step(dataclasses.replace(state, prepared={0: prepared}))
 
     def training_step(self, state: TrainingState) -> TrainingState:
         """One step of the design and of its learning rate: all that `glasswright train` does in a step but write."""
-        return self._moved(self._training._follow(self.experiment, self._resolved, state.engine))
+        return self._step(state.engine)
 
     def pieces(self, state: TrainingState) -> dict[str, Callable[[], Any]]:
         """The parts of the training step from `state`, each as something to be timed alone."""
-        engine = self._training._follow(self.experiment, self._resolved, state.engine)
-        before, prepared = state.engine.prepared[0], engine.prepared[0]
+        engine, before = state.engine, state.engine.prepared[0]
         potential = self._resolved.insert(self.experiment.world, engine.values)["potential"]
+        prepared = self.protocol.follow(potential, before, key=self._key)
         configuration, neighbors = prepared.configuration, prepared.memory.neighbors
         hessian = prepared.memory.hessian
         matrix = eqx.filter_jit(lambda c: potential.hessian(c, neighbors))
@@ -161,15 +159,36 @@ class Ours:
             ),
             "value and gradient pass": lambda: self._measure(potential, prepared),
             "following, new factor included": lambda: self.protocol.follow(potential, before, key=self._key),
-            "loss, gradient, optimizer and metrics": lambda: self._moved(engine),
+            "loss, gradient, optimizer and metrics": lambda: self._finish(engine, prepared),
         }
 
-    def _moved(self, engine) -> TrainingState:
-        for prepared in engine.prepared.values():
-            _check(prepared)
-        evaluations = sum(int(prepared.statistics["evaluations"]) for prepared in engine.prepared.values())
-        engine, line = self._training._step(self.experiment, self._resolved, engine)
-        return TrainingState(engine, line["loss"], evaluations)
+    @functools.cached_property
+    def _team(self):
+        from glasswright._team import Team
+
+        return Team(1)
+
+    def _step(self, engine) -> TrainingState:
+        samples, evaluation = self._training.look(self.experiment, self._resolved, self._team, engine)
+        return self._moved(engine, samples, evaluation)
+
+    def _finish(self, engine, prepared) -> TrainingState:
+        """What a step does with a packing that has been followed."""
+        from glasswright._gradient import evaluate, sample
+
+        experiment, design = self.experiment, self._resolved
+        samples = [sample(design, engine.values, experiment.world, experiment.terms, prepared)]
+        evaluation = evaluate(
+            design, engine.values, experiment.world, experiment.terms, experiment.sampler, samples, self._team
+        )
+        return self._moved(engine, samples, evaluation)
+
+    def _moved(self, engine, samples, evaluation) -> TrainingState:
+        for one in samples:
+            _check(one.prepared)
+        after = self._training.move(self.experiment, self._resolved, engine, samples, evaluation)
+        line = self._training._metrics(self.experiment, engine, evaluation, samples, after.optimizer)
+        return TrainingState(after, line["loss"], line["search"]["evaluations"])
 
     def _configuration(self, position) -> gw.Configuration:
         return gw.Configuration(
