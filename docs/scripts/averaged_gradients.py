@@ -11,9 +11,9 @@ from packings import CHUNK, SYMBOLS, Cache, Progress, Setting, parser, samples, 
 
 PROPERTIES = ("nu", "pressure")
 # Lengths of the steps of the design along each variable and along the mean gradient of nu, in both directions.
-STEPS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+LENGTHS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 # Steps after which packings are quenched anew: long, because chaos makes every difference as wide as the ensemble.
-FRESH_STEP = 0.02
+FRESH_LENGTH = 0.02
 
 
 def directions(mean_gradient: np.ndarray) -> np.ndarray:
@@ -21,72 +21,72 @@ def directions(mean_gradient: np.ndarray) -> np.ndarray:
     return np.vstack([np.eye(len(SYMBOLS)), mean_gradient / np.linalg.norm(mean_gradient)])
 
 
-def follow(setting: Setting, found: Sequence[Sample], steps: np.ndarray, team: Team) -> dict[str, np.ndarray]:
+def measure(seed: int, team: Team, indices: Sequence[int]) -> dict[str, np.ndarray]:
+    """Values and gradients of packings of the untrained ensemble."""
+    setting = Setting(PROPERTIES)
+    return table(setting, setting.ensemble(seed).samples(team, setting.values, indices))
+
+
+def follow(seed: int, team: Team, indices: Sequence[int], steps: np.ndarray) -> dict[str, np.ndarray]:
     """Values after each step of the design, every minimum followed from where it was before; NaN where there is none.
 
     `rearranged` marks the packings that ended elsewhere.
     """
-    protocol, potential = setting.world["protocol"], setting.world["potential"]
-    keys = [*PROPERTIES, "rearranged"]
+    setting = Setting(PROPERTIES)
+    potential, protocol = setting.world["potential"], setting.world["protocol"]
+    before = setting.ensemble(seed, gradients=False).samples(team, setting.values, indices)
 
     def one(item: Sample) -> Found[None]:
-        numbers = np.full((len(keys), len(steps)), np.nan)
+        numbers = np.full((len(steps), len(PROPERTIES) + 1), np.nan)
         if item.measured is not None:
             memory = protocol.remember(potential, item.prepared.configuration)
-            before = dataclasses.replace(item.prepared, memory=memory)
+            start = dataclasses.replace(item.prepared, memory=memory)
             for k, step in enumerate(steps):
                 values = setting.moved(step)
-                here = setting.design.insert(setting.world, values)["potential"]
-                after = protocol.follow(here, before, key=jax.random.key(0))
-                end = sample(setting.design, values, setting.world, setting.terms, after, gradients=False)
+                moved = setting.design.insert(setting.world, values)["potential"]
+                prepared = protocol.follow(moved, start, key=jax.random.key(0))
+                end = sample(setting.design, values, setting.world, setting.terms, prepared, gradients=False)
                 if end.measured is not None:
-                    numbers[:, k] = [*(end.measured.values[name] for name in PROPERTIES), end.statistics["rearranged"]]
+                    numbers[k] = [*(end.measured.values[name] for name in PROPERTIES), end.statistics["rearranged"]]
         return Found(numbers)
 
-    progress, rows = Progress("followed", len(found)), []
-    for start in range(0, len(found), CHUNK):
-        rows += [each.shared for each in team.map(one, found[start : start + CHUNK])]
-        progress.update(len(rows))
-    return {f"followed_{name}": column for name, column in zip(keys, np.swapaxes(rows, 0, 1), strict=True)}
+    numbers = np.array([found.shared for found in team.map(one, before)])
+    return {name: numbers[..., k] for k, name in enumerate((*PROPERTIES, "rearranged"))}
 
 
-def measure(n: int, seed: int, team: Team, lengths: Sequence[float] = STEPS) -> dict[str, np.ndarray]:
-    """Values and gradients of `n` packings, and their values after steps of the design through which they are followed.
-
-    `step` and `direction` say what each column of the followed values belongs to.
-    """
+def quench_anew(seed: int, team: Team, indices: Sequence[int], steps: np.ndarray) -> dict[str, np.ndarray]:
+    """Values of quenches from the same random starts after each step of the design."""
     setting = Setting(PROPERTIES)
-    found = samples(setting, setting.ensemble(seed), team, range(n), "prepared")
-    columns = table(setting, found)
-    along = directions(np.nanmean(columns["d_nu"], axis=0))
-    which = [(k, sign * length) for k in range(len(along)) for length in lengths for sign in (1, -1)]
-    steps = np.array([length * along[k] for k, length in which])
-    columns |= {"direction": np.array([k for k, _ in which]), "length": np.array([x for _, x in which]), "step": steps}
-    return columns | follow(setting, found, steps, team)
+    ensemble = setting.ensemble(seed, gradients=False)
+    ends = [table(setting, ensemble.samples(team, setting.moved(step), indices)) for step in steps]
+    return {name: np.stack([end[name] for end in ends], axis=1) for name in ends[0]}
 
 
-def quench_anew(n: int, seed: int, team: Team, length: float = FRESH_STEP) -> dict[str, np.ndarray]:
-    """Values of quenches from the same random starts with each variable changed by `length` up and down."""
-    setting = Setting(PROPERTIES)
-    columns: dict[str, np.ndarray] = {}
-    for k, direction in enumerate(np.eye(len(SYMBOLS))):
-        for sign, suffix in ((1, "up"), (-1, "down")):
-            moved = Setting(PROPERTIES)
-            moved.values = setting.moved(sign * length * direction)
-            ensemble = moved.ensemble(seed, gradients=False)
-            found = table(moved, samples(moved, ensemble, team, range(n), f"anew, variable {k + 1} {suffix}"))
-            columns |= {f"{name}_{k}_{suffix}": column for name, column in found.items()}
-    return columns
+def steps_along(directions: np.ndarray, lengths: Sequence[float]) -> np.ndarray:
+    """Steps of each length along each direction, forth and back: (direction, length, sign, variable)."""
+    return directions[:, None, None] * np.array(lengths)[:, None, None] * np.array([1.0, -1.0])[:, None]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parser(__doc__, __file__, 500, 1).parse_args(arguments)
     cache = Cache(options.raw)
-    common = {"n": options.n, "seed": options.seed}
+    n, seed = options.n, options.seed
     with Team(options.lanes) as team:
-        found = cache.section("followed", common | {"steps": STEPS}, lambda: measure(options.n, options.seed, team))
-        anew = cache.section(
-            "anew", common | {"length": FRESH_STEP}, lambda: quench_anew(options.n, options.seed, team)
+        before = cache.rows("prepared", n, {"seed": seed}, lambda indices: measure(seed, team, indices))
+        steps = steps_along(directions(np.nanmean(before["d_nu"], axis=0)), LENGTHS)
+        flat = steps.reshape(-1, len(SYMBOLS))
+        after = cache.rows(
+            "followed",
+            n,
+            {"seed": seed, "steps": flat.tolist()},
+            lambda indices: follow(seed, team, indices, flat),
+        )
+        fresh = steps_along(np.eye(len(SYMBOLS)), [FRESH_LENGTH]).reshape(-1, len(SYMBOLS))
+        anew = cache.rows(
+            "anew",
+            n,
+            {"seed": seed, "length": FRESH_LENGTH},
+            lambda indices: quench_anew(seed, team, indices, fresh),
         )
 
 

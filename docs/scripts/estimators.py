@@ -4,14 +4,14 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import averaged_gradients
 import jax
 import jax.numpy as jnp
 import numpy as np
-from glasswright._ensemble import Ensemble
 from glasswright._team import Team
 from glasswright_plugins.objectives.target import Target
 from glasswright_plugins.samplers.fresh import Fresh
-from packings import Cache, Setting, mean_and_error, outcomes, parser, samples, table
+from packings import SYMBOLS, Cache, Setting, mean_and_error, outcomes, parser, table
 
 PROPERTIES = ("nu", "pressure")
 SIZES = (2, 4, 8, 16)
@@ -61,3 +61,15 @@ def average(values: np.ndarray, gradients: np.ndarray, size: int, estimator: str
         np.var(values, ddof=1) / size,
         2.0 * covariance / size,
     )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parser(__doc__, __file__, 4000, 2).parse_args(arguments)
+    cache = Cache(options.raw)
+    n, seed = options.n, options.seed
+    with Team(options.lanes) as team:
+        found = cache.rows("prepared", n, {"seed": seed}, lambda indices: averaged_gradients.measure(seed, team, indices))
+
+
+if __name__ == "__main__":
+    main()

@@ -13,7 +13,6 @@ import numpy as np
 from glasswright._design import resolve_design
 from glasswright._ensemble import Ensemble
 from glasswright._gradient import Sample
-from glasswright._team import Team
 from glasswright.run.plot import COLOURS as COLOURS
 from glasswright_plugins.objectives.target import Target
 from glasswright_plugins.potentials.harmonic_morse import HarmonicMorse
@@ -31,7 +30,8 @@ PROPERTIES = {"nu": PoissonRatio, "bulk": BulkModulus, "shear": ShearModulus, "p
 BOUNDS = {"diameter": (0.1, 3.0), "binding_energy": (0.0, 10.0)}
 # The design variables as one vector; 1 is the species of small particles, 2 that of large ones.
 SYMBOLS = (r"$\sigma_1$", r"$\sigma_2$", r"$B_{11}$", r"$B_{12}$", r"$B_{22}$")
-CHUNK = 100
+# Configurations after which raw numbers are saved.
+CHUNK = 50
 
 
 class Setting:
@@ -61,16 +61,6 @@ class Setting:
     def flat(self, gradient: dict[str, np.ndarray]) -> np.ndarray:
         """A gradient as one vector."""
         return np.concatenate([np.ravel(gradient[name]) for name in self.design.names])
-
-
-def samples(setting: Setting, ensemble: Ensemble, team: Team, indices: range, label: str) -> list[Sample]:
-    """Prepare and measure packings, with a line of progress now and then."""
-    found: list[Sample] = []
-    progress = Progress(label, len(indices))
-    for start in range(0, len(indices), CHUNK):
-        found += ensemble.samples(team, setting.values, list(indices[start : start + CHUNK]))
-        progress.update(len(found))
-    return found
 
 
 def table(setting: Setting, found: Sequence[Sample]) -> dict[str, np.ndarray]:
@@ -104,22 +94,11 @@ def mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.mean(values, axis=0), np.std(values, axis=0, ddof=1) / np.sqrt(len(values))
 
 
-class Progress:
-    """Lines on standard error: how far a long work is."""
-
-    def __init__(self, label: str, total: int, seconds: float = 15.0):
-        self.label, self.total, self.seconds = label, total, seconds
-        self.begin = self.last = time.monotonic()
-
-    def update(self, done: int) -> None:
-        now = time.monotonic()
-        if done >= self.total or now - self.last > self.seconds:
-            self.last = now
-            print(f"{self.label}: {done}/{self.total}, {now - self.begin:.0f} s", file=sys.stderr, flush=True)
-
-
 class Cache:
-    """Raw numbers in an .npz, section by section: pictures are redrawn from it, and interrupted work goes on."""
+    """Raw numbers in an .npz, in sections of arrays with one row for each requested configuration.
+
+    Pictures are redrawn from it, and work that was interrupted goes on.
+    """
 
     def __init__(self, path: Path):
         self.path = path
@@ -128,19 +107,29 @@ class Cache:
             with np.load(path) as file:
                 self.arrays = dict(file)
 
-    def section(
-        self, name: str, parameters: dict[str, Any], compute: Callable[[], dict[str, np.ndarray]]
+    def rows(
+        self, name: str, n: int, parameters: dict[str, Any], compute: Callable[[range], dict[str, np.ndarray]]
     ) -> dict[str, np.ndarray]:
-        """The arrays of a section; computed anew if they are of other parameters. Its wall time is `seconds`."""
+        """The section of configurations 0 to `n`; what is not there with these parameters is computed.
+
+        `seconds` is the wall time it took.
+        """
         key, prefix = json.dumps(parameters, sort_keys=True), f"{name}/"
         if str(self.arrays.get(f"{prefix}parameters")) != key:
-            begin = time.monotonic()
-            found = compute() | {"parameters": np.array(key)}
-            found["seconds"] = np.array(time.monotonic() - begin)
             self.arrays = {k: v for k, v in self.arrays.items() if not k.startswith(prefix)}
-            self.arrays |= {prefix + k: v for k, v in found.items()}
+            self.arrays |= {f"{prefix}parameters": np.array(key), f"{prefix}seconds": np.array(0.0)}
+        done = next((len(v) for k, v in self.arrays.items() if k.startswith(prefix) and v.ndim), 0)
+        while done < n:
+            begin, last = time.monotonic(), min(done + CHUNK, n)
+            for k, rows in compute(range(done, last)).items():
+                before = self.arrays.get(prefix + k)
+                self.arrays[prefix + k] = rows if before is None else np.concatenate([before, rows])
+            self.arrays[f"{prefix}seconds"] += time.monotonic() - begin
+            done = last
             np.savez_compressed(self.path, **self.arrays)
-        return {k.removeprefix(prefix): v for k, v in self.arrays.items() if k.startswith(prefix)}
+            print(f"{name}: {done}/{n}, {self.arrays[f'{prefix}seconds']:.0f} s", file=sys.stderr, flush=True)
+        section = {k.removeprefix(prefix): v for k, v in self.arrays.items() if k.startswith(prefix)}
+        return {k: v[:n] if v.ndim else v for k, v in section.items()}
 
 
 def parser(description: str, script: str, n: int, seed: int) -> argparse.ArgumentParser:

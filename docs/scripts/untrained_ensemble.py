@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from glasswright._ensemble import VALIDATION
+from glasswright._ensemble import TRAINING, VALIDATION
 from glasswright._team import Team
-from packings import PROPERTIES, Cache, Setting, canvas, mean_and_error, outcomes, parser, samples, table
+from packings import PROPERTIES, Cache, Setting, canvas, mean_and_error, outcomes, parser, table
 
 # Measured independently: mean and standard error of nu, means of the others (docs/physics.md).
 PUBLISHED = {
@@ -15,11 +15,10 @@ PUBLISHED = {
 NAMES = {"nu": "Poisson's ratio", "bulk": "bulk modulus", "shear": "shear modulus", "pressure": "pressure"}
 
 
-def measure(inverse_range: float, n: int, seed: int, team: Team, stream: int = 0) -> dict[str, np.ndarray]:
-    """Outcomes and values of `n` requested packings."""
+def measure(inverse_range: float, seed: int, team: Team, indices: Sequence[int], stream: int = TRAINING):
+    """Outcomes and values of the requested packings."""
     setting = Setting(tuple(PROPERTIES), inverse_range)
-    ensemble = setting.ensemble(seed, stream=stream, gradients=False)
-    return table(setting, samples(setting, ensemble, team, range(n), f"a = {inverse_range:g}"))
+    return table(setting, setting.ensemble(seed, stream=stream, gradients=False).samples(team, setting.values, indices))
 
 
 def report(label: str, found: dict[str, np.ndarray]) -> None:
@@ -42,17 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = made.parse_args(arguments)
     cache = Cache(options.raw)
     with Team(options.lanes) as team:
+        seed = options.seed
         few = {
-            a: cache.section(
-                f"a{a:g}", {"n": options.n, "seed": options.seed}, lambda a=a: measure(a, options.n, options.seed, team)
-            )
+            a: cache.rows(f"a = {a:g}", options.n, {"seed": seed}, lambda indices, a=a: measure(a, seed, team, indices))
             for a in PUBLISHED
         }
         # From another stream of the seed: none of these is among the few.
-        many = cache.section(
-            "many",
-            {"n": options.many, "seed": options.seed},
-            lambda: measure(5.0, options.many, options.seed, team, VALIDATION),
+        many = cache.rows(
+            "many", options.many, {"seed": seed}, lambda indices: measure(5.0, seed, team, indices, VALIDATION)
         )
     for a, found in few.items():
         report(f"a = {a:g}", found)

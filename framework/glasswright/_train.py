@@ -364,7 +364,11 @@ def restore(experiment: Experiment, design: Design, checkpoint: Checkpoint) -> T
         memory = None
         if one["memory"] is not None:
             # What is remembered now has the structure of what was remembered then.
-            memory = unpack(one["memory"], world["protocol"].remember(world["potential"], configuration))
+            like = world["protocol"].remember(world["potential"], configuration)
+            if like is None:
+                name = type(world["protocol"]).__name__
+                raise ValueError(f"the protocol {name} keeps a memory and has no `remember` to make it anew")
+            memory = unpack(one["memory"], like)
         prepared[int(index)] = Prepared(configuration, one["outcome"], one["statistics"], memory)
     return TrainingState(
         checkpoint.step,

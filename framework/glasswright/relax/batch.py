@@ -21,12 +21,13 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._configuration import Configuration, box_width
 from .._hessian import DenseHessian, factor_hessian
-from .._potential import AbstractPotential
+from .._potential import AbstractPairPotential, AbstractPotential
 from .._protocol import Outcome, Prepared
 from ..neighbors import PairList, find_pairs
 from ..neighbors.pair_list import round_capacity
 from .fire import FireSettings, FireState, begin, fire_start, step, unfinished
 from .newton import NewtonEnd, newton_steps
+from .push_apart import push_apart
 
 # Most steps between two looks of the host at the lanes.
 CHUNK = 100
@@ -75,6 +76,7 @@ class Lanes(eqx.Module):
 
     - `state`: where each stands.
     - `i`, `j`, `reference`, `n_pairs`: its pair list, as in `PairList`.
+    - `pushes`: steps that parted particles on top of each other, before the descent.
     - `stuck`: whether a new list did not cover: too little capacity, or a position that is not a number.
     """
 
@@ -83,6 +85,7 @@ class Lanes(eqx.Module):
     j: Int[Array, "w p"]
     reference: Float[Array, "w n d"]
     n_pairs: Int[Array, " w"]
+    pushes: Int[Array, " w"]
     stuck: Bool[Array, " w"]
 
 
@@ -132,6 +135,7 @@ class _Descent(eqx.Module):
     radius: Any
     owner: Any
     fresh: Any
+    max_pushes: Any
     tolerance: Any
     max_evaluations: Any
     enough_idle: Any
@@ -143,7 +147,7 @@ def _descend(task: _Descent, lanes: Lanes, fractional: Float[Array, "b n d"]):
 
     Lane `k` works on configuration `owner[k]` (the number of configurations: on none), from rest where `fresh`.
     `fractional` is where descents begin, and where they stand afterwards. Also returned, for each lane: force
-    evaluations, pairs, whether it converged, whether it is stuck, and steps and renewals of the chunk.
+    evaluations, pushes, pairs, whether it converged, whether it is stuck, and steps and renewals of the chunk.
     """
     potential, settings = task.potential, task.settings
     width, capacity = lanes.i.shape
@@ -156,6 +160,7 @@ def _descend(task: _Descent, lanes: Lanes, fractional: Float[Array, "b n d"]):
         lanes,
         state=_select(task.fresh, rest, lanes.state),
         n_pairs=jnp.where(task.fresh, 0, lanes.n_pairs),
+        pushes=jnp.where(task.fresh, 0, lanes.pushes),
         stuck=lanes.stuck & ~task.fresh,
     )
 
@@ -178,11 +183,18 @@ def _descend(task: _Descent, lanes: Lanes, fractional: Float[Array, "b n d"]):
     def renew(lanes: Lanes) -> Lanes:
         """New pair lists for the first of the lanes that wait."""
         (which,) = jnp.nonzero(waiting(lanes), size=block, fill_value=width)
-        here, state = _rows((configuration, lanes.state), which)
-        here = _at(here, state.fractional)
+        here, old, pushes, most = _rows((configuration, lanes.state, lanes.pushes, task.max_pushes), which)
+        here = _at(here, old.fractional)
         listed = jax.vmap(lambda c: find_pairs(c, task.radius, capacity))(here)
-        state = jax.vmap(lambda c, p, s: begin(potential, c, p, s, settings))(here, listed, state)
-        renewed = Lanes(state, listed.i, listed.j, here.fractional, listed.n_pairs, ~state.covered)
+        state = jax.vmap(lambda c, p, s: begin(potential, c, p, s, settings))(here, listed, old)
+        stuck = ~state.covered
+        if isinstance(potential, AbstractPairPotential):
+            left = jnp.where(old.evaluations == 0, most - pushes, 0)
+            parted, steps = jax.vmap(lambda c, p, m: push_apart(potential, c, p, m))(here, listed, left)
+            # Particles that had to be parted wait for another list, to see whether all now are.
+            state = _select(steps > 0, dataclasses.replace(old, fractional=parted), state)
+            stuck, pushes = stuck & (steps == 0), pushes + steps
+        renewed = Lanes(state, listed.i, listed.j, here.fractional, listed.n_pairs, pushes, stuck)
         return _set_rows(lanes, which, renewed)
 
     def all_step(lanes: Lanes) -> Lanes:
@@ -208,7 +220,7 @@ def _descend(task: _Descent, lanes: Lanes, fractional: Float[Array, "b n d"]):
     fractional = _set_rows(fractional, task.owner, state.fractional)
     # One array, and so one transfer.
     chunk = jnp.broadcast_to(steps, (width,)), jnp.broadcast_to(renewals, (width,))
-    report = jnp.stack([state.evaluations, lanes.n_pairs, state.converged, lanes.stuck, *chunk])
+    report = jnp.stack([state.evaluations, lanes.pushes, lanes.n_pairs, state.converged, lanes.stuck, *chunk])
     return lanes, fractional, report
 
 
@@ -257,6 +269,16 @@ def _polish(task: _Polish, minima: Minima):
     return dataclasses.replace(minima, fractional=reached), report
 
 
+@eqx.filter_jit(donate="all-except-first")
+def _enter(one, minima: Minima):
+    """`minima` with the row of one configuration replaced, given its Hessian; and how many pairs it has."""
+    configuration, radius, k, hessian = one
+    listed = find_pairs(configuration, radius, minima.i.shape[1])
+    fractional = configuration.fractional
+    row = Minima(fractional, listed.i, listed.j, fractional, listed.n_pairs, hessian)
+    return _set_rows(minima, k, row), listed.n_pairs
+
+
 @functools.partial(jax.jit, static_argnums=1)
 def _no_minima(like: Float[Array, "b n d"], capacity: int) -> Minima:
     total, n, d = like.shape
@@ -276,7 +298,7 @@ class Relaxation:
     """The minima that many starts belong to: the state of the host's loop.
 
     FIRE to `hand_over`, then Newton; those that Newton loses go back to FIRE, to a hundredth of that force, and so on.
-    What is left then rests on a saddle: `rescue` is asked to prepare it, one configuration at a time.
+    What is left then is force-free, but on a saddle or with zero modes: `rescue` is asked to prepare it, each by itself.
 
     **Arguments:**
 
@@ -285,6 +307,7 @@ class Relaxation:
     - `force_tolerance`, `hand_over`: largest force components, in energy per length, of a minimum and of where Newton
         takes over.
     - `max_steps`: most force evaluations of one descent.
+    - `max_pushes`: most steps before it that part particles on top of each other (pair potentials only).
     - `skin`: width beyond the cutoff of the pair lists that are kept, in units of length.
 
     **Attributes:**
@@ -303,11 +326,13 @@ class Relaxation:
         force_tolerance: float,
         hand_over: float,
         max_steps: int,
+        max_pushes: int,
         skin: float,
         rescue: Callable[[Configuration], Prepared],
     ):
         self.potential, self.starts = potential, jax.tree.map(jnp.asarray, starts)
-        self.force_tolerance, self.max_steps, self.rescue = force_tolerance, max_steps, rescue
+        self.force_tolerance, self.hand_over, self.rescue = force_tolerance, hand_over, rescue
+        self.max_steps, self.max_pushes = max_steps, max_pushes
         total, n, d = starts.fractional.shape
         self.total, self.width = total, min(width, total)
         self.group = min(self.width, -(-total // GROUP_SHARE))
@@ -332,35 +357,41 @@ class Relaxation:
         self.fresh = np.zeros(self.width, dtype=bool)
         self.tolerance = np.full(total, hand_over)
         self.outcome = np.full(total, -1)
-        self.counts = {name: np.zeros(total, dtype=int) for name in ("evaluations", "factorisations", "saddles")}
+        names = ("evaluations", "factorisations", "saddles", "zero_modes", "rattlers")
+        self.counts = {name: np.zeros(total, dtype=int) for name in names}
         self.totals = dict.fromkeys(("lane_steps", "renewals", "chunks", "groups"), 0)
-        # Configurations to descend, for Newton (with the factors they have had since the descent), on a saddle.
+        # Configurations to descend; for Newton (with the factors they have had since the descent); force-free, and no
+        # stable minimum.
         self.to_descend = collections.deque(range(total))
         self.to_polish: collections.deque[int] = collections.deque()
         self.factors = np.zeros(total, dtype=int)
-        self.on_saddle: list[int] = []
+        self.unstable: list[int] = []
 
     def run(self) -> None:
         """Everything, until each configuration has its outcome."""
         self._search()
-        # A saddle is rare and leaving it takes all eigenvectors: not worth a program for many.
-        for k in self.on_saddle:
+        # Leaving a saddle and pinning zero modes take all eigenvectors: not worth a program for many.
+        for k in self.unstable:
             prepared = self.rescue(_rows(_at(self.starts, self.fractional), k))
             for name in self.counts:
                 self.counts[name][k] += int(prepared.statistics[name])
+            self.outcome[k] = int(prepared.outcome)
+            self.fractional = self.fractional.at[k].set(prepared.configuration.fractional)
             if prepared.accepted:
-                # With factors had, Newton starts where it is told, here at the minimum: for its pairs and its Hessian.
-                place = self.minima.fractional.at[k].set(prepared.configuration.fractional)
-                self.minima = dataclasses.replace(self.minima, fractional=place)
-                self.factors[k] = 1
-                self.to_polish.append(k)
-            else:
-                self.outcome[k] = int(prepared.outcome)
-                self.fractional = self.fractional.at[k].set(prepared.configuration.fractional)
-        self.on_saddle = []
-        self._search()
-        # A minimum that is none in another order of its pairs.
-        self.outcome[self.on_saddle] = int(Outcome.unstable)
+                self._enter(k, prepared)
+        rattlers = np.sum(np.asarray(self.minima.hessian.rattler), axis=1)
+        self.counts["rattlers"] = np.where(self.outcome == Outcome.converged, rattlers, 0)
+
+    def _enter(self, k: int, prepared: Prepared) -> None:
+        """What is kept of a minimum found elsewhere."""
+        hessian = prepared.memory.hessian
+        while True:
+            self.minima, n_pairs = _enter(
+                (prepared.configuration, self.kept_radius, np.asarray(k), hessian), self.minima
+            )
+            if int(n_pairs) <= self.minima.i.shape[1]:
+                return
+            self.minima = _wider(self.minima, round_capacity(int(n_pairs)))
 
     @property
     def configuration(self) -> Configuration:
@@ -385,7 +416,8 @@ class Relaxation:
         i, j = jnp.zeros((2, width, capacity), dtype=jnp.int32)
         state = jax.vmap(fire_start)(jax.tree.map(lambda x: x[:width], self.starts))
         place = jnp.zeros_like(state.fractional)
-        return Lanes(state, i, j, place, jnp.zeros(width, dtype=int), jnp.zeros(width, dtype=bool))
+        none = jnp.zeros(width, dtype=int)
+        return Lanes(state, i, j, place, none, none.copy(), jnp.zeros(width, dtype=bool))
 
     def _search(self) -> None:
         while True:
@@ -434,12 +466,13 @@ class Relaxation:
             self.radius,
             self.owner,
             self.fresh,
+            np.where(self.tolerance[own] == self.hand_over, self.max_pushes, 0),
             self.tolerance[own],
             np.asarray(self.max_steps),
             np.asarray(enough),
         )
         self.lanes, self.fractional, report = _descend(task, self.lanes, self.fractional)
-        evaluations, n_pairs, converged, stuck, steps, renewals = np.asarray(report)
+        evaluations, pushes, n_pairs, converged, stuck, steps, renewals = np.asarray(report)
         self.totals["chunks"] += 1
         self.totals["lane_steps"] += int(np.sum(steps))
         self.totals["renewals"] += int(renewals[0])
@@ -451,7 +484,7 @@ class Relaxation:
         exhausted = busy & ~stuck & ~converged & (evaluations >= self.max_steps)
         converged = busy & converged
         ended = broken | exhausted | converged
-        self.counts["evaluations"][self.owner[ended]] += evaluations[ended]
+        self.counts["evaluations"][self.owner[ended]] += (evaluations + pushes)[ended]
         self.outcome[self.owner[broken]] = int(Outcome.nonfinite)
         self.outcome[self.owner[exhausted]] = int(Outcome.max_steps)
         self.factors[self.owner[converged]] = 0
@@ -501,4 +534,4 @@ class Relaxation:
                 self.tolerance[k] = max(0.01 * self.tolerance[k], self.force_tolerance)
                 self.to_descend.append(k)
             else:
-                self.on_saddle.append(k)
+                self.unstable.append(k)
