@@ -187,7 +187,7 @@ class Ours:
         for one in samples:
             _check(one.prepared)
         after = self._training.move(self.experiment, self._resolved, engine, samples, evaluation)
-        line = self._training._metrics(self.experiment, engine, evaluation, samples, after.optimizer)
+        line = self._training.metrics(self.experiment, engine, evaluation, samples, after.optimizer)
         return TrainingState(after, line["loss"], line["search"]["evaluations"])
 
     def _configuration(self, position) -> gw.Configuration:

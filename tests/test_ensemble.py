@@ -17,7 +17,8 @@ from glasswright._experiment import check_experiment
 from glasswright._gradient import evaluate
 from glasswright._hessian import pinned_hessian
 from glasswright._team import Team
-from glasswright._train import REJECTION_WINDOW, initial_state, look, move, train
+from glasswright._metrics import REJECTION_WINDOW
+from glasswright._train import initial_state, look, move, train
 
 HarmonicMorse = component("potential", "harmonic_morse")
 Quench = component("protocol", "quench")

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from glasswright._gradient import Sample, sample
 from glasswright._team import Found, Team
-from packings import CHUNK, SYMBOLS, Cache, Progress, Setting, parser, samples, table
+from packings import SYMBOLS, Cache, Setting, canvas, mean_and_error, outcomes, parser, table
 
 PROPERTIES = ("nu", "pressure")
 # Lengths of the steps of the design along each variable and along the mean gradient of nu, in both directions.

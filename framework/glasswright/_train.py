@@ -1,5 +1,4 @@
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -16,18 +15,14 @@ from ._ensemble import Ensemble
 from ._errors import RunError, Stopped
 from ._experiment import Experiment, check_experiment
 from ._gradient import Evaluation, Sample, evaluate
-from ._protocol import Outcome, Prepared
+from ._metrics import check_rejections, final_result, metrics, reached
+from ._protocol import Prepared
 from ._signals import Terminated
 from ._team import Team
 from .run.checkpoint import Checkpoint, pack, unpack
 from .run.directory import RunDirectory, write_atomically
 from .run.extxyz import write_configuration
 from .run.progress import Silent, TrainingProgress
-
-# Steps over which the share of rejected configurations is taken. A design that prepares nothing gives no gradient to
-# leave it by: so many empty steps in a row end the run, whatever share is allowed.
-REJECTION_WINDOW = 20
-
 
 # Share of the present step in what is known about the typical length of a gradient.
 MEMORY = 0.1
@@ -128,14 +123,14 @@ def _run(experiment: Experiment, design: Design, team: Team, output, state: Trai
                 clock = perf_counter()
                 samples, evaluation = look(experiment, design, team, state)
                 next_state = move(experiment, design, state, samples, evaluation)
-                line = _metrics(experiment, state, evaluation, samples, next_state.optimizer)
-                last = _reached(experiment, line) or state.step + 1 >= experiment.steps
+                line = metrics(experiment, state, evaluation, samples, next_state.optimizer)
+                last = reached(experiment, line) or state.step + 1 >= experiment.steps
                 line["seconds"] = perf_counter() - clock
                 lines.append(line)
                 if output is not None:
                     output.append_metrics(line)
                 bar.update(line, last=last)
-                _check_rejections(experiment, lines)
+                check_rejections(experiment, lines)
                 if last:
                     break
                 state = next_state
@@ -145,7 +140,7 @@ def _run(experiment: Experiment, design: Design, team: Team, output, state: Trai
                 if stopping:
                     hint = "" if output is None else f"; go on with: glasswright resume {output.path}"
                     raise Stopped(f"stopped by SIGTERM after step {line['step']}{hint}")
-        result = _result(experiment, design, state, lines, before + perf_counter() - begin)
+        result = final_result(experiment, design, state, lines, before + perf_counter() - begin)
         if output is not None:
             _write_end(output, experiment, design, state, samples, lines, result)
         return result
@@ -216,108 +211,6 @@ def _move(optimizer, design: Design, world, gradient, loss, state, values):
     """The design and the optimiser's state after one update; optimisers that want the loss are given it."""
     updates, state = optax.with_extra_args_support(optimizer).update(gradient, state, values, value=loss)
     return design.step(world, values, updates), state
-
-
-def _metrics(experiment, state, evaluation: Evaluation, samples: list[Sample], optimizer) -> dict[str, Any]:
-    terms: dict[str, Any] = {}
-    for name, value in evaluation.values.items():
-        terms[name] = {"value": value.tolist(), "loss": evaluation.losses[name]}
-        if len(samples) > 1:
-            error = evaluation.standard_errors[name]
-            terms[name]["standard_error"] = None if error is None else error.tolist()
-            terms[name]["loss_floor"] = evaluation.floors[name]
-    rejected = count_rejected(samples)
-    statistics: dict[str, Any] = {}
-    for one in samples:
-        for name, number in one.statistics.items():
-            statistics[name] = statistics.get(name, 0) + number
-    return {
-        "step": state.step,
-        "loss": evaluation.loss,
-        "terms": terms,
-        "design": {name: np.asarray(value).tolist() for name, value in state.values.items()},
-        "learning_rate": learning_rate(optimizer),
-        "requested": len(samples),
-        "converged": len(samples) - sum(rejected.values()),
-        "rejected": rejected,
-        "rearranged": statistics.pop("rearranged", 0),
-        "search": statistics,
-    }
-
-
-def count_rejected(samples: Sequence[Sample]) -> dict[str, int]:
-    """How many configurations ended in each outcome that is not `converged`."""
-    rejected = [one.outcome for one in samples if one.outcome != Outcome.converged]
-    return {outcome.name: rejected.count(outcome) for outcome in sorted(set(rejected))}
-
-
-def _check_rejections(experiment: Experiment, lines: list[dict[str, Any]]) -> None:
-    """Raise `RunError` if too many of the last configurations were rejected to go on."""
-    recent = lines[-REJECTION_WINDOW:]
-    if len(recent) < REJECTION_WINDOW:
-        return
-    requested = sum(line["requested"] for line in recent)
-    rejected: dict[str, int] = {}
-    for line in recent:
-        for name, count in line["rejected"].items():
-            rejected[name] = rejected.get(name, 0) + count
-    total, limit = sum(rejected.values()), experiment.rejection_limit
-    reasons = ", ".join(f"{count} {name}" for name, count in rejected.items())
-    if all(line["loss"] is None for line in recent):
-        raise RunError(f"nothing could be measured in {len(recent)} steps in a row: {reasons}")
-    if total > limit * requested:
-        raise RunError(
-            f"{total} of the last {requested} configurations were rejected ({reasons}), more than the share of "
-            f"{limit:g} that train.rejection_limit allows"
-        )
-
-
-def learning_rate(optimizer: optax.OptState) -> float | None:
-    """The rate of an optimiser's last update: the outermost thing called `learning_rate` in its state, if any."""
-    found = [
-        (len(path), rate)
-        for path, rate in optax.tree.get_all_with_path(optimizer, "learning_rate")
-        if eqx.is_array(rate) and rate.ndim == 0
-    ]
-    return float(min(found, key=lambda item: item[0])[1]) if found else None
-
-
-def _reached(experiment: Experiment, line: dict[str, Any]) -> bool:
-    """Whether the loss is below the tolerance: known only where the packings looked at are all there are."""
-    return experiment.sampler.is_population and line["loss"] is not None and line["loss"] < experiment.tolerance
-
-
-def _result(experiment: Experiment, design: Design, state, lines, seconds: float) -> dict[str, Any]:
-    rejected: dict[str, int] = {}
-    for line in lines:
-        for name, count in line["rejected"].items():
-            rejected[name] = rejected.get(name, 0) + count
-    measured = [line for line in lines if line["loss"] is not None]
-    final = measured[-1] if measured else lines[-1]
-    potential = design.insert(experiment.world, state.values)["potential"]
-    return {
-        "success": _reached(experiment, lines[-1]) if experiment.sampler.is_population else None,
-        "loss": final["loss"],
-        "steps": len(lines),
-        "values": {name: term["value"] for name, term in final["terms"].items()},
-        "design": {**potential_parameters(potential), **lines[-1]["design"]},
-        "seed": experiment.seed,
-        "requested": sum(line["requested"] for line in lines),
-        "converged": sum(line["converged"] for line in lines),
-        "rejected": rejected,
-        "rearranged": sum(line["rearranged"] for line in lines),
-        "seconds": seconds,
-    }
-
-
-def potential_parameters(potential: Any) -> dict[str, Any]:
-    """Every number of a potential by name: what is needed to build it again."""
-    fields = {name: getattr(potential, name) for name in type(potential).__dataclass_fields__}
-    return {
-        name: np.asarray(value).tolist() if eqx.is_array(value) else value
-        for name, value in fields.items()
-        if eqx.is_array(value) or isinstance(value, bool | int | float | str)
-    }
 
 
 def _write_start(output: RunDirectory, experiment: Experiment) -> None:

@@ -11,29 +11,32 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
 
 from .._configuration import Configuration, box_width
-from .._hessian import DenseHessian, factor_hessian
-from .._potential import AbstractPairPotential, AbstractPotential
+from .._hessian import DenseHessian
+from .._potential import AbstractPotential
 from .._protocol import Outcome, Prepared
-from ..neighbors import PairList, find_pairs
+from ..neighbors import PairList
 from ..neighbors.pair_list import round_capacity
-from .fire import FireSettings, FireState, begin, fire_start, step, unfinished
-from .newton import NewtonEnd, newton_steps
-from .push_apart import push_apart
+from .fire import FireSettings, fire_start
+from .lanes import (
+    Descent,
+    Lanes,
+    Polish,
+    at_positions,
+    descend_lanes,
+    enter_minimum,
+    no_minima,
+    polish_minima,
+    select_lanes,
+    take_rows,
+)
+from .newton import NewtonEnd
 
-# Most steps between two looks of the host at the lanes.
-CHUNK = 100
-# Pair lists are renewed for this share of the lanes at a time. Smaller blocks fill an accelerator badly, in larger ones
-# lanes wait longer.
-BLOCK_SHARE = 8
 # The host is asked for new work as soon as this share of the lanes has none: an idle lane costs as much as a busy one.
 IDLE_SHARE = 8
 # Where so few are left, the lanes become fewer by this factor: the last descents take three times as many steps as the
@@ -71,223 +74,6 @@ def bytes_per_configuration(n_particles: int, dimension: int, n_pairs: float) ->
     return matrices + pairs
 
 
-class Lanes(eqx.Module):
-    """Descents under way, side by side.
-
-    - `state`: where each stands.
-    - `i`, `j`, `reference`, `n_pairs`: its pair list, as in `PairList`.
-    - `pushes`: steps that parted particles on top of each other, before the descent.
-    - `stuck`: whether a new list did not cover: too little capacity, or a position that is not a number.
-    """
-
-    state: FireState
-    i: Int[Array, "w p"]
-    j: Int[Array, "w p"]
-    reference: Float[Array, "w n d"]
-    n_pairs: Int[Array, " w"]
-    pushes: Int[Array, " w"]
-    stuck: Bool[Array, " w"]
-
-
-class Minima(eqx.Module):
-    """What is kept of each configuration; of those without a minimum: no pairs, and an identity for the factor.
-
-    - `fractional`: where Newton's method has led.
-    - `i`, `j`, `reference`, `n_pairs`: the pair list.
-    - `hessian`: the factored Hessian.
-    """
-
-    fractional: Float[Array, "b n d"]
-    i: Int[Array, "b p"]
-    j: Int[Array, "b p"]
-    reference: Float[Array, "b n d"]
-    n_pairs: Int[Array, " b"]
-    hessian: DenseHessian
-
-
-def _at(configurations: Configuration, fractional) -> Configuration:
-    return dataclasses.replace(configurations, fractional=fractional)
-
-
-def _rows(tree, which):
-    """Rows of every array; an index past the end gives the last row."""
-    return jax.tree.map(lambda x: jnp.asarray(x).at[which].get(mode="clip"), tree)
-
-
-_jitted_rows = eqx.filter_jit(_rows)
-
-
-def _set_rows(tree, which, rows):
-    """Every array with rows replaced; an index past the end is none."""
-    return jax.tree.map(lambda old, new: old.at[which].set(new, mode="drop"), tree, rows)
-
-
-def _select(mask, new, old):
-    return jax.tree.map(lambda x, y: jnp.where(mask.reshape(-1, *(1,) * (x.ndim - 1)), x, y), new, old)
-
-
-class _Descent(eqx.Module):
-    """What a chunk of steps is told: arrays of the host's but for `starts`."""
-
-    potential: AbstractPotential
-    starts: Configuration
-    settings: FireSettings
-    radius: Any
-    owner: Any
-    fresh: Any
-    max_pushes: Any
-    tolerance: Any
-    max_evaluations: Any
-    enough_idle: Any
-
-
-@eqx.filter_jit(donate="all-except-first")
-def _descend(task: _Descent, lanes: Lanes, fractional: Float[Array, "b n d"]):
-    """At most `CHUNK` steps of every lane, fewer once `enough_idle` lanes have nothing to do.
-
-    Lane `k` works on configuration `owner[k]` (the number of configurations: on none), from rest where `fresh`.
-    `fractional` is where descents begin, and where they stand afterwards. Also returned, for each lane: force
-    evaluations, pushes, pairs, whether it converged, whether it is stuck, and steps and renewals of the chunk.
-    """
-    potential, settings = task.potential, task.settings
-    width, capacity = lanes.i.shape
-    block = -(-width // BLOCK_SHARE)
-    active = task.owner < fractional.shape[0]
-    configuration = _rows(_at(task.starts, fractional), task.owner)
-    rest = jax.vmap(fire_start)(configuration)
-    rest = dataclasses.replace(rest, covered=jnp.zeros(width, dtype=bool))
-    lanes = dataclasses.replace(
-        lanes,
-        state=_select(task.fresh, rest, lanes.state),
-        n_pairs=jnp.where(task.fresh, 0, lanes.n_pairs),
-        pushes=jnp.where(task.fresh, 0, lanes.pushes),
-        stuck=lanes.stuck & ~task.fresh,
-    )
-
-    def pairs(lanes: Lanes) -> PairList:
-        radius = jnp.broadcast_to(task.radius, (width,))
-        return PairList(lanes.i, lanes.j, _at(configuration, lanes.reference), radius, lanes.n_pairs)
-
-    def moving(lanes: Lanes):
-        going = jax.vmap(unfinished, (0, None))(lanes.state, task.max_evaluations)
-        return active & ~lanes.stuck & going
-
-    def waiting(lanes: Lanes):
-        s = lanes.state
-        return active & ~lanes.stuck & ~s.converged & ~s.covered & (s.evaluations < task.max_evaluations)
-
-    def go_on(lanes: Lanes, steps):
-        idle = ~(moving(lanes) | waiting(lanes))
-        return (steps < CHUNK) & (jnp.sum(idle) < task.enough_idle)
-
-    def renew(lanes: Lanes) -> Lanes:
-        """New pair lists for the first of the lanes that wait."""
-        (which,) = jnp.nonzero(waiting(lanes), size=block, fill_value=width)
-        here, old, pushes, most = _rows((configuration, lanes.state, lanes.pushes, task.max_pushes), which)
-        here = _at(here, old.fractional)
-        listed = jax.vmap(lambda c: find_pairs(c, task.radius, capacity))(here)
-        state = jax.vmap(lambda c, p, s: begin(potential, c, p, s, settings))(here, listed, old)
-        stuck = ~state.covered
-        if isinstance(potential, AbstractPairPotential):
-            left = jnp.where(old.evaluations == 0, most - pushes, 0)
-            parted, steps = jax.vmap(lambda c, p, m: push_apart(potential, c, p, m))(here, listed, left)
-            # Particles that had to be parted wait for another list, to see whether all now are.
-            state = _select(steps > 0, dataclasses.replace(old, fractional=parted), state)
-            stuck, pushes = stuck & (steps == 0), pushes + steps
-        renewed = Lanes(state, listed.i, listed.j, here.fractional, listed.n_pairs, pushes, stuck)
-        return _set_rows(lanes, which, renewed)
-
-    def all_step(lanes: Lanes) -> Lanes:
-        """One step of the lanes that can take one."""
-        state = jax.vmap(lambda c, p, s, t: step(potential, c, p, s, settings, t))(
-            configuration, pairs(lanes), lanes.state, task.tolerance
-        )
-        return dataclasses.replace(lanes, state=_select(moving(lanes), state, lanes.state))
-
-    def some_steps(carry):
-        lanes, steps, renewals = carry
-        lanes, steps = jax.lax.while_loop(
-            lambda c: go_on(*c) & jnp.any(moving(c[0])) & (jnp.sum(waiting(c[0])) < block),
-            lambda c: (all_step(c[0]), c[1] + 1),
-            (renew(lanes), steps),
-        )
-        return lanes, steps, renewals + 1
-
-    lanes, steps, renewals = jax.lax.while_loop(
-        lambda c: go_on(c[0], c[1]), some_steps, (lanes, jnp.asarray(0), jnp.asarray(0))
-    )
-    state = lanes.state
-    fractional = _set_rows(fractional, task.owner, state.fractional)
-    # One array, and so one transfer.
-    chunk = jnp.broadcast_to(steps, (width,)), jnp.broadcast_to(renewals, (width,))
-    report = jnp.stack([state.evaluations, lanes.pushes, lanes.n_pairs, state.converged, lanes.stuck, *chunk])
-    return lanes, fractional, report
-
-
-class _Polish(eqx.Module):
-    """What a group of Newton's steps is told: arrays of the host's but for `starts` and `fractional`."""
-
-    potential: AbstractPotential
-    starts: Configuration
-    fractional: Float[Array, "b n d"]
-    radius: Any
-    which: Any
-    again: Any
-    force_tolerance: Any
-
-
-@eqx.filter_jit(donate="all-except-first")
-def _polish(task: _Polish, minima: Minima):
-    """Newton's steps with one factor for the configurations `which`, and the Hessian of where they end.
-
-    They start where the descent ended, `fractional`; those to be done `again`, where Newton's steps have led already.
-    What is kept of the minima found is entered into `minima`. Also returned, a row of numbers for each of the group:
-    pairs, steps, how the steps ended (`NewtonEnd`), whether the first and the last Hessian are positive definite.
-    """
-    total, capacity = minima.i.shape
-    configuration = _rows(_at(task.starts, task.fractional), task.which)
-    reached = _rows(minima.fractional, task.which)
-    configuration = _at(configuration, _select(task.again, reached, configuration.fractional))
-    listed = jax.vmap(lambda c: find_pairs(c, task.radius, capacity))(configuration)
-
-    def factor(c, p):
-        return factor_hessian(task.potential, c, p)
-
-    def newton(c, p, h):
-        # One that is not positive definite needs no line search along its steps.
-        age = jnp.where(h.is_stable, 0, 1)
-        return newton_steps(task.potential, c, p, task.force_tolerance, h, age)
-
-    first = jax.vmap(factor)(configuration, listed)
-    state = jax.vmap(newton)(configuration, listed, first)
-    last = jax.vmap(factor)(_at(configuration, state.fractional), listed)
-    settled = (state.end == int(NewtonEnd.converged)) & last.is_stable
-    found = Minima(state.fractional, listed.i, listed.j, configuration.fractional, listed.n_pairs, last)
-    reached = _set_rows(minima.fractional, task.which, state.fractional)
-    minima = _set_rows(minima, jnp.where(settled, task.which, total), found)
-    report = jnp.stack([listed.n_pairs, state.iterations, state.end, first.is_stable, last.is_stable])
-    return dataclasses.replace(minima, fractional=reached), report
-
-
-@eqx.filter_jit(donate="all-except-first")
-def _enter(one, minima: Minima):
-    """`minima` with the row of one configuration replaced, given its Hessian; and how many pairs it has."""
-    configuration, radius, k, hessian = one
-    listed = find_pairs(configuration, radius, minima.i.shape[1])
-    fractional = configuration.fractional
-    row = Minima(fractional, listed.i, listed.j, fractional, listed.n_pairs, hessian)
-    return _set_rows(minima, k, row), listed.n_pairs
-
-
-@functools.partial(jax.jit, static_argnums=1)
-def _no_minima(like: Float[Array, "b n d"], capacity: int) -> Minima:
-    total, n, d = like.shape
-    matrix = jnp.broadcast_to(jnp.eye(n * d), (total, n * d, n * d))
-    hessian = DenseHessian(matrix, jnp.zeros((total, n), dtype=bool), jnp.zeros(total, dtype=bool))
-    i, j = jnp.zeros((2, total, capacity), dtype=jnp.int32)
-    return Minima(jnp.zeros_like(like), i, j, jnp.zeros_like(like), jnp.zeros(total, dtype=int), hessian)
-
-
 def _wider(lists, capacity: int):
     """Lanes or minima with room for more pairs."""
     more = ((0, 0), (0, capacity - lists.i.shape[1]))
@@ -298,7 +84,7 @@ class Relaxation:
     """The minima that many starts belong to: the state of the host's loop.
 
     FIRE to `hand_over`, then Newton; those that Newton loses go back to FIRE, to a hundredth of that force, and so on.
-    What is left then is force-free, but on a saddle or with zero modes: `rescue` is asked to prepare it, each by itself.
+    What is left then is force-free, but on a saddle or with zero modes: `rescue` prepares it, each by itself.
 
     **Arguments:**
 
@@ -351,7 +137,7 @@ class Relaxation:
         self.radius, self.kept_radius = np.asarray(radius), np.asarray(kept)
         # Where descents stand. Copied: it is handed over to the programs, which write into it.
         self.fractional = jnp.array(self.starts.fractional, copy=True)
-        self.minima = _no_minima(self.fractional, round_capacity(expected(kept)))
+        self.minima = no_minima(self.fractional, round_capacity(expected(kept)))
         self.lanes = self._lanes(capacity)
         self.owner = np.full(self.width, total)
         self.fresh = np.zeros(self.width, dtype=bool)
@@ -372,7 +158,7 @@ class Relaxation:
         self._search()
         # Leaving a saddle and pinning zero modes take all eigenvectors: not worth a program for many.
         for k in self.unstable:
-            prepared = self.rescue(_rows(_at(self.starts, self.fractional), k))
+            prepared = self.rescue(take_rows(at_positions(self.starts, self.fractional), k))
             for name in self.counts:
                 self.counts[name][k] += int(prepared.statistics[name])
             self.outcome[k] = int(prepared.outcome)
@@ -386,7 +172,7 @@ class Relaxation:
         """What is kept of a minimum found elsewhere."""
         hessian = prepared.memory.hessian
         while True:
-            self.minima, n_pairs = _enter(
+            self.minima, n_pairs = enter_minimum(
                 (prepared.configuration, self.kept_radius, np.asarray(k), hessian), self.minima
             )
             if int(n_pairs) <= self.minima.i.shape[1]:
@@ -397,14 +183,14 @@ class Relaxation:
     def configuration(self) -> Configuration:
         """Where each search ended."""
         found = jnp.asarray(self.outcome == int(Outcome.converged))
-        return _at(self.starts, _select(found, self.minima.fractional, self.fractional))
+        return at_positions(self.starts, select_lanes(found, self.minima.fractional, self.fractional))
 
     @property
     def neighbors(self) -> PairList:
         """The pairs of each minimum."""
         m = self.minima
         radius = jnp.full(self.total, self.kept_radius)
-        return PairList(m.i, m.j, _at(self.starts, m.reference), radius, m.n_pairs)
+        return PairList(m.i, m.j, at_positions(self.starts, m.reference), radius, m.n_pairs)
 
     @property
     def hessian(self) -> DenseHessian:
@@ -459,7 +245,7 @@ class Relaxation:
         else:
             enough = self.width - (narrow if narrow >= NARROWEST else 0)
         own = np.minimum(self.owner, self.total - 1)
-        task = _Descent(
+        task = Descent(
             self.potential,
             self.starts,
             self.settings,
@@ -471,7 +257,7 @@ class Relaxation:
             np.asarray(self.max_steps),
             np.asarray(enough),
         )
-        self.lanes, self.fractional, report = _descend(task, self.lanes, self.fractional)
+        self.lanes, self.fractional, report = descend_lanes(task, self.lanes, self.fractional)
         evaluations, pushes, n_pairs, converged, stuck, steps, renewals = np.asarray(report)
         self.totals["chunks"] += 1
         self.totals["lane_steps"] += int(np.sum(steps))
@@ -503,7 +289,7 @@ class Relaxation:
         which[: len(group)] = group
         again = np.zeros(self.group, dtype=bool)
         again[: len(group)] = self.factors[group] > 0
-        task = _Polish(
+        task = Polish(
             self.potential,
             self.starts,
             self.fractional,
@@ -512,7 +298,7 @@ class Relaxation:
             again,
             np.asarray(self.force_tolerance),
         )
-        self.minima, report = _polish(task, self.minima)
+        self.minima, report = polish_minima(task, self.minima)
         self.totals["groups"] += 1
         which = np.asarray(group)
         n_pairs, iterations, end, first, last = np.asarray(report)[:, : len(group)]
