@@ -45,11 +45,13 @@ def assert_minima(potential, prepared: gw.Prepared) -> None:
     assert np.all(prepared.outcome == gw.Outcome.converged)
     forces, hessians = forces_and_hessians(potential, prepared.configuration, prepared.memory.neighbors.i.shape[1])
     assert np.all(forces < 1e-12)
-    for hessian in np.asarray(hessians):
+    for k, hessian in enumerate(np.asarray(hessians)):
         eigenvalues = np.linalg.eigvalsh(hessian)
-        # Positive definite apart from the two translations.
-        assert np.all(np.abs(eigenvalues[:2]) < 1e-10)
-        assert eigenvalues[2] > 1e-5
+        # Positive definite apart from translations, rattlers, and what else is free and counted.
+        d = prepared.configuration.fractional.shape[-1]
+        zero = d + d * prepared.statistics["rattlers"][k] + prepared.statistics["zero_modes"][k]
+        assert np.all(np.abs(eigenvalues[:zero]) < 1e-9)
+        assert eigenvalues[zero] > 1e-7
 
 
 def distance(first: gw.Configuration, second: gw.Configuration) -> float:
@@ -150,17 +152,31 @@ def test_the_last_descents_run_in_fewer_lanes(starts, monkeypatch):
     assert_minima(HarmonicMorse(), narrow)
 
 
-def test_saddles_are_left():
-    """A square lattice is force-free by symmetry, and no minimum."""
-    potential = HarmonicMorse(n_species=1, diameter=1.0)
+def test_saddles_are_left_and_zero_modes_pinned():
+    """A square lattice is force-free by symmetry, and no minimum; in a large box, clusters float."""
+    potential = HarmonicMorse(n_species=1, diameter=1.0, binding_energy=0.5)
     side = 8
     lattice = jnp.stack(jnp.meshgrid(jnp.arange(side), jnp.arange(side)), axis=-1).reshape(-1, 2) / side
-    system = gw.System(n_particles=side**2, n_species=1)
-    random = draw(system, 0, 2)
-    starts = dataclasses.replace(random, fractional=random.fractional.at[0].set(lattice))
+    random = draw(gw.System(n_particles=side**2, n_species=1), 0, 3)
+    fractional, box = random.fractional.at[0].set(lattice), random.box.at[2].multiply(4.0)
+    starts = dataclasses.replace(random, fractional=fractional, box=box)
     prepared = Quench().prepare_many(potential, starts, width=2)
-    assert np.array_equal(prepared.statistics["saddles"], [1, 0])
     assert_minima(potential, prepared)
+    assert prepared.statistics["saddles"][0] > 0
+    assert prepared.statistics["zero_modes"][2] > 0
+    # What came from elsewhere is kept like the rest.
+    covers = jax.vmap(lambda p, c: p.covers(c, potential.cutoff))
+    assert np.all(covers(prepared.memory.neighbors, prepared.configuration))
+    assert np.all(prepared.memory.hessian.is_stable)
+
+
+def test_particles_on_top_of_each_other_are_parted():
+    potential = component("potential", "inverse_power")(n_species=1, diameter=1.0)
+    starts = draw(gw.System(n_particles=64, n_species=1, density=1.0), 0, 2)
+    fractional = starts.fractional.at[0, 1].set(starts.fractional[0, 0] + 1e-7)
+    prepared = Quench().prepare_many(potential, dataclasses.replace(starts, fractional=fractional), width=2)
+    assert_minima(potential, prepared)
+    assert np.all(prepared.statistics["evaluations"] < 2000)
 
 
 @pytest.mark.parametrize("settings", [{"method": "fire"}, {"hessian": "matrix_free"}])

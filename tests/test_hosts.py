@@ -74,7 +74,8 @@ def test_two_processes_find_what_one_finds(tmp_path, cache):
     assert "done after 4 steps" in first.stdout
     # Only one writes and speaks.
     assert list((tmp_path / "second").iterdir()) == []
-    assert second.stdout == ""
+    # JAX's own library may say that it is connected.
+    assert [line for line in second.stdout.splitlines() if "[Gloo]" not in line] == []
     assert cli.main([*arguments[:-1], f"hydra.run.dir={tmp_path / 'alone'}"]) == 0
     assert without_seconds(tmp_path / "first" / "run") == without_seconds(tmp_path / "alone")
 

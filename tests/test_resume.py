@@ -31,7 +31,7 @@ COSINE = ["optimizer=adam", "schedule@optimizer.learning_rate=cosine_decay_sched
 COSINE += ["optimizer.learning_rate.init_value=2e-3", "optimizer.learning_rate.decay_steps=12"]
 RUNS = {
     "polyak, two followed": ["sampler.size=2", "optimizer=polyak"],
-    "adam on a schedule, fresh": ["sampler=fresh", "sampler.size=3", *COSINE],
+    "adam on a schedule, fresh": ["sampler=fresh", "sampler.size=3", "train.clip=1", *COSINE],
 }
 
 

@@ -22,6 +22,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from ._compose import compose, start
 from ._errors import RequestError, suggestion
@@ -170,7 +171,10 @@ def resume(arguments: list[str]) -> int:
         key, equals, value = override.partition("=")
         if not equals or key not in RESUME_KEYS:
             raise RequestError(f"{override}: cannot be changed in a resumed run; {suggestion(key, RESUME_KEYS)}")
-        OmegaConf.update(config, key, yaml.safe_load(value), force_add=True)
+        try:
+            OmegaConf.update(config, key, yaml.safe_load(value), force_add=True)
+        except (yaml.YAMLError, OmegaConfBaseException) as error:
+            raise RequestError(f"{override}: cannot be read: {' '.join(str(error).split())}") from error
     check_targets(config, registry())
     if "trained" in config:
         done = (folder / "validation.json").exists()

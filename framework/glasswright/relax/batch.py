@@ -30,6 +30,7 @@ from .lanes import (
     at_positions,
     descend_lanes,
     enter_minimum,
+    jitted_rows,
     no_minima,
     polish_minima,
     select_lanes,
@@ -232,7 +233,7 @@ class Relaxation:
         if self.to_descend or narrow < NARROWEST or self._busy > narrow:
             return False
         kept = np.argsort(self.owner, kind="stable")[:narrow]
-        self.lanes = _jitted_rows(self.lanes, kept)
+        self.lanes = jitted_rows(self.lanes, kept)
         self.owner, self.fresh = self.owner[kept], self.fresh[kept]
         self.width = narrow
         return True

@@ -1,6 +1,8 @@
 """The compiled programs of batched relaxation: descents in lanes, and Newton on groups of them."""
 
+import dataclasses
 import functools
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -65,7 +67,7 @@ def take_rows(tree, which):
     return jax.tree.map(lambda x: jnp.asarray(x).at[which].get(mode="clip"), tree)
 
 
-_jitted_rows = eqx.filter_jit(take_rows)
+jitted_rows = eqx.filter_jit(take_rows)
 
 
 def _set_rows(tree, which, rows):

@@ -107,7 +107,7 @@ class Quench(gw.AbstractProtocol):
             force_tolerance=self.force_tolerance,
             hand_over=self.hand_over,
             max_steps=self.max_steps,
-            max_pushes=MAX_PUSHES,
+            max_pushes=5 * MAX_PUSHES,
             skin=self.skin,
             rescue=lambda configuration: self.prepare(potential, configuration),
         )
