@@ -28,7 +28,7 @@ import glasswright as gw
 import jax.numpy as jnp
 
 
-class Anisotropy(gw.AbstractProperty):
+class Lopsidedness(gw.AbstractProperty):
     '''Relative difference of two moduli, scaled.'''
 
     scale: float = 1.0
@@ -42,7 +42,7 @@ class Anisotropy(gw.AbstractProperty):
 
 @gw.hookimpl
 def register_properties(register):
-    register("anisotropy", Anisotropy)
+    register("lopsidedness", Lopsidedness)
 
 
 @gw.hookimpl
@@ -54,15 +54,15 @@ EXPERIMENT = """
 # @package _global_
 defaults:
   - single_poisson
-  - override /property: [anisotropy]
+  - override /property: [lopsidedness]
   - _self_
 terms:
-  anisotropy:
+  lopsidedness:
     objective:
       target: 0.0
 """
 
-CLASH = HEALTHY.split("@gw.hookimpl\ndef config")[0].replace('"anisotropy"', '"pressure"')
+CLASH = HEALTHY.split("@gw.hookimpl\ndef config")[0].replace('"lopsidedness"', '"pressure"')
 BROKEN = {
     "failing": ("import a_library_that_is_not_there\n", "ModuleNotFoundError: No module named"),
     "clashing": (CLASH, "property 'pressure' exists already: it belongs to glasswright"),
@@ -142,7 +142,7 @@ def test_a_broken_package_is_listed_with_its_error(listings, label):
 
 def test_broken_packages_change_nothing_and_the_healthy_one_adds_its_own(listings):
     before, after, _ = listings
-    expected = before["components"] | {"property": sorted([*before["components"]["property"], "anisotropy"])}
+    expected = before["components"] | {"property": sorted([*before["components"]["property"], "lopsidedness"])}
     assert after["components"] == expected
     assert after["plugins"][0] == before["plugins"][0]  # built-ins first
     names = [plugin["entry_point"] for plugin in after["plugins"][1:]]
@@ -167,7 +167,7 @@ def test_strict_refuses_and_disable_leaves_out(installed, tmp_path):
     )
     assert shown.returncode == 0, shown.stderr
     assert shown.stderr == ""
-    assert "_target_: third_party_healthy.Anisotropy" in shown.stdout
+    assert "_target_: third_party_healthy.Lopsidedness" in shown.stdout
 
 
 def test_a_missing_component_names_the_broken_packages(installed, tmp_path):
@@ -183,10 +183,10 @@ def test_a_missing_component_names_the_broken_packages(installed, tmp_path):
 def test_a_third_party_property_trains_beside_a_built_in_one(installed, tmp_path):
     result = glasswright(
         "train",
-        "property=[poisson_ratio,anisotropy]",
-        "terms.anisotropy.weight=0.5",
-        "terms.anisotropy.property.scale=2",
-        "terms.anisotropy.objective.target=0.1",
+        "property=[poisson_ratio,lopsidedness]",
+        "terms.lopsidedness.weight=0.5",
+        "terms.lopsidedness.property.scale=2",
+        "terms.lopsidedness.objective.target=0.1",
         "train.steps=2",
         "hydra.run.dir=run",
         cwd=tmp_path,
@@ -196,9 +196,9 @@ def test_a_third_party_property_trains_beside_a_built_in_one(installed, tmp_path
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert len(lines) == 2
     terms = lines[0]["terms"]
-    assert set(terms) == {"poisson_ratio", "anisotropy"}
-    expected = terms["poisson_ratio"]["loss"] + 0.5 * terms["anisotropy"]["loss"]
+    assert set(terms) == {"poisson_ratio", "lopsidedness"}
+    expected = terms["poisson_ratio"]["loss"] + 0.5 * terms["lopsidedness"]["loss"]
     assert lines[0]["loss"] == pytest.approx(expected, rel=1e-12)
-    assert terms["anisotropy"]["loss"] == pytest.approx((terms["anisotropy"]["value"] - 0.1) ** 2, rel=1e-9)
+    assert terms["lopsidedness"]["loss"] == pytest.approx((terms["lopsidedness"]["value"] - 0.1) ** 2, rel=1e-9)
     assert lines[1]["design"] != lines[0]["design"]
     assert "scale: 2.0" in (tmp_path / "run" / "config.yaml").read_text()

@@ -179,7 +179,8 @@ def resume(arguments: list[str]) -> int:
     if "trained" in config:
         done = (folder / "validation.json").exists()
         validation = build_validation(config)
-        print_validation(_finished(folder, "validation.json") if done else validate(validation, folder), folder)
+        report = _finished(folder, "validation.json") if done else validate(validation, folder, resume=True)
+        print_validation(report, folder)
         return 0
     experiment = build(config)
     if (folder / "result.json").exists():

@@ -53,6 +53,7 @@ class ConfigLoader(ConfigLoaderImpl):
         self._slots: Slots = {}
         self._plain: Any = None
         self._experiment: str | None = None
+        self._sweeping = False
 
     def _load_configuration_impl(self, config_name, overrides, run_mode, *args, **kwargs) -> DictConfig:
         self._config_name = config_name
@@ -75,7 +76,11 @@ class ConfigLoader(ConfigLoaderImpl):
         except Exception:
             parsed = OverridesParser.create().parse_overrides(overrides)
             own = [o.input_line for o in parsed if o.is_hydra_override()]
-            config = load(own, run_mode, *args, **kwargs)
+            self._sweeping = True
+            try:
+                config = load(own, run_mode, *args, **kwargs)
+            finally:
+                self._sweeping = False
             config.hydra.overrides.task.extend([o.input_line for o in parsed if not o.is_hydra_override()])
             return config
 
@@ -122,6 +127,8 @@ class ConfigLoader(ConfigLoaderImpl):
         """The configuration of a validation on top of that of the run which it is about."""
         named = [override.value() for override in self._overrides if override.key_or_group == "run"]
         folder = named[-1] if named else OmegaConf.select(config, "run", throw_on_missing=False)
+        if folder is None and self._sweeping:
+            return config  # of which only `hydra.*` counts
         if folder is None:
             raise RequestError("run is required: run=DIRECTORY of a training")
         if not isinstance(folder, str):

@@ -70,15 +70,17 @@ class Validation:
     config: Any = None
 
 
-def validate(request: Validation, directory: str | Path | None = None, *, progress: bool = True) -> dict[str, Any]:
+def validate(
+    request: Validation, directory: str | Path | None = None, *, progress: bool = True, resume: bool = False
+) -> dict[str, Any]:
     """Measure fresh packings that no training has seen; returns what `validation.json` holds.
 
-    Every configuration is a line of `configurations.jsonl`; those found there already are not prepared again.
+    Every configuration is a line of `configurations.jsonl`; with `resume`, those found there are not prepared again.
     """
     folder = None if directory is None else Path(directory)
     with Team(request.devices) as team:
         if folder is not None and team.rank == 0:
-            _start(folder, request)
+            _start(folder, request, resume)
         known = {} if folder is None else _known(folder)
         lines: dict[str, list[dict[str, Any]]] = {}
         total = sum(request.numbers.values())
@@ -122,13 +124,17 @@ def validate(request: Validation, directory: str | Path | None = None, *, progre
         return report
 
 
-def _start(folder: Path, request: Validation) -> None:
+def _start(folder: Path, request: Validation, resume: bool) -> None:
     from .run.provenance import provenance
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"cannot write into {folder}: {error.strerror or error}") from error
+    if not resume:
+        # What an earlier validation left here would be taken for this one's.
+        for name in ("configurations.jsonl", "validation.json"):
+            (folder / name).unlink(missing_ok=True)
     write_json(folder / "provenance.json", provenance())
     if request.config is not None:
         write_atomically(folder / "config.yaml", request.config)
