@@ -158,7 +158,7 @@ def test_a_run_that_is_still_going_is_validated_where_it_stands(trained, validat
     (running / "result.json").unlink()
     text = (running / "metrics.jsonl").read_text().splitlines(keepends=True)
     (running / "metrics.jsonl").write_text("".join(text[:3]) + text[3][:50])
-    assert validate(running, tmp_path / "check", arguments=["n_configurations=2", "n_untrained=1"]) == 0
+    assert validate(running, tmp_path / "check", "n_configurations=2", "n_untrained=1") == 0
     config = run_configuration(tmp_path / "check")
     assert config["trained"] == RunDirectory.read_metrics(trained)[2]["design"]
     known = {(line["ensemble"], line["index"]): line["values"]["poisson_ratio"] for line in lines(validated)}
