@@ -6,6 +6,8 @@ from . import _environment as _environment
 from ._checks import is_concrete as is_concrete
 from ._configuration import Configuration as Configuration
 from ._design import Design as Design
+from ._disorder import bond_factor as bond_factor
+from ._disorder import diameter_factor as diameter_factor
 from ._elasticity import (
     bulk_modulus as bulk_modulus,
 )

@@ -67,7 +67,7 @@ class Design(eqx.Module):
 
 def cutoff_slack(world: Mapping[str, Any]) -> Array:
     """Width of the box minus twice the cutoff: the minimum-image convention needs it not to be negative."""
-    return box_width(world["system"].box) - 2.0 * world["potential"].cutoff
+    return box_width(world["system"].box) - 2.0 * world["potential"].reach(world["system"].largest_particles)
 
 
 def trainable_leaves(world: Mapping[str, Any]) -> dict[str, Array]:

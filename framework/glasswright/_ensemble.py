@@ -146,7 +146,10 @@ def batch_size(system, potential, device) -> int:
     """How many configurations an accelerator's free memory holds while they are prepared and measured."""
     memory = (device.memory_stats() or {}).get("bytes_limit", 8 * 2**30)
     n_pairs = expected_pairs(
-        system.n_particles, system.dimension, system.n_particles / float(system.density), 1.3 * float(potential.cutoff)
+        system.n_particles,
+        system.dimension,
+        system.n_particles / float(system.density),
+        1.3 * float(potential.reach(system.largest_particles)),
     )
     # Half of it: assembling and factoring need as much again as what they leave.
     return max(1, int(0.5 * memory / bytes_per_configuration(system.n_particles, system.dimension, n_pairs)))

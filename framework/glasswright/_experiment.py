@@ -1,10 +1,12 @@
 import dataclasses
 from typing import Any
 
+import jax
 import optax
 
-from ._configuration import box_width
+from ._configuration import Configuration, box_width
 from ._design import Design, resolve_design
+from ._disorder import FIELDS
 from ._errors import RequestError
 from ._objective import Term
 from ._potential import AbstractPotential
@@ -71,7 +73,9 @@ def check_experiment(experiment: Experiment) -> Design:
         raise RequestError(f"train.clip={experiment.clip}: must be positive and finite, or null for no limit")
     if not experiment.terms:
         raise RequestError("property=[]: nothing is asked for; name at least one property")
-    check_cutoff(experiment.potential, experiment.system.box, f"system.n_particles={experiment.system.n_particles}")
+    system = experiment.system
+    check_disorder(experiment.potential, jax.eval_shape(system.start, jax.random.key(0)), "system", system)
+    check_cutoff(experiment.potential, system.largest_particles, f"system.n_particles={system.n_particles}")
     provided = type(experiment.protocol).provides
     for name, term in experiment.terms.items():
         check_provided(name, term.property, provided)
@@ -91,9 +95,20 @@ def check_provided(name: str, wanted: AbstractProperty, provided: type[State]) -
         )
 
 
-def check_cutoff(potential: AbstractPotential, box, given: str) -> None:
+def check_disorder(
+    potential: AbstractPotential, configuration: Configuration, given: str, system: System | None = None
+) -> None:
+    """Disorder that the potential knows nothing of would be ignored silently."""
+    for field in configuration.disorder:
+        if not potential.knows_disorder(field):
+            key = FIELDS.get(field, field)
+            what = f"{given}: has the disorder {field}" if system is None else f"{given}.{key}={getattr(system, key):g}"
+            raise RequestError(f"{what}, which the potential {type(potential).__name__} does not know")
+
+
+def check_cutoff(potential: AbstractPotential, configuration: Configuration, given: str) -> None:
     """Twice the cutoff has to fit into the box, or a particle would meet another one twice."""
-    width, cutoff = float(box_width(box)), float(potential.cutoff)
+    width, cutoff = float(box_width(configuration.box)), float(potential.reach(configuration))
     if 2.0 * cutoff > width:
         raise RequestError(
             f"{given}: the box is {width:.6g} wide, less than twice the cutoff {cutoff:.6g} of the potential; "

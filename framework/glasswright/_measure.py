@@ -11,7 +11,7 @@ from ._configuration import Configuration
 from ._design import resolve_design, trainable_leaves
 from ._equilibrium import Equilibrium
 from ._errors import RequestError, RunError
-from ._experiment import check_cutoff, check_provided
+from ._experiment import check_cutoff, check_disorder, check_provided
 from ._potential import AbstractPotential
 from ._property import AbstractProperty
 from ._protocol import AbstractProtocol, Outcome
@@ -42,14 +42,15 @@ class MeasureRequest:
 
 def max_force(potential: AbstractPotential, configuration: Configuration) -> float:
     """Largest force component on any particle, in energy per length."""
-    neighbors = build_pair_list(configuration, potential.cutoff)
+    neighbors = build_pair_list(configuration, potential.reach(configuration))
     return float(jnp.max(jnp.abs(potential.gradient(configuration, neighbors))))
 
 
 def check_measurable(request: MeasureRequest) -> None:
     """Refuse what cannot be measured, before anything is written."""
     n = request.configuration.n_particles
-    check_cutoff(request.potential, request.configuration.box, f"configuration with {n} particles")
+    check_disorder(request.potential, request.configuration, "configuration")
+    check_cutoff(request.potential, request.configuration, f"configuration with {n} particles")
     if not request.properties:
         raise RequestError("property=[]: no registered property fits this protocol")
     for name, wanted in request.properties.items():

@@ -56,6 +56,8 @@ class SystemNode:
     n_species: int = System.n_species
     dimension: int = System.dimension
     density: float = 1.6
+    polydispersity: float = System.polydispersity
+    heterogeneity: float = System.heterogeneity
 
 
 def schedules() -> dict[str, Component]:
@@ -88,8 +90,9 @@ def store(registry: Registry) -> None:
         config_store.store(group="schedule", name=component.name, node=_node(component, []), provider="optax")
     config_store.store(name="train_base", node={**_base(), "train": TrainNode, "system": SystemNode, "design": {}})
     config_store.store(name="measure_base", node=_base())
-    # `trained`: the design variables that the run has reached, filled in from its directory.
-    config_store.store(name="validate_base", node={**_base(), "trained": {}})
+    # `trained`: the design variables that the run has reached, filled in from its directory. `system`: a run
+    # of an earlier version may not know all of its keys.
+    config_store.store(name="validate_base", node={**_base(), "system": SystemNode, "trained": {}})
 
 
 def _base() -> dict[str, Any]:

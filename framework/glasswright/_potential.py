@@ -22,11 +22,25 @@ class AbstractPotential(eqx.Module):
     def cutoff(self) -> Float[Array, ""]:
         """Distance beyond which no two particles interact directly, in units of length, at the present parameters."""
 
+    def reach(self, configuration: Configuration) -> Float[Array, ""]:
+        """Distance beyond which no two particles of this configuration interact: the pairs that have to be listed.
+
+        That is `cutoff`, unless disorder makes some particles larger than others.
+        """
+        return self.cutoff
+
+    def knows_disorder(self, field: str) -> bool:
+        """Whether the energy depends on this field of `Configuration.disorder`.
+
+        A configuration with a field that its potential does not know is refused: nothing is left out silently.
+        """
+        return False
+
     @abc.abstractmethod
     def energy(self, configuration: Configuration, neighbors: PairList) -> Float[Array, ""]:
         """Potential energy of the configuration.
 
-        `neighbors` lists every pair within `cutoff` once (and possibly more distant ones); entries with `i == j` are
+        `neighbors` lists every pair within `reach` once (and possibly more distant ones); entries with `i == j` are
         padding and must contribute nothing.
         """
 

@@ -5,6 +5,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ._checks import is_concrete
 from ._configuration import Configuration
+from ._disorder import LARGEST, draw_disorder, largest_disorder
+
+# Far beyond the numbers of the positions, which a fold by a small number would meet again.
+_DISORDER = 0xD150D0
 
 
 class System(eqx.Module):
@@ -19,12 +23,19 @@ class System(eqx.Module):
     - `dimension`: 2 or 3.
     - `density`: number density, particles per unit volume. The default, 1.6, is the paper's. Can be trained: a followed
       packing keeps its fractional positions when the box changes, and relaxes.
+    - `polydispersity`: standard deviation of diameters within a species, relative to their mean. Every particle of
+      every configuration gets its own factor `1 + polydispersity xi`, where `xi` is a standard normal number cut off at
+      three standard deviations (and scaled to a standard deviation of 1).
+    - `heterogeneity`: standard deviation of binding energies of bonds between the same species, relative to their mean.
+      Every pair of particles gets its own factor `1 + heterogeneity xi`, with such a number.
     """
 
     n_particles: int = 368
     n_species: int = 2
     dimension: int = 2
     density: Float[Array, ""] = eqx.field(converter=lambda x: jnp.asarray(x, dtype=float), default=1.6)
+    polydispersity: float = 0.0
+    heterogeneity: float = 0.0
 
     def __check_init__(self) -> None:
         if self.n_species < 1:
@@ -42,6 +53,13 @@ class System(eqx.Module):
             raise ValueError(f"System(dimension={self.dimension}): must be 2 or 3.")
         if is_concrete(self.density) and not 0.0 < float(self.density) < float("inf"):
             raise ValueError(f"System(density={float(self.density)}): must be positive and finite.")
+        for name in ("polydispersity", "heterogeneity"):
+            value = getattr(self, name)
+            if not 0.0 <= value * LARGEST < 1.0:
+                raise ValueError(
+                    f"System({name}={value}): must be at least 0 and below {1.0 / LARGEST:.4f}, or some would be "
+                    "negative."
+                )
 
     @property
     def box(self) -> Float[Array, "d d"]:
@@ -50,7 +68,24 @@ class System(eqx.Module):
         return length * jnp.eye(self.dimension)
 
     def start(self, key: PRNGKeyArray) -> Configuration:
-        """One random start: positions uniform and independent in the box (the paper's preparation)."""
+        """One random start: positions uniform and independent in the box (the paper's preparation), and disorder."""
         fractional = jax.random.uniform(key, (self.n_particles, self.dimension), dtype=float)
         species = jnp.repeat(jnp.arange(self.n_species), self.n_particles // self.n_species)
-        return Configuration(fractional=fractional, box=self.box, species=species)
+        # Folded in, not split off: a configuration has the same positions with disorder and without.
+        disorder = draw_disorder(
+            jax.random.fold_in(key, _DISORDER),
+            self.n_particles,
+            polydispersity=self.polydispersity,
+            heterogeneity=self.heterogeneity,
+        )
+        return Configuration(fractional=fractional, box=self.box, species=species, disorder=disorder)
+
+    @property
+    def largest_particles(self) -> Configuration:
+        """One particle of each species, as large as disorder can make it: how far a potential can ever reach."""
+        return Configuration(
+            fractional=jnp.zeros((self.n_species, self.dimension)),
+            box=self.box,
+            species=jnp.arange(self.n_species),
+            disorder=largest_disorder(self.n_species, polydispersity=self.polydispersity),
+        )

@@ -42,6 +42,8 @@ _TRAIN_KEYS = dict.fromkeys(
     )
 )
 _VALIDATE_KEYS = _TRAIN_KEYS | dict.fromkeys(("run", "n_configurations", "n_untrained", "trained"))
+# The others of the system's parameters are numbers.
+_COUNTS = ("n_particles", "n_species", "dimension")
 _MEASURE_KEYS = dict.fromkeys(("potential", "protocol", "terms", "configuration", "relax", "gradient", "system"))
 
 
@@ -138,7 +140,7 @@ def build_validation(config: DictConfig | Mapping[str, Any]) -> Any:
         trained[name] = jnp.asarray(value, dtype=float)
     worlds = {"trained": design.insert(experiment.world, trained), "untrained": experiment.world}
     given = f"system.n_particles={experiment.system.n_particles}"
-    check_cutoff(worlds["trained"]["potential"], worlds["trained"]["system"].box, given)
+    check_cutoff(worlds["trained"]["potential"], worlds["trained"]["system"].largest_particles, given)
     return Validation(
         worlds={name: world for name, world in worlds.items() if numbers[name]},
         numbers=numbers,
@@ -314,7 +316,7 @@ def _system(node: Mapping[str, Any]) -> System:
     values: dict[str, Any] = {}
     for name, value in node.items():
         path = f"system.{name}"
-        values[name] = number(value, path) if name == "density" else integer(value, path, least=1)
+        values[name] = integer(value, path, least=1) if name in _COUNTS else number(value, path)
     try:
         return System(**values)
     except ValueError as error:

@@ -124,7 +124,8 @@ class Relaxation:
         self.total, self.width = total, min(width, total)
         self.group = min(self.width, -(-total // GROUP_SHARE))
         self.settings = FireSettings()
-        cutoff, box = float(potential.cutoff), np.asarray(starts.box)
+        cutoff = float(jnp.max(jax.vmap(potential.reach)(self.starts)))
+        box = np.asarray(starts.box)
         volume = float(np.min(np.abs(np.linalg.det(box))))
         # As many pairs as independent particles would have: lists grow where a packing has more of them.
         expected = functools.partial(expected_pairs, n, d, volume)

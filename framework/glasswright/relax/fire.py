@@ -132,7 +132,7 @@ def begin(
             state.lists + 1,
             jnp.linalg.inv(configuration.box),
             jnp.zeros_like(state.converged),
-            neighbors.covers(configuration, potential.cutoff),
+            neighbors.covers(configuration, potential.reach(configuration)),
         ),
     )
 
@@ -183,7 +183,7 @@ def step(
         lists=s.lists,
         inverse_box=s.inverse_box,
         converged=converged,
-        covered=neighbors.covers(at(fractional), potential.cutoff),
+        covered=neighbors.covers(at(fractional), potential.reach(configuration)),
     )
 
 

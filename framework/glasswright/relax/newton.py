@@ -96,7 +96,7 @@ def newton_steps(
     which would copy it.
     """
     inverse_box = jnp.linalg.inv(configuration.box).T
-    cutoff = potential.cutoff
+    cutoff = potential.reach(configuration)
 
     def at(fractional) -> Configuration:
         return eqx.tree_at(lambda c: c.fractional, configuration, fractional)

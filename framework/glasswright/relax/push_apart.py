@@ -28,7 +28,7 @@ def push_apart(
     the fractional positions and the number of steps; stops early where pairs may be missing.
     """
     inverse_box = jnp.linalg.inv(configuration.box)
-    cutoff = potential.cutoff
+    cutoff = potential.reach(configuration)
 
     def at(fractional):
         return eqx.tree_at(lambda c: c.fractional, configuration, fractional)

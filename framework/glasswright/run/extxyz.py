@@ -1,5 +1,7 @@
 """Packings as extended XYZ: 17 digits, `Properties=species:S:1:pos:R:3`, readable by OVITO and most others.
 
+Fields of quenched disorder are columns behind these, where there are any.
+
 ASE cannot read these: species are labels (A, B, …), which it takes for chemical elements.
 """
 
@@ -9,8 +11,10 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from .._configuration import Configuration
+from .._disorder import FIELDS
 from .._errors import RequestError
 
 
@@ -47,12 +51,17 @@ def read_configuration(path: str | Path) -> Configuration:
     box = lattice.reshape(3, 3).T[:d, :d]
     if not np.all(np.isfinite(box)) or abs(np.linalg.det(box)) < 1e-12:
         raise wrong(2, "the lattice vectors must be finite and span a volume")
-    species_at, position_at = _columns(header.get("properties", ""), wrong)
+    columns = _columns(header.get("properties", ""), wrong)
+    species_at, position_at = columns["species"], columns["pos"]
+    fields_at = {name: columns[name] for name in FIELDS if name in columns}
+    if ("bond_seed" in fields_at) != ("bond_spread" in fields_at):
+        raise wrong(2, "bond_seed and bond_spread only go together")
 
     rows = lines[2 : 2 + n_particles]
     if len(rows) < n_particles:
         raise RequestError(f"configuration={path}: {n_particles} particles announced, {len(rows)} found (truncated?)")
     labels, positions = [], []
+    disorder: dict[str, list[float]] = {name: [] for name in fields_at}
     for number, row in enumerate(rows, start=3):
         fields = row.split()
         position = _numbers(" ".join(fields[position_at : position_at + 3]))
@@ -60,11 +69,17 @@ def read_configuration(path: str | Path) -> Configuration:
             raise wrong(number, f"needs a species and three finite coordinates, not {row!r}")
         labels.append(fields[species_at])
         positions.append(position[:d])
+        for name, column in fields_at.items():
+            value = _numbers(" ".join(fields[column : column + 1]))
+            if value is None or value.size != 1 or not np.isfinite(value[0]):
+                raise wrong(number, f"needs a finite {name}, not {row!r}")
+            disorder[name].append(float(value[0]))
     names = sorted(set(labels))
     return Configuration(
         fractional=jnp.asarray(np.linalg.solve(box, np.asarray(positions).T).T),
         box=jnp.asarray(box),
         species=jnp.asarray([names.index(label) for label in labels]),
+        disorder={name: _field(name, numbers) for name, numbers in disorder.items()},
     )
 
 
@@ -79,13 +94,15 @@ def write_configuration(configuration: Configuration, **comment: float) -> str:
     lattice = " ".join(f"{x:.17g}" for x in box.T.ravel())
     extra = "".join(f" {name}={value:.17g}" for name, value in comment.items())
     periodic = "T T F" if d == 2 else "T T T"
+    disorder = {name: np.asarray(configuration.disorder[name]) for name in sorted(configuration.disorder)}
+    columns = "".join(f":{name}:{'I' if field.dtype.kind in 'iu' else 'R'}:1" for name, field in disorder.items())
     lines = [
         str(configuration.n_particles),
-        f'Lattice="{lattice}" Properties=species:S:1:pos:R:3 pbc="{periodic}"{extra}',
+        f'Lattice="{lattice}" Properties=species:S:1:pos:R:3{columns} pbc="{periodic}"{extra}',
     ]
     labels = species_labels(int(np.max(np.asarray(configuration.species))) + 1)
-    for kind, point in zip(np.asarray(configuration.species), position, strict=True):
-        lines.append(" ".join([labels[kind], *(f"{x:.17g}" for x in point)]))
+    for kind, *numbers in zip(np.asarray(configuration.species), *position.T, *disorder.values(), strict=True):
+        lines.append(" ".join([labels[kind], *(f"{x:.17g}" for x in numbers)]))
     return "\n".join(lines) + "\n"
 
 
@@ -109,8 +126,13 @@ def _numbers(text: str) -> np.ndarray | None:
         return None
 
 
-def _columns(properties: str, wrong) -> tuple[int, int]:
-    """Columns of the species label and of the first coordinate."""
+def _field(name: str, numbers: list[float]) -> Array:
+    """A field of disorder, of the type that it is drawn with."""
+    return jnp.asarray(numbers).astype(jnp.uint32 if name == "bond_seed" else float)
+
+
+def _columns(properties: str, wrong) -> dict[str, int]:
+    """The (first) column of everything that there is for each particle, at least of `species` and `pos`."""
     fields = properties.split(":")
     found, column = {}, 0
     for name, _, width in zip(fields[0::3], fields[1::3], fields[2::3], strict=False):
@@ -118,4 +140,4 @@ def _columns(properties: str, wrong) -> tuple[int, int]:
         column += int(width) if width.isdigit() else 1
     if "species" not in found or "pos" not in found:
         raise wrong(2, f"Properties={properties or '(missing)'}: needs species:S:1 and pos:R:3")
-    return found["species"], found["pos"]
+    return found

@@ -4,7 +4,17 @@ import glasswright as gw
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._parameters import check, count_species, default_diameter, pair_index, per_pair, per_species
+from ._parameters import (
+    check,
+    count_species,
+    default_diameter,
+    knows_disorder,
+    largest_diameter,
+    pair_binding_energy,
+    pair_diameter,
+    per_pair,
+    per_species,
+)
 
 
 class HarmonicMorse(gw.AbstractPairPotential):
@@ -59,13 +69,20 @@ class HarmonicMorse(gw.AbstractPairPotential):
     def cutoff(self) -> Float[Array, ""]:
         return jnp.max(self.diameter) + 9.9 / self.inverse_range
 
+    def reach(self, configuration):
+        """The cutoff of the largest particles."""
+        return largest_diameter(self.diameter, configuration) + 9.9 / self.inverse_range
+
+    def knows_disorder(self, field):
+        """Polydispersity and heterogeneity."""
+        return knows_disorder(field)
+
     def pair_parameters(self, configuration, i, j):
         """Mean diameter, binding energy, and inverse of `cutoff² - onset²`, of each pair."""
-        a, b = configuration.species[i], configuration.species[j]
-        packed = pair_index(a, b, self.diameter.shape[0])
-        s = 0.5 * (self.diameter[a] + self.diameter[b])
+        s = pair_diameter(self.diameter, configuration, i, j)
+        binding_energy = pair_binding_energy(self.binding_energy, self.diameter.shape[0], configuration, i, j)
         onset, cutoff = self._range(s)
-        return s, self.binding_energy[packed], 1.0 / (cutoff**2 - onset**2)
+        return s, binding_energy, 1.0 / (cutoff**2 - onset**2)
 
     def pair_energy(self, r, parameters):
         s, binding_energy, inverse = parameters

@@ -8,7 +8,10 @@ from ._parameters import (
     check,
     count_species,
     default_diameter,
-    pair_index,
+    knows_disorder,
+    largest_diameter,
+    pair_binding_energy,
+    pair_diameter,
     per_pair,
     per_species,
     xplor,
@@ -60,11 +63,19 @@ class Morse(gw.AbstractPairPotential):
     def cutoff(self) -> Float[Array, ""]:
         return jnp.max(self.diameter) + 9.9 / self.inverse_range
 
+    def reach(self, configuration):
+        """The cutoff of the largest particles."""
+        return largest_diameter(self.diameter, configuration) + 9.9 / self.inverse_range
+
+    def knows_disorder(self, field):
+        """Polydispersity and heterogeneity."""
+        return knows_disorder(field)
+
     def pair_parameters(self, configuration, i, j):
         """Mean diameter and energy of each pair."""
-        a, b = configuration.species[i], configuration.species[j]
-        packed = pair_index(a, b, self.diameter.shape[0])
-        return 0.5 * (self.diameter[a] + self.diameter[b]), self.binding_energy[packed]
+        n_species = self.diameter.shape[0]
+        s = pair_diameter(self.diameter, configuration, i, j)
+        return s, pair_binding_energy(self.binding_energy, n_species, configuration, i, j)
 
     def pair_energy(self, r, parameters):
         s, energy = parameters

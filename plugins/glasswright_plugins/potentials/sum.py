@@ -26,6 +26,14 @@ class Sum(gw.AbstractPairPotential):
     def cutoff(self) -> Float[Array, ""]:
         return jnp.maximum(self.first.cutoff, self.second.cutoff)
 
+    def reach(self, configuration):
+        """The longer of both."""
+        return jnp.maximum(self.first.reach(configuration), self.second.reach(configuration))
+
+    def knows_disorder(self, field):
+        """What both parts know."""
+        return self.first.knows_disorder(field) and self.second.knows_disorder(field)
+
     def pair_parameters(self, configuration, i, j):
         """Those of both parts."""
         return tuple(part.pair_parameters(configuration, i, j) for part in (self.first, self.second))

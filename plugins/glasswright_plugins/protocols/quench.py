@@ -154,7 +154,7 @@ class _Search:
         self.outcome: gw.Outcome | None = None
         self.counts = {"evaluations": 0, "factorisations": 0, "saddles": 0, "zero_modes": 0, "rattlers": 0}
         self.tolerance = protocol.force_tolerance
-        self.cutoff = float(potential.cutoff)
+        self.cutoff = float(potential.reach(start))
         pairwise = isinstance(potential, gw.AbstractPairPotential)
         self.dense = protocol.hessian == "dense" or (
             protocol.hessian == "auto" and pairwise and start.fractional.size <= DENSE_LIMIT
