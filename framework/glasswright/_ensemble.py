@@ -72,7 +72,8 @@ class Ensemble:
         """
         world = self.design.insert(self.world, values)
         indices, known = list(indices), previous or {}
-        if team.accelerators and not any(index in known for index in indices):
+        own_start = world["potential"].start is not None
+        if team.accelerators and not own_start and not any(index in known for index in indices):
             found = self._side_by_side(team, values, world, indices, step, keep)
             if found is not None:
                 return [_sample(index, one) for index, one in zip(indices, found, strict=True)]
@@ -80,6 +81,8 @@ class Ensemble:
         def one(index: int) -> Found[Prepared]:
             start, key = random_start(world["system"], *self._numbers(index, step))
             protocol, potential = world["protocol"], world["potential"]
+            if potential.start is not None:
+                start = dataclasses.replace(potential.start, box=world["system"].box)
             if index in known:
                 # The box may have changed with the design.
                 prepared = protocol.follow(potential, in_box(world["system"], known[index]), key=key)

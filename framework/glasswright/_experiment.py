@@ -1,7 +1,9 @@
 import dataclasses
+import math
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 
 from ._configuration import Configuration, box_width
@@ -75,6 +77,7 @@ def check_experiment(experiment: Experiment) -> Design:
         raise RequestError("property=[]: nothing is asked for; name at least one property")
     system = experiment.system
     check_disorder(experiment.potential, jax.eval_shape(system.start, jax.random.key(0)), "system", system)
+    check_start(experiment.potential, system, experiment.sampler)
     check_cutoff(experiment.potential, system.largest_particles, f"system.n_particles={system.n_particles}")
     provided = type(experiment.protocol).provides
     for name, term in experiment.terms.items():
@@ -104,6 +107,29 @@ def check_disorder(
             key = FIELDS.get(field, field)
             what = f"{given}: has the disorder {field}" if system is None else f"{given}.{key}={getattr(system, key):g}"
             raise RequestError(f"{what}, which the potential {type(potential).__name__} does not know")
+
+
+def check_start(potential: AbstractPotential, system: System, sampler: AbstractSampler) -> None:
+    """A potential that belongs to one packing needs the system of that packing, and a sampler that follows it."""
+    start = potential.start
+    if start is None:
+        return
+    name = type(potential).__name__
+    if not (sampler.is_population and sampler.size == 1):
+        raise RequestError(
+            f"sampler: {name} belongs to the one packing that it was made from, and there are no others to draw; "
+            "choose sampler=tracked sampler.size=1"
+        )
+    density = float(start.n_particles / start.volume)
+    for key, given, needed in (
+        ("n_particles", system.n_particles, start.n_particles),
+        ("dimension", system.dimension, start.dimension),
+        ("density", float(system.density), density),
+    ):
+        if not math.isclose(given, needed, rel_tol=1e-12):
+            raise RequestError(f"system.{key}={given}: the packing that {name} was made from has {key} {needed}")
+    if not np.allclose(start.box, system.box, rtol=1e-12, atol=1e-12):
+        raise RequestError(f"system: the packing that {name} was made from is in no cubic box, and systems have one")
 
 
 def check_cutoff(potential: AbstractPotential, configuration: Configuration, given: str) -> None:

@@ -50,6 +50,12 @@ def check_measurable(request: MeasureRequest) -> None:
     """Refuse what cannot be measured, before anything is written."""
     n = request.configuration.n_particles
     check_disorder(request.potential, request.configuration, "configuration")
+    start = request.potential.start
+    if start is not None and start.n_particles != n:
+        raise RequestError(
+            f"configuration with {n} particles: {type(request.potential).__name__} was made from a packing of "
+            f"{start.n_particles}"
+        )
     check_cutoff(request.potential, request.configuration, f"configuration with {n} particles")
     if not request.properties:
         raise RequestError("property=[]: no registered property fits this protocol")

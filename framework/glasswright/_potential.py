@@ -22,6 +22,14 @@ class AbstractPotential(eqx.Module):
     def cutoff(self) -> Float[Array, ""]:
         """Distance beyond which no two particles interact directly, in units of length, at the present parameters."""
 
+    @property
+    def start(self) -> Configuration | None:
+        """The packing that this potential was made for, such as that of a spring network; None, the default: any.
+
+        Preparations begin there and not at random, and there is only this one to be followed.
+        """
+        return None
+
     def reach(self, configuration: Configuration) -> Float[Array, ""]:
         """Distance beyond which no two particles of this configuration interact: the pairs that have to be listed.
 

@@ -121,6 +121,11 @@ def build_validation(config: DictConfig | Mapping[str, Any]) -> Any:
             "target": 0,
         }
     experiment = build(data)
+    if experiment.potential.start is not None:
+        raise RequestError(
+            f"run={own['run']}: {type(experiment.potential).__name__} belongs to the one packing that it was trained "
+            "on: there are no others to validate it on"
+        )
     terms = {
         name: dataclasses.replace(term, objective=Unjudged()) if name in unjudged else term
         for name, term in experiment.terms.items()

@@ -11,6 +11,7 @@ from .optimizers.hypergradient import hypergradient
 from .optimizers.optax_optimizers import OPTIMIZERS
 from .optimizers.polyak import polyak
 from .potentials.harmonic_morse import HarmonicMorse
+from .potentials.harmonic_spring_network import HarmonicSpringNetwork
 from .potentials.inverse_power import InversePower
 from .potentials.lennard_jones import LennardJones
 from .potentials.morse import Morse
@@ -42,6 +43,7 @@ GLASSWRIGHT_API_VERSION = 1
 @gw.hookimpl
 def register_potentials(register):
     register("harmonic_morse", HarmonicMorse)
+    register("harmonic_spring_network", HarmonicSpringNetwork)
     register("inverse_power", InversePower)
     register("lennard_jones", LennardJones)
     register("morse", Morse)

@@ -18,21 +18,22 @@ from .._disorder import FIELDS
 from .._errors import RequestError
 
 
-def read_configuration(path: str | Path) -> Configuration:
+def read_configuration(path: str | Path, key: str = "configuration") -> Configuration:
     """The first frame of a file. Labels in sorted order are species 0, 1, …; `pbc="T T F"` is two-dimensional.
 
-    Raises `RequestError` naming the file and the line for anything missing, malformed or truncated.
+    Raises `RequestError` naming the file and the line for anything missing, malformed or truncated; `key` is what the
+    file was given as.
     """
     path = Path(path)
     try:
         lines = path.read_text().splitlines()
     except FileNotFoundError:
-        raise RequestError(f"configuration={path}: no such file") from None
+        raise RequestError(f"{key}={path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"configuration={path}: cannot be read as text ({error})") from None
+        raise RequestError(f"{key}={path}: cannot be read as text ({error})") from None
 
     def wrong(line: int, message: str) -> RequestError:
-        return RequestError(f"configuration={path}: line {line}: {message}")
+        return RequestError(f"{key}={path}: line {line}: {message}")
 
     try:
         n_particles = int(lines[0])
@@ -59,7 +60,7 @@ def read_configuration(path: str | Path) -> Configuration:
 
     rows = lines[2 : 2 + n_particles]
     if len(rows) < n_particles:
-        raise RequestError(f"configuration={path}: {n_particles} particles announced, {len(rows)} found (truncated?)")
+        raise RequestError(f"{key}={path}: {n_particles} particles announced, {len(rows)} found (truncated?)")
     labels, positions = [], []
     disorder: dict[str, list[float]] = {name: [] for name in fields_at}
     for number, row in enumerate(rows, start=3):

@@ -21,6 +21,8 @@ class Sum(gw.AbstractPairPotential):
             part = getattr(self, name)
             if isinstance(part, gw.AbstractPotential) and not isinstance(part, gw.AbstractPairPotential):
                 raise ValueError(f"sum({name}={type(part).__name__}): both parts must be pair potentials.")
+            if getattr(type(part), "bonds", None) not in (None, gw.AbstractPairPotential.bonds):
+                raise ValueError(f"sum({name}={type(part).__name__}): has bonds of its own, which have no sum.")
 
     @property
     def cutoff(self) -> Float[Array, ""]:
