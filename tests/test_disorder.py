@@ -125,16 +125,20 @@ def test_no_pair_is_lost(name, rough):
     potential = component("potential", "sum")(make("morse"), make("soft_sphere")) if name == "sum" else make(name)
     reach, everything = float(potential.reach(rough)), every_pair(rough)
     assert 2 * reach < float(rough.box[0, 0])
-    found = potential.energy(rough, build_pair_list(rough, reach))
-    expected = potential.energy(rough, everything)
-    assert found == pytest.approx(float(expected), rel=1e-12)
-    r = jnp.linalg.norm(rough.displacement(everything.i, everything.j), axis=1)
-    energy = jax.vmap(potential.pair_energy)(r, potential.pair_parameters(rough, everything.i, everything.j))
+    smooth = dataclasses.replace(rough, disorder={})
+
+    @jax.jit
+    def energies(listed):
+        r = jnp.linalg.norm(rough.displacement(everything.i, everything.j), axis=1)
+        each = jax.vmap(potential.pair_energy)(r, potential.pair_parameters(rough, everything.i, everything.j))
+        totals = [potential.energy(rough, some) for some in (listed, everything)]
+        return r, each, *totals, potential.energy(smooth, everything)
+
+    r, energy, found, expected, plain = energies(build_pair_list(rough, reach))
+    assert float(found) == pytest.approx(float(expected), rel=1e-12)
     assert np.all(energy[r >= reach] == 0.0)
     assert np.any(energy[r >= float(potential.cutoff)] != 0.0)
     # The same bonds without noise: it changes every one of them.
-    smooth = dataclasses.replace(rough, disorder={})
-    plain = potential.energy(smooth, everything)
     assert float(potential.reach(smooth)) == float(potential.cutoff)
     assert abs(plain - expected) > 1e-6 * abs(plain)
 
@@ -310,9 +314,7 @@ class Ignorant(gw.AbstractPairPotential):
 
 def test_a_potential_that_knows_nothing_of_it_refuses(world, rough):
     wrong = make(world, potential=Ignorant(), design={"stiffness": (0.1, 2.0)})
-    with pytest.raises(
-        gw.RequestError, match=r"system.polydispersity=0.05, which the potential Ignorant does not know"
-    ):
+    with pytest.raises(gw.RequestError, match=r"system.heterogeneity=0.05, which the potential Ignorant does not know"):
         check_experiment(wrong)
     check_experiment(dataclasses.replace(wrong, system=gw.System(n_particles=128)))
     both = component("potential", "sum")(HarmonicMorse(), Ignorant())
@@ -358,7 +360,7 @@ def test_wrong_requests(override, message, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_of_an_earlier_version_is_validated_under_noise(run, tmp_path):
+def test_a_run_of_an_earlier_version_is_validated_under_noise(tmp_path):
     """Its configuration does not say that there was none."""
     config = compose("train", ["experiment=ensemble_poisson", "hydra.run.dir=nowhere"])
     from glasswright.config import build

@@ -113,8 +113,16 @@ def final_result(experiment: Experiment, design: Design, state, lines, seconds: 
 def potential_parameters(potential: Any) -> dict[str, Any]:
     """Every number of a potential by name: what is needed to build it again."""
     fields = {name: getattr(potential, name) for name in type(potential).__dataclass_fields__}
+    return _numbers_of(fields)
+
+
+def _numbers_of(fields: dict[str, Any]) -> dict[str, Any]:
     return {
-        name: np.asarray(value).tolist() if eqx.is_array(value) else value
+        name: np.asarray(value).tolist()
+        if eqx.is_array(value)
+        else _numbers_of(value)
+        if isinstance(value, dict)
+        else value
         for name, value in fields.items()
-        if eqx.is_array(value) or isinstance(value, bool | int | float | str)
+        if eqx.is_array(value) or isinstance(value, bool | int | float | str | dict)
     }

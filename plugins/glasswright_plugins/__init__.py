@@ -13,6 +13,7 @@ from .optimizers.polyak import polyak
 from .potentials.harmonic_morse import HarmonicMorse
 from .potentials.harmonic_spring_network import HarmonicSpringNetwork
 from .potentials.inverse_power import InversePower
+from .potentials.jax_md import JaxMD
 from .potentials.lennard_jones import LennardJones
 from .potentials.morse import Morse
 from .potentials.soft_sphere import SoftSphere
@@ -45,6 +46,7 @@ def register_potentials(register):
     register("harmonic_morse", HarmonicMorse)
     register("harmonic_spring_network", HarmonicSpringNetwork)
     register("inverse_power", InversePower)
+    register("jax_md", JaxMD)
     register("lennard_jones", LennardJones)
     register("morse", Morse)
     register("soft_sphere", SoftSphere)

@@ -1,0 +1,152 @@
+"""jax-md's energy functions as a potential, and our elastic moduli against jax-md's."""
+
+import functools
+
+import equinox as eqx
+import glasswright as gw
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import component
+from glasswright.neighbors import build_pair_list
+
+energy = pytest.importorskip("jax_md.energy")
+
+from jax_md import elasticity, space  # noqa: E402
+
+JaxMD = component("potential", "jax_md")
+Quench = component("protocol", "quench")
+LennardJones = component("potential", "lennard_jones")
+SoftSphere = component("potential", "soft_sphere")
+
+
+@functools.cache
+def start(n_species=2, dimension=2):
+    return gw.System(n_particles=128, n_species=n_species, dimension=dimension).start(jax.random.key(4))
+
+
+def energy_and_gradient(potential, configuration):
+    neighbors = build_pair_list(configuration, float(potential.reach(configuration)) + 0.1)
+    return potential.energy_and_gradient(configuration, neighbors)
+
+
+SOFT = SoftSphere(diameter=(0.8, 1.0), binding_energy=(1.0, 1.3, 0.7), exponent=2.5)
+SOFT_THERE = {"sigma": [[0.8, 0.9], [0.9, 1.0]], "epsilon": [1.0, 1.3, 0.7], "alpha": 2.5}
+LENNARD = LennardJones(n_species=1, diameter=0.9, binding_energy=1.2)
+LENNARD_THERE = {"sigma": 0.9, "epsilon": 1.2}
+
+
+@pytest.mark.parametrize(
+    ("ours", "function", "parameters", "options"),
+    [
+        (SOFT, "soft_sphere", SOFT_THERE, {"n_species": 2}),
+        (SOFT, "soft_sphere", SOFT_THERE | {"sigma": [0.8, 1.0]}, {"n_species": 2}),
+        (LENNARD, "lennard_jones", LENNARD_THERE, {"cutoff": 2.25, "onset": 1.8}),
+    ],
+)
+def test_functions_of_a_distance_are_ours(ours, function, parameters, options):
+    """Energies and forces of a packing that was relaxed a little, so that no distance is too small."""
+    there = JaxMD(function, parameters, **options)
+    assert float(there.cutoff) == pytest.approx(float(ours.cutoff), rel=1e-15)
+    # A lattice with noise, whose particles keep apart.
+    side = jnp.stack(jnp.meshgrid(jnp.arange(12.0), jnp.arange(12.0)), axis=-1).reshape(-1, 2) / 12.0
+    noise = 0.02 * jax.random.normal(jax.random.key(1), side.shape)
+    species = jnp.arange(144) % ours.diameter.shape[0]
+    configuration = gw.Configuration(side + noise, 9.5 * jnp.eye(2), species)
+    mine, theirs = energy_and_gradient(ours, configuration), energy_and_gradient(there, configuration)
+    assert float(mine[0]) != 0.0
+    np.testing.assert_allclose(theirs[0], mine[0], rtol=1e-12)
+    np.testing.assert_allclose(theirs[1], mine[1], atol=1e-11 * float(jnp.max(jnp.abs(mine[1]))))
+
+
+@pytest.mark.parametrize("name", ["lennard_jones", "soft_sphere"])
+def test_moduli_are_those_of_jax_md(name):
+    """The elastic tensor of a relaxed packing against `athermal_moduli`, with jax-md's own energy and space."""
+    if name == "lennard_jones":
+        potential, configuration = LENNARD, start(1)
+        make = functools.partial(energy.lennard_jones_pair, sigma=jnp.asarray(0.9), epsilon=jnp.asarray(1.2))
+    else:
+        potential, configuration = SoftSphere(diameter=(0.8, 1.0)), start(2)
+        sigma = jnp.asarray([[0.8, 0.9], [0.9, 1.0]])
+        make = functools.partial(
+            energy.soft_sphere_pair, species=np.asarray(configuration.species), sigma=sigma, alpha=jnp.asarray(2.0)
+        )
+    protocol = Quench()
+    prepared = protocol.prepare(potential, configuration)
+    assert prepared.accepted
+    ours = protocol.attach(potential, prepared).elastic_tensor
+    packing = prepared.configuration
+    displacement, _ = space.periodic_general(packing.box, fractional_coordinates=True)
+    moduli = elasticity.athermal_moduli(make(displacement), tether_strength=1e-12, cg_tol=1e-12, check_convergence=True)
+    wrapped = packing.fractional - jnp.floor(packing.fractional)
+    theirs, converged = jax.jit(lambda position: moduli(position, packing.box))(wrapped)
+    assert bool(converged)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-7, atol=1e-8 * float(jnp.max(jnp.abs(theirs))))
+    assert float(gw.bulk_modulus(theirs)) > 0.0
+
+
+def diamond(repeats: int = 2, constant: float = 5.431) -> gw.Configuration:
+    """Silicon, each atom moved a little."""
+    cell = np.array([[0, 0, 0], [0, 2, 2], [2, 0, 2], [2, 2, 0], [1, 1, 1], [1, 3, 3], [3, 1, 3], [3, 3, 1]]) / 4
+    corners = np.stack(np.meshgrid(*[np.arange(repeats)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    fractional = (cell[None] + corners[:, None]).reshape(-1, 3) / repeats
+    noise = 0.004 * jax.random.normal(jax.random.key(0), fractional.shape)
+    box = constant * repeats * jnp.eye(3)
+    return gw.Configuration(jnp.asarray(fractional) + noise, box, jnp.zeros(len(fractional), dtype=int))
+
+
+@pytest.mark.slow
+def test_silicon_through_the_matrix_free_adjoint():
+    """Stillinger-Weber: the known cohesive energy and bulk modulus of its diamond, and a derivative by differences."""
+    potential = JaxMD("stillinger_weber")
+    protocol = Quench()
+    prepared = protocol.prepare(potential, diamond())
+    assert prepared.accepted
+    properties = [component("property", name)() for name in ("energy_per_particle", "bulk_modulus", "shear_modulus")]
+
+    @eqx.filter_jit
+    def measure(potential, prepared):
+        state = protocol.attach(potential, prepared)
+        return jnp.stack([one.measure(state) for one in properties])
+
+    values = measure(potential, prepared)
+    # -4.3363 eV per atom and 101.4 GPa (Cowley, Phys. Rev. Lett. 60, 2379 (1988)); 160.22 GPa are 1 eV per cubic angstrom.
+    assert float(values[0]) == pytest.approx(-4.3363, abs=2e-4)
+    assert float(values[1]) * 160.22 == pytest.approx(101.4, rel=5e-3)
+
+    def at(lam):
+        return eqx.tree_at(lambda p: p.parameters["lam"], potential, lam)
+
+    # All positions are fixed by symmetry, so let the derivative go through a defect: one atom lighter bound.
+    slopes = jax.jit(jax.jacfwd(lambda lam: measure(at(lam), prepared)))(potential.parameters["lam"])
+    step = 1e-4
+    ends = []
+    for sign in (-1.0, 1.0):
+        there = at(potential.parameters["lam"] + sign * step)
+        ends.append(measure(there, protocol.follow(there, prepared)))
+    difference = (ends[1] - ends[0]) / (2 * step)
+    np.testing.assert_allclose(slopes[1:], difference[1:], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"function": "lennard_jone"}, "no energy function"),
+        ({"function": "lennard_jones_pair"}, "no energy function"),
+        ({"function": "lennard_jones"}, "give the cutoff"),
+        (
+            {"function": "lennard_jones", "parameters": {"size": 1.0}, "cutoff": 2.0},
+            "has the parameters sigma, epsilon",
+        ),
+        ({"function": "bks", "cutoff": 8.0}, "also needs Q_sq"),
+        ({"function": "eam", "cutoff": 8.0}, "also needs charge_fn"),
+        ({"function": "lennard_jones", "cutoff": 2.0, "onset": 2.5}, "onset must come before"),
+        ({"function": "stillinger_weber", "parameters": {"lam": [1.0, 2.0]}}, "takes one number"),
+        ({"function": "soft_sphere", "parameters": {"sigma": [1.0, 2.0, 3.0]}}, "need one number for all"),
+    ],
+)
+def test_wrong_requests(arguments, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        JaxMD(**arguments)
+    assert "\n" not in str(caught.value)
