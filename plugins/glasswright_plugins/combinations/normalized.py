@@ -3,6 +3,9 @@ from typing import Literal
 import glasswright as gw
 import numpy as np
 
+# Terms that take part have weights: this only stands for the sum of none.
+_LEAST = np.finfo(float).tiny
+
 
 class Normalized(gw.AbstractCombination):
     """Terms of the same size, in proportion to their weights, whatever their units: each over its running magnitude.
@@ -14,7 +17,8 @@ class Normalized(gw.AbstractCombination):
 
     so that `c_i s_i` is in proportion to the weight `w_i` and the sum of all stays what it was: the learning rate keeps
     its meaning, and the gradient still vanishes where all terms are on target. One term alone is left as it is. A term
-    whose magnitude is zero has the factor zero.
+    whose magnitude is zero, such as that of a `band` from inside, takes no part in the step: its factor is zero, it is
+    in neither sum, and its mean stays.
 
     Source: balance of gradient magnitudes as in Chen et al., ICML 2018 (GradNorm, arXiv 1711.02257), here by running
     means instead of trained weights.
@@ -37,13 +41,14 @@ class Normalized(gw.AbstractCombination):
         return {name: np.asarray(np.nan) for name in names}
 
     def factors(self, gradients, losses, weights, state):
-        means = {}
+        means, active = dict(state), []
         for name, old in state.items():
             new = abs(losses[name]) if self.magnitude == "loss" else _length(gradients[name])
-            means[name] = np.asarray(new if np.isnan(old) else self.memory * old + (1.0 - self.memory) * new)
-        total_weight = sum(weights.values())
-        level = sum(float(mean) for mean in means.values()) / total_weight if total_weight > 0.0 else 0.0
-        return {name: level * weights[name] / float(mean) if mean > 0.0 else 0.0 for name, mean in means.items()}, means
+            if new > 0.0:
+                active.append(name)
+                means[name] = np.asarray(new if np.isnan(old) else self.memory * old + (1.0 - self.memory) * new)
+        level = sum(float(means[name]) for name in active) / max(sum(weights[name] for name in active), _LEAST)
+        return {name: level * weights[name] / float(means[name]) if name in active else 0.0 for name in state}, means
 
 
 def _length(gradient) -> float:

@@ -60,8 +60,9 @@ class Curve(gw.AbstractObjective):
         grid = getattr(measured, "grid", None)
         if grid is not None and wanted is not self.target:
             theirs, ours = np.asarray(self.target[:, 0]), np.asarray(grid)
-            if not np.allclose(theirs, ours, rtol=1e-6, atol=1e-9):
-                k = int(np.argmax(np.abs(theirs - ours)))
+            differs = ~np.isclose(theirs, ours, rtol=1e-6, atol=1e-9)
+            if np.any(differs):
+                k = int(np.argmax(differs))
                 raise ValueError(
                     f"curve(target=…): its point {k} is at {theirs[k]:.6g}, and {name} has {ours[k]:.6g} there; "
                     "interpolate it onto the property's grid, or change that."
