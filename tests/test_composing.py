@@ -177,12 +177,14 @@ def test_bond_order_is_defined_in_three_dimensions(hydra):
 
 
 def test_a_configuration_from_before_has_the_weighted_sum(hydra):
-    config = compose("train", [], instance=hydra)
-    assert isinstance(build(config).combination, WeightedSum)
-    OmegaConf.set_struct(config, False)
-    config.pop("combination")
-    config.terms.poisson_ratio.pop("scale")
-    assert build(config).combination is None
+    experiment = build(compose("train", [], instance=hydra))
+    assert isinstance(experiment.combination, WeightedSum)
+    saved = OmegaConf.create(experiment.config)
+    saved.pop("combination")
+    saved.terms.poisson_ratio.pop("scale")
+    again = build(saved)
+    assert again.combination is None
+    assert again.terms["poisson_ratio"].share == 1.0
 
 
 @pytest.mark.parametrize(

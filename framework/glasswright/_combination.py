@@ -76,7 +76,9 @@ def combine_terms(
     for name in losses:
         value += factors[name] * losses[name]
     gradient = {
-        variable: sum(factors[name] * some[variable] for name, some in evaluation.gradients.items())
+        variable: sum(
+            (factors[name] * some[variable] for name, some in evaluation.gradients.items()), start=np.zeros(())
+        )
         for variable in next(iter(evaluation.gradients.values()))
     }
     return Combined(gradient, value, factors, state)

@@ -1,4 +1,5 @@
 import abc
+import builtins
 from typing import ClassVar
 
 import equinox as eqx
@@ -58,7 +59,8 @@ class Term(eqx.Module):
     weight: float = 1.0
     scale: float = 1.0
 
-    @property
+    # The field of that name hides the built-in one.
+    @builtins.property
     def share(self) -> float:
         """Factor of the loss in the total: the weight over the scale squared."""
         return self.weight / self.scale**2

@@ -54,12 +54,12 @@ def _abstract(potential: AbstractPotential, system: System) -> Equilibrium:
     """An equilibrium without numbers: arrays are shapes and types."""
     configuration = jax.eval_shape(system.start, jax.random.key(0))
     n, d = configuration.fractional.shape
-    index = jax.ShapeDtypeStruct((PAIRS * n,), configuration.species.dtype)
-    flag = jax.ShapeDtypeStruct((), bool)
-    number = jax.ShapeDtypeStruct((), configuration.fractional.dtype)
-    neighbors = PairList(index, index, configuration, number, jax.ShapeDtypeStruct((), index.dtype))
-    factor = jax.ShapeDtypeStruct((n * d, n * d), number.dtype)
-    hessian = DenseHessian(factor, jax.ShapeDtypeStruct((n,), bool), flag)
+    array: Any = jax.ShapeDtypeStruct
+    index = array((PAIRS * n,), configuration.species.dtype)
+    number = array((), configuration.fractional.dtype)
+    neighbors = PairList(index, index, configuration, number, array((), index.dtype))
+    factor = array((n * d, n * d), number.dtype)
+    hessian = DenseHessian(factor, array((n,), bool), array((), bool))
     return Equilibrium(potential=potential, configuration=configuration, neighbors=neighbors, hessian=hessian)
 
 
