@@ -132,13 +132,13 @@ def test_normalized_by_losses():
 def test_a_resumed_run_has_the_same_magnitudes(tmp_path):
     """Interrupted between two checkpoints: the running magnitudes come from the last one."""
     whole = tmp_path / "whole"
-    arguments = ["property=[pressure,energy_per_particle]", "terms.pressure.objective.target=0.4"]
+    arguments = ["property=[pressure,energy_per_particle,coordination]", "terms.pressure.objective.target=0.4"]
+    arguments += ["terms.coordination.objective.target=4"]
     arguments += ["terms.energy_per_particle.objective.target=-1", "combination=normalized", *SMALL]
     arguments += ["train.steps=5", "train.checkpoint_interval=2", f"hydra.run.dir={whole}"]
     assert cli.main(["train", *arguments]) == 0
     lines = metrics(whole)
-    factors = [line["terms"]["pressure"]["factor"] for line in lines]
-    assert len(set(factors)) == 5
+    assert len({line["terms"]["pressure"]["factor"] for line in lines}) == 5
     part = tmp_path / "part"
     shutil.copytree(whole, part)
     (part / "result.json").unlink()

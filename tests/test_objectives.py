@@ -128,9 +128,9 @@ def make(**changes) -> gw.Experiment:
     shear, bulk = component("property", "shear_modulus")(), component("property", "bulk_modulus")()
     curve = component("property", "pair_correlation")(n_bins=6, maximum=2.0, width=0.2)
     terms = {
-        "curve": gw.Term(curve, Curve(np.ones(6), [0.0, 1.0, 1.0, 2.0, 1.0, 0.5]), weight=2.0, scale=0.7),
-        "each": gw.Term(component("property", "ratio")(shear, bulk), Target(0.2), weight=3.0),
         "means": gw.Term(component("property", "pair")(shear, bulk), Ratio(0.2), scale=0.5),
+        "each": gw.Term(component("property", "ratio")(shear, bulk), Target(0.2), weight=3.0),
+        "curve": gw.Term(curve, Curve(np.ones(6), [0.0, 1.0, 1.0, 2.0, 1.0, 0.5]), weight=2.0, scale=0.7),
     }
     parts = {
         "potential": component("potential", "harmonic_morse")(),

@@ -71,9 +71,9 @@ def combine_terms(
         factors = dict.fromkeys(weights, 1.0)
     else:
         factors, state = combination.factors(evaluation.gradients, losses, weights, state)
-    # In the order of the terms, as the loss is: with factors of one every digit is that of the plain sum.
+    # Both in the order in which the plain sums are taken: with factors of one every digit is theirs.
     value = 0.0
-    for name in losses:
+    for name in evaluation.losses:
         value += factors[name] * losses[name]
     gradient = {
         variable: sum(

@@ -42,13 +42,16 @@ class Normalized(gw.AbstractCombination):
 
     def factors(self, gradients, losses, weights, state):
         means, active = dict(state), []
-        for name, old in state.items():
+        for name in gradients:
+            old = state[name]
             new = abs(losses[name]) if self.magnitude == "loss" else _length(gradients[name])
             if new > 0.0:
                 active.append(name)
                 means[name] = np.asarray(new if np.isnan(old) else self.memory * old + (1.0 - self.memory) * new)
         level = sum(float(means[name]) for name in active) / max(sum(weights[name] for name in active), _LEAST)
-        return {name: level * weights[name] / float(means[name]) if name in active else 0.0 for name in state}, means
+        return {
+            name: level * weights[name] / float(means[name]) if name in active else 0.0 for name in gradients
+        }, means
 
 
 def _length(gradient) -> float:
