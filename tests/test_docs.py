@@ -95,7 +95,10 @@ def run_directory(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("page", "command"), COMMANDS)
-def test_commands_compose(hydra, run_directory, page, command):
+def test_commands_compose(hydra, run_directory, tmp_path, monkeypatch, page, command):
+    # What a page names as a file of the reader's own.
+    (tmp_path / "pair_correlation.csv").write_text("1\n" * 50)
+    monkeypatch.chdir(tmp_path)
     _, name, *arguments = shlex.split(command, comments=True)
     if name in ("plugins", "doctor"):
         assert set(arguments) <= {"--json"}
@@ -168,7 +171,7 @@ def test_examples_of_plugins_load(source, monkeypatch):
 
 
 def test_all_kinds_of_components_have_an_example():
-    for kind in ("potentials", "protocols", "samplers", "properties", "objectives", "optimizers"):
+    for kind in ("potentials", "protocols", "samplers", "properties", "objectives", "combinations", "optimizers"):
         assert any(f"def register_{kind}(register)" in source for source in PLUGINS), kind
     assert len(PLUGINS) + len(TESTS) == len(blocks(ROOT / "docs" / "extending.md", "python"))
 

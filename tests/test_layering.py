@@ -33,4 +33,4 @@ def test_every_hook_is_documented(hook):
 
 
 def test_there_are_hooks():
-    assert len(HOOKS) == 7
+    assert len(HOOKS) == 8

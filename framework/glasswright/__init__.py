@@ -4,6 +4,7 @@ from . import _environment as _environment
 
 # isort: split
 from ._checks import is_concrete as is_concrete
+from ._combination import AbstractCombination as AbstractCombination
 from ._configuration import Configuration as Configuration
 from ._design import Design as Design
 from ._disorder import bond_factor as bond_factor

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from . import _nodes
 from ._errors import RequestError, suggestion
 from ._messages import explain, unknown_key
+from ._nodes import NESTED_PROPERTY
 from ._presets import Slots, prune, slots_of
 from ._runs import run_configuration, run_design
 from ._security import check_targets
@@ -156,7 +157,7 @@ class ConfigLoader(ConfigLoaderImpl):
             dropped = [text for text in prune(result.config, intended, self._slots) if text not in expected]
             if dropped:
                 self.notes[f"dropped from experiment {name!r}: {'; '.join(dropped)}"] = None
-        elif group in KINDS and default.package:
+        elif group in (*KINDS, NESTED_PROPERTY) and default.package:
             self._apply_outer_defaults(result.config, default.package)
         return result
 
@@ -182,7 +183,9 @@ class ConfigLoader(ConfigLoaderImpl):
     def _apply_outer_defaults(self, config: DictConfig, package: str) -> None:
         """Defaults that the component around this one was registered with, such as `inner.learning_rate`."""
         outer, _, field = package.rpartition(".")
-        kind, _, name = self._slots.get(outer, "").partition("/")
+        # The slot of a term's property is that of the term.
+        slot = self._slots.get(outer, self._slots.get(outer.removesuffix(".property"), ""))
+        kind, _, name = slot.replace(NESTED_PROPERTY, "property").partition("/")
         component = registry().components(kind).get(name) if kind in KINDS else None
         for key, value in (component.defaults if component else {}).items():
             inner, _, parameter = key.partition(".")

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import optax
 
+from ._combination import AbstractCombination
 from ._configuration import Configuration, box_width
 from ._design import Design, resolve_design
 from ._disorder import FIELDS
@@ -15,6 +16,7 @@ from ._potential import AbstractPotential
 from ._property import AbstractProperty
 from ._protocol import AbstractProtocol
 from ._sampler import AbstractSampler
+from ._shapes import value_shape
 from ._state import State
 from ._system import System
 
@@ -26,6 +28,7 @@ class Experiment:
     **Arguments:**
 
     - `design`: path of a parameter (`"potential.diameter"`, or `"diameter"` while that is unique) → its bounds.
+    - `combination`: how the terms become one gradient; None is their weighted sum.
     - `steps`: most training steps.
     - `tolerance`: stop when the loss is below it (populations only); zero never stops.
     - `seed`: seed of all randomness; configuration `i` of the run is drawn from it and `i`.
@@ -44,6 +47,7 @@ class Experiment:
     terms: dict[str, Term]
     design: dict[str, tuple[float, float]]
     optimizer: optax.GradientTransformation
+    combination: AbstractCombination | None = None
     steps: int = 1000
     tolerance: float = 1e-6
     seed: int = 0
@@ -58,6 +62,11 @@ class Experiment:
     def world(self) -> dict[str, Any]:
         """What design variables can be found in."""
         return {"potential": self.potential, "system": self.system, "protocol": self.protocol}
+
+    @property
+    def can_succeed(self) -> bool:
+        """Whether a loss below the tolerance means success: all packings are looked at, and zero is the least loss."""
+        return self.sampler.is_population and all(term.objective.least_is_zero for term in self.terms.values())
 
 
 def check_experiment(experiment: Experiment) -> Design:
@@ -82,18 +91,33 @@ def check_experiment(experiment: Experiment) -> Design:
     provided = type(experiment.protocol).provides
     for name, term in experiment.terms.items():
         check_provided(name, term.property, provided)
+        shape = value_shape(f"terms.{name}.property", term.property, experiment.potential, experiment.system, provided)
         try:
             term.objective.check(experiment.sampler)
+            if shape is not None:
+                term.objective.check_property(term.property, shape)
         except ValueError as error:
             raise RequestError(f"terms.{name}.objective: {error}") from error
+    try:
+        if experiment.combination is not None:
+            experiment.combination.check(list(experiment.terms))
+    except ValueError as error:
+        raise RequestError(f"combination: {error}") from error
+    endless = [name for name, term in experiment.terms.items() if not term.objective.least_is_zero]
+    if endless and getattr(experiment.optimizer.update, "needs_least_loss", False):
+        objective = type(experiment.terms[endless[0]].objective).__name__
+        raise RequestError(
+            f"optimizer: takes its step from the distance to a loss of zero, and that of terms.{endless[0]} "
+            f"({objective}) has no least value; take another, for instance optimizer=rmsprop"
+        )
     return resolve_design(experiment.world, experiment.design)
 
 
 def check_provided(name: str, wanted: AbstractProperty, provided: type[State]) -> None:
     """A property can only read a state that the protocol gives."""
-    if not issubclass(provided, type(wanted).requires):
+    if not issubclass(provided, wanted.requires):
         raise RequestError(
-            f"property {name}: needs {type(wanted).requires.__name__}, which the protocol does not give "
+            f"property {name}: needs {wanted.requires.__name__}, which the protocol does not give "
             f"(it gives {provided.__name__})"
         )
 

@@ -176,7 +176,7 @@ def _losses(terms: Mapping[str, Term], values: Mapping[str, Any], accepted: Any,
 
     def one(term, values):
         loss, cotangent = jax.value_and_grad(lambda x: term.objective.loss(x, accepted, sampler))(values)
-        return loss, term.objective.floor(values, accepted, sampler), term.weight * cotangent
+        return loss, term.objective.floor(values, accepted, sampler), term.share * cotangent
 
     return {name: one(term, values[name]) for name, term in terms.items()}
 
@@ -211,7 +211,7 @@ def combine(
     }
     total: float | None = 0.0
     for name, loss in losses.items():
-        total = None if loss is None or total is None else total + float(terms[name].weight) * loss
+        total = None if loss is None or total is None else total + float(terms[name].share) * loss
     if total is None:
         # An objective that needs more configurations than were accepted has no value, and no gradient.
         return Evaluation(None, mean, losses, errors, floors, {}, {}, outcomes), nothing

@@ -83,8 +83,8 @@ def learning_rate(optimizer: optax.OptState) -> float | None:
 
 
 def reached(experiment: Experiment, line: dict[str, Any]) -> bool:
-    """Whether the loss is below the tolerance: known only where the packings looked at are all there are."""
-    return experiment.sampler.is_population and line["loss"] is not None and line["loss"] < experiment.tolerance
+    """Whether the loss is below the tolerance, where that means anything."""
+    return experiment.can_succeed and line["loss"] is not None and line["loss"] < experiment.tolerance
 
 
 def final_result(experiment: Experiment, design: Design, state, lines, seconds: float) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def final_result(experiment: Experiment, design: Design, state, lines, seconds: 
     final = measured[-1] if measured else lines[-1]
     potential = design.insert(experiment.world, state.values)["potential"]
     return {
-        "success": reached(experiment, lines[-1]) if experiment.sampler.is_population else None,
+        "success": reached(experiment, lines[-1]) if experiment.can_succeed else None,
         "loss": final["loss"],
         "steps": len(lines),
         "values": {name: term["value"] for name, term in final["terms"].items()},

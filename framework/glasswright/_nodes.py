@@ -25,16 +25,19 @@ SCHEDULES = (
     "warmup_exponential_decay_schedule",
 )
 DEFAULT_OBJECTIVE = "target"
+# Properties that belong to another one are chosen from a group of their own: an option of `property` is a whole term.
+NESTED_PROPERTY = "quantity"
 _TYPES = {"integer": int, "number": float, "boolean": bool, "text": str}
 
 
 @dataclasses.dataclass
 class TermNode:
-    """A wish: a property, what is wanted of it, and its weight."""
+    """A wish: a property, what is wanted of it, its weight, and what counts as one."""
 
     property: Any = MISSING
     objective: Any = None
     weight: float = 1.0
+    scale: float = 1.0
 
 
 @dataclasses.dataclass
@@ -83,6 +86,11 @@ def store(registry: Registry) -> None:
                     package=f"terms.{component.name}",
                     provider=component.distribution,
                 )
+                # A property inside another one, without the objective and weight of a term.
+                node = _node(component, _nested(component, ""))
+                config_store.store(
+                    group=NESTED_PROPERTY, name=component.name, node=node, provider=component.distribution
+                )
             else:
                 node = _node(component, _nested(component, ""))
                 config_store.store(group=kind, name=component.name, node=node, provider=component.distribution)
@@ -114,7 +122,8 @@ def _nested(component: Component, prefix: str) -> list[Any]:
             result.append({f"/schedule@{prefix}{parameter.name}": None})
         elif parameter.kind == "component":
             choice = "???" if parameter.default is REQUIRED else parameter.default
-            result.append({f"/{parameter.group}@{prefix}{parameter.name}": choice})
+            group = NESTED_PROPERTY if parameter.group == "property" else parameter.group
+            result.append({f"/{group}@{prefix}{parameter.name}": choice})
     return result
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from ._nodes import NESTED_PROPERTY
 from ._schema import parameters
 from .registry import KINDS, registry
 
@@ -14,7 +15,7 @@ Slots = dict[str, str]
 
 def slots_of(defaults: Iterable[Any]) -> Slots:
     """The component chosen at each place, from a defaults list of Hydra."""
-    groups = (*KINDS, "schedule")
+    groups = (*KINDS, "schedule", NESTED_PROPERTY)
     return {
         d.package: d.config_path
         for d in defaults

@@ -15,6 +15,7 @@ import jaxtyping
 import numpy as np
 import optax
 
+from ._combination import AbstractCombination
 from ._objective import AbstractObjective
 from ._potential import AbstractPotential
 from ._property import AbstractProperty
@@ -36,6 +37,7 @@ GROUPS: dict[type, str] = {
     AbstractSampler: "sampler",
     AbstractProperty: "property",
     AbstractObjective: "objective",
+    AbstractCombination: "combination",
     optax.GradientTransformation: "optimizer",
 }
 

@@ -1,3 +1,4 @@
+import dataclasses
 import sys
 from pathlib import Path
 from time import perf_counter
@@ -8,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
+from ._combination import combine_terms
 from ._design import Design
 from ._ensemble import Ensemble
 from ._errors import RunError, Stopped
@@ -38,6 +40,8 @@ class TrainingState(eqx.Module):
     - `optimizer`: the optimiser's state.
     - `prepared`: the configurations of the last step that the next one follows, by index.
     - `lengths`: typical length of a configuration's gradient of each term, from the steps so far; not a number before.
+    - `combination`: the state of how terms are combined.
+    - `factors`: those that the terms had in the last step, for its metrics alone.
     """
 
     step: int
@@ -45,6 +49,8 @@ class TrainingState(eqx.Module):
     optimizer: optax.OptState
     prepared: dict[int, Prepared]
     lengths: dict[str, np.ndarray]
+    combination: PyTree = ()
+    factors: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 def train(experiment: Experiment, directory: str | Path | None = None, *, progress: bool = True) -> dict[str, Any]:
@@ -108,7 +114,8 @@ def initial_state(experiment: Experiment, design: Design) -> TrainingState:
     """The state before the first step."""
     values = _strong(design.values(experiment.world))
     unknown = {name: np.asarray(np.nan) for name in experiment.terms}
-    return TrainingState(0, values, _strong(experiment.optimizer.init(values)), {}, unknown)
+    combination = () if experiment.combination is None else experiment.combination.start(list(experiment.terms))
+    return TrainingState(0, values, _strong(experiment.optimizer.init(values)), {}, unknown, combination)
 
 
 def _run(experiment: Experiment, design: Design, team: Team, output, state: TrainingState, lines, progress: bool):
@@ -124,6 +131,8 @@ def _run(experiment: Experiment, design: Design, team: Team, output, state: Trai
                 samples, evaluation = look(experiment, design, team, state)
                 next_state = move(experiment, design, state, samples, evaluation)
                 line = metrics(experiment, state, evaluation, samples, next_state.optimizer)
+                for name, factor in next_state.factors.items():
+                    line["terms"][name]["factor"] = factor
                 last = reached(experiment, line) or state.step + 1 >= experiment.steps
                 line["seconds"] = perf_counter() - clock
                 lines.append(line)
@@ -183,15 +192,19 @@ def move(
     experiment: Experiment, design: Design, state: TrainingState, samples: list[Sample], evaluation: Evaluation
 ) -> TrainingState:
     """The state after the design has moved; a step without a loss changes nothing."""
-    values, optimizer = state.values, state.optimizer
+    values, optimizer, combination = state.values, state.optimizer, state.combination
+    factors: dict[str, float] = {}
     if evaluation.loss is not None:
-        loss = np.asarray(evaluation.loss)
+        combined = combine_terms(experiment.combination, experiment.terms, evaluation, state.combination)
+        factors, combination = combined.factors, combined.state
+        loss, gradient = np.asarray(combined.value), combined.gradient
         values, optimizer = _move(
-            experiment.optimizer, design, experiment.world, evaluation.gradient, loss, state.optimizer, state.values
+            experiment.optimizer, design, experiment.world, gradient, loss, state.optimizer, state.values
         )
     following = set(experiment.sampler.indices(state.step + 1))
     kept = {one.index: one.prepared for one in samples if one.index in following and one.prepared is not None}
-    return TrainingState(state.step + 1, values, optimizer, kept, _typical(state.lengths, evaluation.lengths))
+    lengths = _typical(state.lengths, evaluation.lengths)
+    return TrainingState(state.step + 1, values, optimizer, kept, lengths, combination, factors)
 
 
 def _typical(before: dict[str, np.ndarray], now: dict[str, float]) -> dict[str, np.ndarray]:
@@ -239,6 +252,7 @@ def _write_checkpoint(experiment: Experiment, team: Team, output: RunDirectory |
             "values": pack(state.values),
             "optimizer": pack(state.optimizer),
             "lengths": pack(state.lengths),
+            "combination": pack(state.combination),
             "prepared": followed,
         }
         output.write_checkpoint(state.step, Checkpoint(state.step, content))
@@ -269,6 +283,8 @@ def restore(experiment: Experiment, design: Design, checkpoint: Checkpoint) -> T
         unpack(content["optimizer"], start.optimizer),
         prepared,
         unpack(content["lengths"], start.lengths),
+        # Checkpoints of earlier versions, which knew the sum alone, have none.
+        unpack(content["combination"], start.combination) if "combination" in content else start.combination,
     )
 
 
@@ -288,7 +304,7 @@ def _write_end(output: RunDirectory, experiment: Experiment, design: Design, sta
         training_figure(
             lines,
             targets,
-            experiment.tolerance if experiment.sampler.is_population else 0.0,
+            experiment.tolerance if experiment.can_succeed else 0.0,
             None if shown is None else shown.configuration,
             None if diameters is None else np.asarray(diameters),
         ),

@@ -211,7 +211,7 @@ def _report(terms: Mapping[str, Term], lines: list[dict[str, Any]]) -> dict[str,
             entry["loss"] = float(term.objective.loss(jnp.asarray(values), everything, sampling))
             known = term.objective.floor(jnp.asarray(values), everything, sampling)
             entry["loss_floor"] = None if known is None else float(known)
-            loss = None if loss is None else loss + float(term.weight) * entry["loss"]
-            floor = None if floor is None or known is None else floor + float(term.weight) * float(known)
+            loss = None if loss is None else loss + float(term.share) * entry["loss"]
+            floor = None if floor is None or known is None else floor + float(term.share) * float(known)
         report["properties"][name] = entry
     return report | {"loss": loss, "loss_floor": floor}

@@ -79,7 +79,9 @@ def _array(value: Any, key: str) -> Any:
     try:
         return number(value, key)
     except RequestError:
-        raise RequestError(f"{key}={value!r}: must be a finite number, or a list of them") from None
+        raise RequestError(
+            f"{key}={value!r}: must be a finite number, a list of them, or a file of them (.csv, .txt)"
+        ) from None
 
 
 def _finite(value: Any, key: str) -> None:

@@ -16,7 +16,8 @@ from ._design import resolve_design
 from ._errors import RequestError, suggestion
 from ._experiment import Experiment, check_cutoff, check_experiment
 from ._messages import explain
-from ._nodes import SystemNode, TermNode, TrainNode, schedules
+from ._nodes import NESTED_PROPERTY, SystemNode, TermNode, TrainNode, schedules
+from ._numbers import names_numbers, read_numbers
 from ._objective import Term
 from ._property import AbstractProperty
 from ._protocol import AbstractProtocol
@@ -34,6 +35,7 @@ _TRAIN_KEYS = dict.fromkeys(
         "sampler",
         "terms",
         "design",
+        "combination",
         "optimizer",
         "train",
         "seed",
@@ -85,6 +87,9 @@ def build(config: DictConfig | Mapping[str, Any]) -> Experiment:
         terms={name: _term(name, node, protocol, size) for name, node in data["terms"].items()},
         design=_design(data.get("design")),
         optimizer=instantiate("optimizer", data.get("optimizer"), "optimizer", size),
+        combination=None
+        if data.get("combination") is None
+        else instantiate("combination", data["combination"], "combination", size),
         steps=integer(train["steps"], "train.steps", least=1),
         tolerance=_at_least_zero(train["tolerance"], "train.tolerance"),
         seed=integer(data.get("seed", 0), "seed", least=0),
@@ -222,9 +227,14 @@ def instantiate(kind: str, node: Any, key: str, system: Mapping[str, Any]) -> An
             arguments[name] = instantiate(parameter.group, value, path, system)
         elif parameter.kind == "schedule" and isinstance(value, dict):
             arguments[name] = instantiate("schedule", value, path, system)
-        elif parameter.kind == "component" and value is not None:
-            raise RequestError(f"{path}={value!r}: must be a {parameter.group}; choose {parameter.group}@{path}=…")
+        elif parameter.kind == "component" and (value is not None or not parameter.optional):
+            group = NESTED_PROPERTY if parameter.group == "property" else parameter.group
+            shown = "null" if value is None else repr(value)
+            raise RequestError(f"{path}={shown}: must be a {parameter.group}; choose {group}@{path}=…")
         else:
+            if parameter.kind == "array" and names_numbers(value):
+                # In place, so that the configuration that is kept has the numbers.
+                value = node[name] = read_numbers(value, path)
             arguments[name] = check_value(parameter, value, path)
         if parameter.follows_system and name in system and value is not None and value != system[name]:
             raise RequestError(f"{path}={value}: it follows the system, which has {system[name]}; set system.{name}")
@@ -291,7 +301,10 @@ def _term(name: str, node: Mapping[str, Any], protocol: AbstractProtocol, system
     weight = number(node.get("weight", 1.0), f"{key}.weight")
     if weight < 0:
         raise RequestError(f"{key}.weight={weight:g}: must not be negative")
-    return Term(property=measured, objective=objective, weight=weight)
+    scale = number(node.get("scale", 1.0), f"{key}.scale")
+    if scale <= 0:
+        raise RequestError(f"{key}.scale={scale:g}: must be positive")
+    return Term(property=measured, objective=objective, weight=weight, scale=scale)
 
 
 def _property(name: str, node: Any, protocol: AbstractProtocol, system: Mapping[str, Any]) -> AbstractProperty:
@@ -310,9 +323,10 @@ def _fitting_properties(protocol: AbstractProtocol) -> dict[str, AbstractPropert
     result = {}
     for name, component in registry().components("property").items():
         required = [p for p in parameters(component).values() if p.default is REQUIRED]
-        cls: Any = component.cls
-        if not required and issubclass(protocol.provides, cls.requires):
-            result[name] = cls()
+        if not required:
+            measured = component.cls()
+            if issubclass(protocol.provides, measured.requires):
+                result[name] = measured
     return result
 
 

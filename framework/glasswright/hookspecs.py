@@ -44,6 +44,11 @@ def register_objectives(register: Register) -> None:
 
 
 @hookspec
+def register_combinations(register: Register) -> None:
+    """Call `register("name", Class)` for each `AbstractCombination`."""
+
+
+@hookspec
 def register_optimizers(register: Register) -> None:
     """Call `register("name", function)` for each function that returns an `optax.GradientTransformation`."""
 

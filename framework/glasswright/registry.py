@@ -16,6 +16,7 @@ from typing import Any
 import pluggy
 
 from . import hookspecs
+from ._combination import AbstractCombination
 from ._errors import RequestError, suggestion
 from ._objective import AbstractObjective
 from ._potential import AbstractPotential
@@ -30,6 +31,7 @@ KINDS: dict[str, tuple[str, type | None]] = {
     "sampler": ("register_samplers", AbstractSampler),
     "property": ("register_properties", AbstractProperty),
     "objective": ("register_objectives", AbstractObjective),
+    "combination": ("register_combinations", AbstractCombination),
     "optimizer": ("register_optimizers", None),
 }
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

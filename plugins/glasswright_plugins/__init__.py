@@ -2,9 +2,14 @@
 
 import glasswright as gw
 
+from .combinations.normalized import Normalized
+from .combinations.pcgrad import PCGrad
+from .combinations.weighted_sum import WeightedSum
 from .objectives.band import Band
+from .objectives.curve import Curve
 from .objectives.maximize import Maximize
 from .objectives.minimize import Minimize
+from .objectives.ratio import Ratio as RatioOfMeans
 from .objectives.target import Target
 from .objectives.target_each import TargetEach
 from .optimizers.hypergradient import hypergradient
@@ -27,9 +32,11 @@ from .properties.elastic_constant import ElasticConstant
 from .properties.elastic_tensor import ElasticTensor
 from .properties.energy_per_particle import EnergyPerParticle
 from .properties.nonaffine_displacement import NonaffineDisplacement
+from .properties.pair import Pair
 from .properties.pair_correlation import PairCorrelation
 from .properties.poisson_ratio import PoissonRatio
 from .properties.pressure import Pressure
+from .properties.ratio import Ratio
 from .properties.shear_modulus import ShearModulus
 from .properties.stability import Stability
 from .properties.structure_factor import StructureFactor
@@ -74,7 +81,9 @@ def register_properties(register):
     register("elastic_constant", ElasticConstant)
     register("energy_per_particle", EnergyPerParticle)
     register("nonaffine_displacement", NonaffineDisplacement)
+    register("pair", Pair, first="shear_modulus", second="bulk_modulus")
     register("pair_correlation", PairCorrelation)
+    register("ratio", Ratio, numerator="shear_modulus", denominator="bulk_modulus")
     register("stability", Stability)
     register("structure_factor", StructureFactor)
     register("young_modulus", YoungModulus)
@@ -88,10 +97,19 @@ def register_properties(register):
 @gw.hookimpl
 def register_objectives(register):
     register("band", Band)
+    register("curve", Curve)
     register("maximize", Maximize)
     register("minimize", Minimize)
+    register("ratio", RatioOfMeans)
     register("target", Target)
     register("target_each", TargetEach)
+
+
+@gw.hookimpl
+def register_combinations(register):
+    register("normalized", Normalized)
+    register("pcgrad", PCGrad)
+    register("weighted_sum", WeightedSum)
 
 
 @gw.hookimpl

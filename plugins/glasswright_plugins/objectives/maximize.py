@@ -14,6 +14,8 @@ class Maximize(gw.AbstractObjective):
 
     scale: float = 1.0
 
+    least_is_zero = False
+
     def __check_init__(self) -> None:
         if not 0.0 < self.scale < float("inf"):
             raise ValueError(f"maximize(scale={self.scale}): must be positive and finite.")

@@ -5,6 +5,8 @@ import glasswright as gw
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ._estimators import check_estimator, check_shape, is_plain, squared_distance, variance_of_mean
+
 
 class Target(gw.AbstractObjective):
     """Squared distance of the mean value from a target, `(<f> - f*)²`, summed over components.
@@ -25,32 +27,16 @@ class Target(gw.AbstractObjective):
 
     def check(self, sampling):
         """The unbiased estimator needs two packings."""
-        if not self._is_plain(sampling) and sampling.size < 2:
-            raise ValueError(f"target(estimator={self.estimator!r}): needs sampler.size >= 2, not {sampling.size}.")
+        check_estimator("target", self.estimator, sampling)
+
+    def check_property(self, measured, shape):
+        """The target is a number, or has the shape of the values."""
+        check_shape("target", self.target, measured, shape)
 
     def loss(self, values, accepted, sampling):
         """The squared distance by the chosen estimator."""
-        n, distance = _distances(values, accepted, self.target)
-        total = jnp.sum(distance, axis=0)
-        if self._is_plain(sampling):
-            return jnp.sum((total / n) ** 2)
-        # One packing alone says nothing about a variance.
-        pairs = jnp.where(n > 1, n * (n - 1), jnp.nan)
-        return jnp.sum(total**2 - jnp.sum(distance**2, axis=0)) / pairs
+        return squared_distance(values, accepted, self.target, is_plain(self.estimator, sampling))
 
     def floor(self, values, accepted, sampling):
         """Variance of the mean: `Var(f) / m`."""
-        n, distance = _distances(values, accepted, self.target)
-        mean = jnp.sum(distance, axis=0) / n
-        rows = accepted.reshape((-1,) + (1,) * (values.ndim - 1))
-        squares = jnp.sum(jnp.where(rows, (distance - mean) ** 2, 0.0))
-        return squares / jnp.where(n > 1, n * (n - 1), jnp.nan)
-
-    def _is_plain(self, sampling) -> bool:
-        return self.estimator == "plain" or (self.estimator == "auto" and sampling.is_population)
-
-
-def _distances(values, accepted, target):
-    """How many were accepted, and the distance of each from the target, zero for the others."""
-    rows = accepted.reshape((-1,) + (1,) * (values.ndim - 1))
-    return jnp.sum(accepted), jnp.where(rows, values - target, 0.0)
+        return variance_of_mean(values, accepted, self.target)

@@ -3,6 +3,8 @@ import glasswright as gw
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ._estimators import check_shape
+
 
 class TargetEach(gw.AbstractObjective):
     """Squared distance of every packing's own value from a target, summed over the packings: `sum_b (f_b - f*)²`.
@@ -18,6 +20,10 @@ class TargetEach(gw.AbstractObjective):
     """
 
     target: Float[Array, "*shape"] = eqx.field(converter=lambda x: jnp.asarray(x, dtype=float))
+
+    def check_property(self, measured, shape):
+        """The target is a number, or has the shape of the values."""
+        check_shape("target_each", self.target, measured, shape)
 
     def loss(self, values, accepted, sampling):
         """The sum of squared distances, over packings and components."""

@@ -53,4 +53,6 @@ def polyak(
         rate = jnp.clip(reach, floor * learning_rate, learning_rate)
         return jax.tree.map(lambda d: rate * d, minus_direction), PolyakState(inner, rate)
 
+    # Looked for before a run: where no loss is the least, the step has no meaning.
+    vars(update)["needs_least_loss"] = True
     return optax.GradientTransformationExtraArgs(init, update)

@@ -1,0 +1,32 @@
+import glasswright as gw
+import jax.numpy as jnp
+
+from ._parts import needed_state
+from .bulk_modulus import BulkModulus
+from .shear_modulus import ShearModulus
+
+
+class Pair(gw.AbstractProperty):
+    """Two scalar properties `(a, b)` of the same packing as one, for objectives that need both: `ratio`.
+
+    **Arguments:**
+
+    - `first`, `second`: the two; chosen with `quantity@terms.NAME.property.first=…`.
+    """
+
+    first: gw.AbstractProperty = ShearModulus()
+    second: gw.AbstractProperty = BulkModulus()
+
+    units = "units of the first, units of the second"
+
+    @property
+    def requires(self):
+        """What the more demanding of the two needs."""
+        return needed_state(self.first, self.second)
+
+    def measure(self, state):
+        values = [jnp.asarray(part.measure(state)) for part in (self.first, self.second)]
+        for part, value in zip((self.first, self.second), values, strict=True):
+            if value.ndim:
+                raise ValueError(f"pair: {type(part).__name__} measures an array of shape {value.shape}, not a number.")
+        return jnp.stack(values)

@@ -1,0 +1,32 @@
+import glasswright as gw
+
+from ._parts import needed_state
+from .bulk_modulus import BulkModulus
+from .shear_modulus import ShearModulus
+
+
+class Ratio(gw.AbstractProperty):
+    """Ratio `a / b` of two properties of the same packing.
+
+    Its mean over packings is the mean of the ratios. For the ratio of the means take the property `pair` with the
+    objective `ratio`. The default, the shear modulus over the bulk modulus, is Pugh's measure of brittleness.
+
+    **Arguments:**
+
+    - `numerator`, `denominator`: the two; chosen with `quantity@terms.NAME.property.numerator=…`. Of arrays the ratio
+      is taken component by component; a denominator of zero makes the packing count as `nonfinite`.
+    """
+
+    numerator: gw.AbstractProperty = ShearModulus()
+    denominator: gw.AbstractProperty = BulkModulus()
+
+    units = "units of the numerator / units of the denominator"
+    source = "S. F. Pugh, Philos. Mag. 45, 823 (1954)"
+
+    @property
+    def requires(self):
+        """What the more demanding of the two needs."""
+        return needed_state(self.numerator, self.denominator)
+
+    def measure(self, state):
+        return self.numerator.measure(state) / self.denominator.measure(state)
