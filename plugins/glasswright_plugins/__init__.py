@@ -22,11 +22,13 @@ from .properties.bond_contributions import BondContributions
 from .properties.bond_order import BondOrder
 from .properties.bulk_modulus import BulkModulus
 from .properties.coordination import Coordination
+from .properties.density_of_states import DensityOfStates
 from .properties.elastic_constant import ElasticConstant
 from .properties.elastic_tensor import ElasticTensor
 from .properties.energy_per_particle import EnergyPerParticle
 from .properties.nonaffine_displacement import NonaffineDisplacement
 from .properties.pair_correlation import PairCorrelation
+from .properties.participation_ratio import ParticipationRatio
 from .properties.poisson_ratio import PoissonRatio
 from .properties.pressure import Pressure
 from .properties.shear_modulus import ShearModulus
@@ -69,10 +71,12 @@ def register_properties(register):
     register("bond_contributions", BondContributions)
     register("bond_order", BondOrder)
     register("coordination", Coordination)
+    register("density_of_states", DensityOfStates)
     register("elastic_constant", ElasticConstant)
     register("energy_per_particle", EnergyPerParticle)
     register("nonaffine_displacement", NonaffineDisplacement)
     register("pair_correlation", PairCorrelation)
+    register("participation_ratio", ParticipationRatio)
     register("stability", Stability)
     register("structure_factor", StructureFactor)
     register("young_modulus", YoungModulus)
