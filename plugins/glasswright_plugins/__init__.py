@@ -17,6 +17,7 @@ from .potentials.morse import Morse
 from .potentials.soft_sphere import SoftSphere
 from .potentials.sum import Sum
 from .potentials.yukawa import Yukawa
+from .properties.allosteric_response import AllostericResponse
 from .properties.anisotropy import Anisotropy
 from .properties.bond_contributions import BondContributions
 from .properties.bond_order import BondOrder
@@ -67,6 +68,7 @@ def register_samplers(register):
 @gw.hookimpl
 def register_properties(register):
     register("bulk_modulus", BulkModulus)
+    register("allosteric_response", AllostericResponse)
     register("anisotropy", Anisotropy)
     register("bond_contributions", BondContributions)
     register("bond_order", BondOrder)

@@ -24,7 +24,7 @@ class ParticipationRatio(gw.AbstractProperty):
 
     requires = gw.Equilibrium
     units = "dimensionless"
-    source = "Bell & Dean, Discuss. Faraday Soc. 50, 55 (1970); Mizuno et al., PNAS 114, E9767 (2017), Eq. 2"
+    source = "Bell & Dean, Discuss. Faraday Soc. 50, 55 (1970); Mizuno et al., PNAS 114, E9767 (2017)"
 
     def __check_init__(self) -> None:
         if self.frequency is not None and not 0.0 <= self.frequency < float("inf"):
