@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ._bonds import BondContributions, bond_contributions
 from ._configuration import Configuration
 from ._elasticity import assemble_elastic_tensor, strain_basis
 from ._hessian import AbstractHessian
@@ -76,6 +77,11 @@ class Equilibrium(State):
             self.configuration, self.neighbors, strain_basis(d), self._fixed_response
         )
         return assemble_elastic_tensor(second / self.configuration.volume, d)
+
+    @functools.cached_property
+    def bond_contributions(self) -> BondContributions:
+        """What each bond contributes to the bulk and to the shear modulus; pair potentials only."""
+        return bond_contributions(self.potential, self.configuration, self.neighbors, self.response)
 
 
 def attach_equilibrium(

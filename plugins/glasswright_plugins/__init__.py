@@ -18,6 +18,7 @@ from .potentials.soft_sphere import SoftSphere
 from .potentials.sum import Sum
 from .potentials.yukawa import Yukawa
 from .properties.anisotropy import Anisotropy
+from .properties.bond_contributions import BondContributions
 from .properties.bond_order import BondOrder
 from .properties.bulk_modulus import BulkModulus
 from .properties.coordination import Coordination
@@ -65,6 +66,7 @@ def register_samplers(register):
 def register_properties(register):
     register("bulk_modulus", BulkModulus)
     register("anisotropy", Anisotropy)
+    register("bond_contributions", BondContributions)
     register("bond_order", BondOrder)
     register("coordination", Coordination)
     register("elastic_constant", ElasticConstant)
