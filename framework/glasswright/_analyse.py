@@ -1,6 +1,7 @@
 """`analyse`: what a packing or an ensemble can become, how far gradients predict, its bonds and its vibrations."""
 
 import dataclasses
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
+from ._bonds import BondContributions, bond_contributions
 from ._configuration import Configuration
 from ._design import Design
 from ._ensemble import Ensemble, random_start
+from ._equilibrium import Equilibrium
 from ._errors import RequestError, RunError, Stopped, suggestion
 from ._gradient import in_box, sample
 from ._measure import max_force
@@ -33,6 +36,8 @@ PARTS = ("tunability", "predictiveness", "bonds", "vibrations")
 ANALYSIS = 2
 # Starts that are tried for the one packing that the other parts look at.
 MOST_STARTS = 20
+# Bonds that are named and drawn.
+LARGEST = 10
 # Between two looks at signals and at the progress, in configurations for each lane.
 ROUND = 4
 
@@ -290,7 +295,42 @@ class _Work:
         return report
 
     def bonds(self) -> dict[str, Any]:
-        raise NotImplementedError
+        """What each bond contributes to the moduli."""
+        from .run.bonds_plot import bonds_figure, moduli
+
+        potential, configuration = self.world["potential"], self.prepared.configuration
+        found = _bond_contributions(self.world["protocol"], potential, self.prepared)
+        largest = {name: np.argsort(-np.abs(one))[:LARGEST] for name, one in moduli(found).items()}
+        if self.folder is not None:
+            picture = bonds_figure(found, largest, configuration, _diameters(potential))
+            write_atomically(self.folder / "bonds.png", picture)
+        mask = np.asarray(found.mask)
+        report: dict[str, Any] = {}
+        for name, one in moduli(found).items():
+            total = float(np.sum(one))
+            which = largest[name]
+            report[name] = {
+                "sum": total,
+                "n_bonds": int(np.sum(mask)),
+                "n_negative": int(np.sum(one[mask] < 0.0)),
+                "share_of_ten": float(np.sum(one[which])) / total,
+                "largest": [
+                    {
+                        "i": int(found.i[k]),
+                        "j": int(found.j[k]),
+                        "distance": float(found.distance[k]),
+                        "contribution": float(one[k]),
+                        "share": float(one[k]) / total,
+                    }
+                    for k in which
+                ],
+            }
+        if self.folder is not None:
+            columns = {"i": found.i, "j": found.j, "distance": found.distance, **moduli(found)}
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, **{name: np.asarray(column)[mask] for name, column in columns.items()})
+            write_atomically(self.folder / "bonds.npz", buffer.getvalue())
+        return report
 
     def vibrations(self) -> dict[str, Any]:
         """Spectrum of the Hessian."""
@@ -323,11 +363,17 @@ def _start(folder: Path, request: Analysis) -> None:
     except OSError as error:
         raise RunError(f"cannot write into {folder}: {error.strerror or error}") from error
     # What an earlier analysis left here would be taken for this one's.
-    for name in ("analysis.json", *(f"{part}.png" for part in PARTS)):
+    for name in ("analysis.json", "bonds.npz", *(f"{part}.png" for part in PARTS)):
         (folder / name).unlink(missing_ok=True)
     write_json(folder / "provenance.json", provenance())
     if request.config is not None:
         write_atomically(folder / "config.yaml", request.config)
+
+
+@eqx.filter_jit
+def _bond_contributions(protocol: Any, potential: Any, prepared: Prepared) -> BondContributions:
+    state = protocol.attach(potential, prepared)
+    return bond_contributions(state.potential, state.configuration, state.neighbors, state.response)
 
 
 def _diameters(potential: Any) -> np.ndarray | None:

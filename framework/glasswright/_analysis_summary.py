@@ -7,8 +7,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-# Wider tables than a terminal show nothing.
-MOST_COLUMNS = 8
+# Of longer arrays only the beginning is shown: all of it is in `analysis.json`.
+MOST_SHOWN = 6
 
 
 def print_analysis(report: dict[str, Any], console: Console | None = None) -> None:
@@ -34,11 +34,12 @@ def print_analysis(report: dict[str, Any], console: Console | None = None) -> No
 
 def _tunability(one: dict[str, Any], console: Console) -> None:
     counts = "".join(f", {count} {name}" for name, count in one["rejected"].items())
-    title = f"tunability: {one['average']} of {one['converged']} packings{counts}"
-    table = Table(title=title, title_justify="left", title_style="bold")
+    packings = "one packing" if one["requested"] == 1 else f"{one['average']} of {one['converged']} packings"
+    title = f"tunability of {packings}{counts}"
+    table = Table(title=title, title_justify="left", title_style="bold", show_lines=True)
     sigma, errors = np.asarray(one["singular_values"]), one["standard_error"]
-    for heading in ("", "singular value", "cost", "changes the properties by", "by a step of the design along"):
-        table.add_column(heading)
+    for heading in ("", "singular value", "cost", "properties change by", "as the design moves along"):
+        table.add_column(heading, overflow="fold")
     for k, value in enumerate(sigma):
         error = "" if errors is None else f" ± {errors[k]:.2g}"
         cost = one["cost"][k]
@@ -88,10 +89,15 @@ def _bonds(report: dict[str, Any], console: Console) -> None:
 
 
 def _combination(vector: Any, names: Sequence[str]) -> str:
-    """`0.92 poisson_ratio - 0.38 pressure`, the largest entries first where there are many."""
-    order = range(len(names)) if len(names) <= MOST_COLUMNS else np.argsort(-np.abs(vector))[:MOST_COLUMNS]
-    text = " ".join(f"{'-' if vector[k] < 0 else '+'} {abs(vector[k]):.2f} {names[k]}" for k in order)
-    return text.removeprefix("+ ") + (" …" if len(names) > MOST_COLUMNS else "")
+    """`poisson_ratio -0.27, pressure 0.96`; the entries of an array together: `diameter [0.58, 0.81]`."""
+    groups: dict[str, list[float]] = {}
+    for name, number in zip(names, np.asarray(vector), strict=True):
+        groups.setdefault(name.partition("[")[0], []).append(float(number))
+    parts = []
+    for name, numbers in groups.items():
+        text = ", ".join(f"{x:+.2f}" for x in numbers[:MOST_SHOWN]) + (", …" if len(numbers) > MOST_SHOWN else "")
+        parts.append(f"{name} {text}" if len(numbers) == 1 else f"{name} [{text}]")
+    return "\n".join(parts)
 
 
 def _numbers(values: Any) -> str:

@@ -65,13 +65,13 @@ def draw_displacement(axes: Any, configuration: Configuration, displacement: np.
     axes.quiver(*points.T, *arrows.T, angles="xy", scale_units="xy", scale=1.0, color="black", width=0.0025, zorder=3)
 
 
-def draw_bonds(axes: Any, configuration: Configuration, i: np.ndarray, j: np.ndarray, width: Any, colour: Any) -> None:
-    """Lines between the particles `i` and `j` of each bond, by the shortest way through the periodic box."""
+def draw_bonds(axes: Any, configuration: Configuration, i: Any, j: Any, width: Any, colour: Any) -> None:
+    """Lines between the particles `i` and `j` of each bond, by the shortest way; a width and a colour for each."""
     plane = np.asarray(configuration.box)[:2, :2]
     fractional = np.asarray(configuration.fractional)[:, :2]
     start = fractional[i] % 1.0
     way = fractional[j] - fractional[i]
     way -= np.round(way)
     ends = np.stack([images(start, plane), images(start + way, plane)], axis=1)
-    repeated = np.repeat(width, len(SHIFTS))
-    axes.add_collection(LineCollection(list(ends), linewidths=repeated, colors=colour, capstyle="round", zorder=3))
+    widths, colours = (np.repeat(one, len(SHIFTS)).tolist() for one in (width, colour))
+    axes.add_collection(LineCollection(list(ends), linewidths=widths, colors=colours, capstyle="round", zorder=3))

@@ -62,4 +62,4 @@ def _draw(axes: Any, name: str, one: dict[str, Any]) -> None:
         axes.set_ylim(0.3 * float(np.min(error[some])), 4.0 * float(max(np.max(np.abs(found)), np.max(predicted))))
     if one["holds_to"] is not None:
         axes.axvline(one["holds_to"], color="0.7", linestyle="--", linewidth=0.9, label="right to 10 % up to here")
-    axes.legend(fontsize=8, framealpha=0.9, loc="upper left")
+    axes.legend(fontsize=8, framealpha=0.9, loc="lower right")
