@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._bonds import BondContributions, bond_contributions
+from ._bonds import BondContributions
 from ._configuration import Configuration
 from ._design import Design
 from ._ensemble import Ensemble, random_start
@@ -95,6 +95,12 @@ def check_analysis(request: Analysis) -> None:
     if "bonds" in request.parts and not isinstance(potential, AbstractPairPotential):
         raise RequestError(
             f"parts: bonds needs a sum over pairs, which {type(potential).__name__} is not; leave it out"
+        )
+    provided = type(request.world["protocol"]).provides
+    if {"bonds", "vibrations"} & set(request.parts) and not issubclass(provided, Equilibrium):
+        raise RequestError(
+            f"parts: bonds and vibrations need a minimum, which the protocol does not give (it gives "
+            f"{provided.__name__}); leave them out"
         )
     if "vibrations" in request.parts and coordinates > MOST_COORDINATES:
         raise RequestError(
@@ -372,8 +378,7 @@ def _start(folder: Path, request: Analysis) -> None:
 
 @eqx.filter_jit
 def _bond_contributions(protocol: Any, potential: Any, prepared: Prepared) -> BondContributions:
-    state = protocol.attach(potential, prepared)
-    return bond_contributions(state.potential, state.configuration, state.neighbors, state.response)
+    return protocol.attach(potential, prepared).bond_contributions
 
 
 def _diameters(potential: Any) -> np.ndarray | None:

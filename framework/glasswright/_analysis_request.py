@@ -126,25 +126,25 @@ def _of_a_packing(
     """Of a packing from a file, whose potential the request describes."""
     if own["n_configurations"] != "auto":
         raise RequestError("n_configurations: a packing is given; fresh ones need run=… or experiment=… instead")
-    design = _design(plain({"design": given.get("design")})["design"])
-    terms = plain({"terms": given.get("terms")})["terms"] or {}
-    targets = {name: _target(node) for name, node in terms.items()}
     mask = [key for key in ("potential", "protocol", "terms") if key in given]
     wanted = OmegaConf.masked_copy(given, mask)
     OmegaConf.set_struct(wanted, False)
     wanted.configuration, wanted.relax = own["configuration"], own["relax"]
     measured = build_measurement(wanted, folder)
     check_measurable(measured)
+    # What follows the system follows the file.
+    wanted.system = {"n_particles": measured.configuration.n_particles, "dimension": measured.configuration.dimension}
+    wanted.system.n_species = int(measured.configuration.species.max()) + 1
+    wanted.design = given.get("design") or {}
+    data = plain(wanted)
+    terms = data.get("terms") or {}
+    targets = {name: _target(node) for name, node in terms.items()}
     world = {
         "potential": measured.potential,
         "system": FixedBox(measured.configuration.box),
         "protocol": measured.protocol,
     }
-    bounds = design or _everything(measured.potential)
-    # What follows the system follows the file.
-    wanted.system = {"n_species": int(measured.configuration.species.max()) + 1}
-    wanted.system.n_particles = measured.configuration.n_particles
-    data = plain(wanted)
+    bounds = _design(data["design"]) or _everything(measured.potential)
     return Analysis(
         world=world,
         terms={name: Term(one, targets.get(name) or Unjudged()) for name, one in measured.properties.items()},
