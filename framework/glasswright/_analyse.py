@@ -25,9 +25,10 @@ from ._potential import AbstractPairPotential
 from ._predictiveness import predictiveness
 from ._protocol import Outcome, Prepared
 from ._signals import Terminated
+from ._spectrum import MOST_COORDINATES, spectrum
 from ._team import Team
 from ._tunability import Tunability, scalar_terms, tunability, tunability_report
-from ._vibrations import MOST_COORDINATES, vibrations
+from ._vibrations import VibrationalModes
 from .run.directory import write_atomically, write_json
 from .run.progress import CountProgress, Silent
 
@@ -341,7 +342,7 @@ class _Work:
     def vibrations(self) -> dict[str, Any]:
         """Spectrum of the Hessian."""
         potential, configuration = self.world["potential"], self.prepared.configuration
-        found = vibrations(potential, configuration)
+        found = spectrum(_vibrational_modes(self.world["protocol"], potential, self.prepared))
         if not len(found.frequency):
             raise RunError("vibrations: every mode of this packing is a zero mode")
         if self.folder is not None:
@@ -379,6 +380,11 @@ def _start(folder: Path, request: Analysis) -> None:
 @eqx.filter_jit
 def _bond_contributions(protocol: Any, potential: Any, prepared: Prepared) -> BondContributions:
     return protocol.attach(potential, prepared).bond_contributions
+
+
+@eqx.filter_jit
+def _vibrational_modes(protocol: Any, potential: Any, prepared: Prepared) -> VibrationalModes:
+    return protocol.attach(potential, prepared).vibrations
 
 
 def _diameters(potential: Any) -> np.ndarray | None:

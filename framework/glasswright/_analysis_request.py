@@ -18,7 +18,15 @@ from ._objective import Term
 from ._tunability import AVERAGES
 from ._validate import Unjudged
 from ._values import integer, number
-from .config import _design, _wants_nothing, build, build_measurement, instantiate, plain
+from .config import (
+    _design,
+    _wants_nothing,
+    _without_hydra,
+    build,
+    build_measurement,
+    instantiate,
+    plain,
+)
 from .registry import registry
 from .run.extxyz import read_configuration
 
@@ -48,7 +56,7 @@ def build_analysis(config: DictConfig | Mapping[str, Any], folder: Path | None =
 
     Raises `RequestError` with one line that names the key for everything that is wrong with it.
     """
-    given = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])  # type: ignore[arg-type]
+    given = _without_hydra(config)
     OmegaConf.set_struct(given, False)
     own = dict.fromkeys(OWN_KEYS) | plain(OmegaConf.masked_copy(given, [name for name in OWN_KEYS if name in given]))
     for name in OWN_KEYS:

@@ -8,12 +8,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .._configuration import Configuration
-from .._vibrations import Vibrations, density_of_states
+from .._spectrum import Spectrum, density_of_states
 from .packing_plot import draw_displacement, draw_plain_packing
 from .plot import COLOURS
 
 
-def vibrations_figure(found: Vibrations, configuration: Configuration, diameters: np.ndarray | None) -> bytes:
+def vibrations_figure(found: Spectrum, configuration: Configuration, diameters: np.ndarray | None) -> bytes:
     """PNG of a spectrum and of its softest mode."""
     figure = Figure(figsize=(13.0, 6.6), layout="constrained")
     FigureCanvasAgg(figure)

@@ -1,21 +1,19 @@
-"""Vibrations about a minimum: frequencies and modes of the Hessian, masses one."""
+"""The spectrum of a minimum as numbers to report and to draw."""
 
 import dataclasses
 
 import numpy as np
 
-from ._configuration import Configuration
 from ._hessian import ZERO_MODE
-from ._potential import AbstractPotential
-from .neighbors import build_pair_list
+from ._vibrations import VibrationalModes
 
 # An eigendecomposition of so many coordinates takes a minute and 2 GB.
 MOST_COORDINATES = 6000
 
 
 @dataclasses.dataclass(frozen=True)
-class Vibrations:
-    """The modes of the Hessian at a minimum, softest first, zero modes left out.
+class Spectrum:
+    """The vibrations of a packing, softest first, zero modes left out.
 
     **Attributes:**
 
@@ -34,20 +32,18 @@ class Vibrations:
     n_unstable_modes: int
 
 
-def vibrations(potential: AbstractPotential, configuration: Configuration) -> Vibrations:
-    """Eigenvalues and eigenvectors of the whole Hessian `d²U/dr dr` at a minimum."""
-    n, d = configuration.fractional.shape
-    neighbors = build_pair_list(configuration, float(potential.cutoff))
-    matrix = np.asarray(potential.hessian(configuration, neighbors))
-    eigenvalues, modes = np.linalg.eigh(0.5 * (matrix + matrix.T))
+def spectrum(modes: VibrationalModes) -> Spectrum:
+    """The stable vibrations among the modes of a Hessian."""
+    eigenvalues, vectors = np.asarray(modes.fixed_eigenvalue), np.asarray(modes.fixed_vector)
     limit = ZERO_MODE * float(np.max(np.abs(eigenvalues)))
     some = eigenvalues > limit
-    squared = np.sum(modes[:, some].reshape(n, d, -1) ** 2, axis=1)
-    softest = modes[:, some][:, 0].reshape(n, d) if np.any(some) else np.zeros((n, d))
-    return Vibrations(
+    n = len(eigenvalues) // modes.dimension
+    moves = vectors[:, some].reshape(n, modes.dimension, -1)
+    squared = np.sum(moves**2, axis=1)
+    return Spectrum(
         frequency=np.sqrt(eigenvalues[some]),
         participation_ratio=np.sum(squared, axis=0) ** 2 / (n * np.sum(squared**2, axis=0)),
-        softest=softest,
+        softest=moves[..., 0] if np.any(some) else np.zeros((n, modes.dimension)),
         n_zero_modes=int(np.sum(np.abs(eigenvalues) <= limit)),
         n_unstable_modes=int(np.sum(eigenvalues < -limit)),
     )
