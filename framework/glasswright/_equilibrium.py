@@ -11,6 +11,7 @@ from ._elasticity import assemble_elastic_tensor, strain_basis
 from ._hessian import AbstractHessian
 from ._potential import AbstractPotential
 from ._state import State
+from ._vibrations import VibrationalModes, vibrational_modes
 from .neighbors import PairList
 
 
@@ -48,8 +49,9 @@ class Equilibrium(State):
     def _fixed_response(self) -> Float[Array, "m n d"]:
         """Non-affine displacement under each unit strain of `strain_basis`, without derivative."""
         strains = strain_basis(self.configuration.dimension)
-        constant = jax.lax.stop_gradient((self.potential, self.configuration))
-        return -self.hessian.solve(constant[0].strain_gradient(constant[1], self.neighbors, strains))
+        # The derivative is stopped behind the potential: in front of it, its plain numbers would become traced ones.
+        gradient = jax.lax.stop_gradient(self.potential.strain_gradient(self.configuration, self.neighbors, strains))
+        return -self.hessian.solve(gradient)
 
     @functools.cached_property
     def response(self) -> Float[Array, "m n d"]:
@@ -82,6 +84,11 @@ class Equilibrium(State):
     def bond_contributions(self) -> BondContributions:
         """What each bond contributes to the bulk and to the shear modulus; pair potentials only."""
         return bond_contributions(self.potential, self.configuration, self.neighbors, self.response)
+
+    @functools.cached_property
+    def vibrations(self) -> VibrationalModes:
+        """Frequencies and vectors of the normal modes, by an eigendecomposition."""
+        return vibrational_modes(self.potential, self.configuration, self.neighbors)
 
 
 def attach_equilibrium(

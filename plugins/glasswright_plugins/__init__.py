@@ -17,16 +17,19 @@ from .potentials.morse import Morse
 from .potentials.soft_sphere import SoftSphere
 from .potentials.sum import Sum
 from .potentials.yukawa import Yukawa
+from .properties.allosteric_response import AllostericResponse
 from .properties.anisotropy import Anisotropy
 from .properties.bond_contributions import BondContributions
 from .properties.bond_order import BondOrder
 from .properties.bulk_modulus import BulkModulus
 from .properties.coordination import Coordination
+from .properties.density_of_states import DensityOfStates
 from .properties.elastic_constant import ElasticConstant
 from .properties.elastic_tensor import ElasticTensor
 from .properties.energy_per_particle import EnergyPerParticle
 from .properties.nonaffine_displacement import NonaffineDisplacement
 from .properties.pair_correlation import PairCorrelation
+from .properties.participation_ratio import ParticipationRatio
 from .properties.poisson_ratio import PoissonRatio
 from .properties.pressure import Pressure
 from .properties.shear_modulus import ShearModulus
@@ -65,14 +68,17 @@ def register_samplers(register):
 @gw.hookimpl
 def register_properties(register):
     register("bulk_modulus", BulkModulus)
+    register("allosteric_response", AllostericResponse)
     register("anisotropy", Anisotropy)
     register("bond_contributions", BondContributions)
     register("bond_order", BondOrder)
     register("coordination", Coordination)
+    register("density_of_states", DensityOfStates)
     register("elastic_constant", ElasticConstant)
     register("energy_per_particle", EnergyPerParticle)
     register("nonaffine_displacement", NonaffineDisplacement)
     register("pair_correlation", PairCorrelation)
+    register("participation_ratio", ParticipationRatio)
     register("stability", Stability)
     register("structure_factor", StructureFactor)
     register("young_modulus", YoungModulus)

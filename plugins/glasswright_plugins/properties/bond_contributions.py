@@ -11,7 +11,7 @@ class BondContributions(gw.AbstractProperty):
     |D_perp|²]` with `D = e r_ij + u_i - u_j`, so that `sum_ij K_ij = K`; or `G_ij` in its place. The value is a
     participation ratio: half the mean number of neighbours if all bonds carry alike, and `1/N` if a single one carries
     everything. It does not depend on units, nor on how many pairs contribute nothing. Minimise it for a localised load,
-    maximise it for an even one. Contributions can be negative; by their squares these count as the positive ones do. The
+    maximise it for an even one. Contributions can be negative; by their squares these count as positive ones do. The
     contributions themselves are `state.bond_contributions`. For potentials that are sums over pairs.
 
     **Arguments:**

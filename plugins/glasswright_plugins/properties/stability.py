@@ -15,9 +15,8 @@ class Stability(gw.AbstractProperty):
     source = "Feynman, Phys. Rev. 56, 340 (1939), Eq. 4"
 
     def measure(self, state):
-        potential, configuration = jax.lax.stop_gradient((state.potential, state.configuration))
-        n, d = configuration.fractional.shape
-        matrix = potential.hessian(configuration, state.neighbors)
+        n, d = state.configuration.fractional.shape
+        matrix = jax.lax.stop_gradient(state.potential.hessian(state.configuration, state.neighbors))
         # Translations are lifted above all other modes.
         lift = jnp.max(jnp.sum(jnp.abs(matrix), axis=1)) / n
         matrix = matrix + lift * jnp.tile(jnp.eye(d), (n, n))
