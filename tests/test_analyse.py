@@ -16,8 +16,8 @@ from glasswright._errors import RequestError
 from glasswright._gradient import sample
 from glasswright._predictiveness import follow, holds_to
 from glasswright._runs import run_configuration
-from glasswright._tunability import Tunability, flatten, scalar_terms, tunability, unflatten
 from glasswright._spectrum import density_of_states
+from glasswright._tunability import Tunability, flatten, scalar_terms, tunability, unflatten
 from glasswright.config import build
 from glasswright.neighbors import build_pair_list
 from hydra.core.global_hydra import GlobalHydra
@@ -122,12 +122,12 @@ def test_tunability_predicts_what_the_packing_prepared_anew_does(of_the_packing,
     step, reachable = found.step(dict(zip(found.properties, wanted.tolist(), strict=True)))
     assert reachable
     np.testing.assert_allclose(found.predict(step), wanted, atol=1e-15)
-    before = crossed(request, values, prepared)
+    before = sides_of_kinks(request, values, prepared, prepared.memory.neighbors)
     errors, sizes = [], []
     for size in (1.6e-3, 8e-4, 4e-4, 2e-4):
         moved = unflatten(request.design, values, flatten(request.design, values) + size * step)
         one = follow(request.design, moved, request.world, request.terms, prepared, jax.random.key(0))
-        if not np.array_equal(crossed(request, moved, one.prepared), before):
+        if not np.array_equal(sides_of_kinks(request, moved, one.prepared, prepared.memory.neighbors), before):
             continue  # a pair has met a kink: a shorter step counts
         change = np.array([one.measured.values[name] for name in found.properties]) - found.values[0]
         errors.append(np.linalg.norm((change - size * wanted) / found.property_scale))
@@ -139,12 +139,9 @@ def test_tunability_predicts_what_the_packing_prepared_anew_does(of_the_packing,
     assert abs(slope - 2.0) < 0.02
 
 
-def crossed(request, values, prepared) -> np.ndarray:
-    """On which branch of its energy each pair of the packing is, for all pairs there are."""
-    potential = request.design.insert(request.world, values)["potential"]
-    every = build_pair_list(prepared.configuration, 0.49 * float(prepared.configuration.box[0, 0]))
-    order = np.lexsort((np.asarray(every.j), np.asarray(every.i)))
-    return branches(potential, prepared.configuration, every)[order]
+def sides_of_kinks(request, values, prepared, neighbors) -> np.ndarray:
+    """On which branch of its energy each pair of a list is, which reaches further than the potential."""
+    return branches(request.design.insert(request.world, values)["potential"], prepared.configuration, neighbors)
 
 
 def test_predictions_along_each_gradient(analysed):
@@ -154,7 +151,8 @@ def test_predictions_along_each_gradient(analysed):
         along = np.concatenate([one["direction"][key] for key in ("diameter", "binding_energy")])
         assert one["slope"] == pytest.approx(gradient @ along, rel=1e-6)
         assert [line["step"] for line in lines] == pytest.approx(np.geomspace(1e-7, 0.1, 13))
-        short = lines[:5]
+        # Of the shortest one the error is rounding.
+        short = lines[1:6]
         assert all(line["outcome"] == "converged" and not line["rearranged"] for line in short)
         predicted, found = (np.array([line[key] for line in short]) for key in ("predicted", "found"))
         np.testing.assert_allclose(predicted, one["slope"] * np.array([line["step"] for line in short]), rtol=1e-12)
