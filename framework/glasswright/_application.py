@@ -1,4 +1,4 @@
-"""`train`, `validate` and `measure`: check everything that was asked for first, then let Hydra run it.
+"""`train`, `validate`, `measure` and `analyse`: check everything that was asked for first, then let Hydra run it.
 
 Hydra creates the run directory before it calls the job, and calls callbacks before that. So the configuration
 of every job is composed, checked and built here beforehand; only a request that is right gets a directory.
@@ -105,6 +105,19 @@ def validate_job(config: DictConfig) -> Any:
     return report["loss"]
 
 
+def analyse_job(config: DictConfig) -> Any:
+    """What Hydra calls for each job of `analyse`."""
+    from ._analyse import analyse
+    from ._analysis_request import build_analysis
+    from ._analysis_summary import print_analysis
+
+    folder = _output_folder()
+    report = analyse(build_analysis(config, _start_folder()), folder)
+    print_analysis(report)
+    print(f"results in {folder}")
+    return report
+
+
 def help_train(config: DictConfig) -> Any:
     """A process's share of a training that another one writes down."""
     from ._train import train
@@ -117,6 +130,14 @@ def help_validate(config: DictConfig) -> Any:
     from ._validate import validate
 
     return validate(build_validation(config))
+
+
+def help_analyse(config: DictConfig) -> Any:
+    """A process's share of an analysis that another one writes down."""
+    from ._analyse import analyse
+    from ._analysis_request import build_analysis
+
+    return analyse(build_analysis(config, _start_folder()))
 
 
 def print_validation(report: dict[str, Any], folder: Path) -> None:
@@ -137,12 +158,14 @@ def print_validation(report: dict[str, Any], folder: Path) -> None:
 
 
 JOBS: dict[str, Callable[[DictConfig], Any]] = {
+    "analyse": analyse_job,
     "train": train_job,
     "validate": validate_job,
     "measure": measure_job,
 }
 # The same in a process that works for another one, which writes the files.
 HELPERS: dict[str, Callable[[DictConfig], Any]] = {
+    "analyse": help_analyse,
     "train": help_train,
     "validate": help_validate,
     "measure": measure_job,
@@ -176,6 +199,8 @@ def resume(arguments: list[str]) -> int:
         except (yaml.YAMLError, OmegaConfBaseException) as error:
             raise RequestError(f"{override}: cannot be read: {' '.join(str(error).split())}") from error
     check_targets(config, registry())
+    if "parts" in config:
+        raise RequestError(f"DIR={folder}: is an analysis, which is not resumed; run it again")
     if "trained" in config:
         done = (folder / "validation.json").exists()
         validation = build_validation(config)
@@ -208,6 +233,11 @@ def check(command: str, config: DictConfig) -> None:
         return
     if command == "validate":
         build_validation(config)
+        return
+    if command == "analyse":
+        from ._analysis_request import build_analysis
+
+        build_analysis(config, _start_folder())
         return
     from ._measure import check_measurable
 

@@ -117,9 +117,11 @@ class ConfigLoader(ConfigLoaderImpl):
         config = super()._compose_config_from_defaults_list(defaults, repo)
         if "trained" in config:
             config = self._with_run(config)
+        for name in ("design", "change"):
+            if name in config and OmegaConf.is_dict(config[name]):
+                # Design variables and wanted changes are free names: they need no `+` on the command line.
+                OmegaConf.set_struct(config[name], False)
         if "design" in config and OmegaConf.is_dict(config.design):
-            # Design variables are free names: they need no `+` on the command line.
-            OmegaConf.set_struct(config.design, False)
             _prefer_full_names(config.design, [override.key_or_group for override in self._overrides])
         self._check_keys(config)
         return config
@@ -128,15 +130,18 @@ class ConfigLoader(ConfigLoaderImpl):
         """The configuration of a validation on top of that of the run which it is about."""
         named = [override.value() for override in self._overrides if override.key_or_group == "run"]
         folder = named[-1] if named else OmegaConf.select(config, "run", throw_on_missing=False)
-        if folder is None and self._sweeping:
-            return config  # of which only `hydra.*` counts
+        if folder is None and (self._sweeping or "parts" in config):
+            return config  # of a sweep only `hydra.*` counts, and an analysis can do without a run
         if folder is None:
             raise RequestError("run is required: run=DIRECTORY of a training")
         if not isinstance(folder, str):
             raise RequestError(f"run={folder!r}: must be the name of a directory")
         given = run_configuration(Path(folder))
         if "trained" in given:
-            raise RequestError(f"run={folder}: is a validation; name the directory of a training")
+            kind = "an analysis" if "parts" in given else "a validation"
+            raise RequestError(f"run={folder}: is {kind}; name the directory of a training")
+        if "parts" in config:
+            config = self._without_choices(config, given)
         overridden = [override.key_or_group for override in self._overrides]
         trained = {
             name: value for name, value in run_design(Path(folder)).items() if not _is_overridden(name, overridden)
@@ -146,6 +151,15 @@ class ConfigLoader(ConfigLoaderImpl):
         assert isinstance(merged, DictConfig)
         OmegaConf.set_struct(merged, True)
         return merged
+
+    def _without_choices(self, config: DictConfig, given: dict[str, Any]) -> DictConfig:
+        """The configuration of an analysis without what a run brings: nothing of that may be chosen besides."""
+        for override in self._overrides:
+            group = override.key_or_group
+            if self._repository.group_exists(group) and not group.startswith(("hydra", "property")):
+                raise RequestError(f"{override.input_line}: the run brings its own {group}")
+        kept = [str(key) for key in config if key == "terms" or key not in given]
+        return OmegaConf.masked_copy(config, kept)
 
     def _load_single_config(self, default, repo):
         result = super()._load_single_config(default, repo)

@@ -21,10 +21,11 @@ commands:
   resume     go on with an interrupted run
   validate   what a trained design gives on packings that it has never seen
   measure    properties of an existing packing, and their gradients
+  analyse    what a packing or an ensemble can become and at what cost; its bonds and vibrations
   plugins    which components there are and which plugin each comes from
   doctor     whether this installation computes what it should
 
-train, validate and measure take key=value overrides, --multirun, --cfg job, and --help, which lists every key:
+train, validate, measure and analyse take key=value overrides, --multirun, --cfg job, and --help, which lists every key:
   glasswright train property=[poisson_ratio,pressure] terms.pressure.objective.target=0.1
   glasswright validate run=outputs/ensemble_poisson/2026-01-01_00-00-00 n_configurations=2000
   glasswright measure configuration=packing.extxyz gradient=true
@@ -97,6 +98,11 @@ def _commands() -> dict[str, Callable[[list[str]], int]]:
 
         return run("measure", arguments)
 
+    def analyse(arguments: list[str]) -> int:
+        from ._application import run
+
+        return run("analyse", arguments)
+
     def plugins(arguments: list[str]) -> int:
         from ._listing import main
 
@@ -112,6 +118,7 @@ def _commands() -> dict[str, Callable[[list[str]], int]]:
         "resume": resume,
         "validate": validate,
         "measure": measure,
+        "analyse": analyse,
         "plugins": plugins,
         "doctor": doctor,
     }
@@ -122,7 +129,7 @@ def _completion(arguments: list[str]) -> list[str]:
     line = os.environ.get("COMP_LINE", "")
     words = line.split()
     command = words[1] if len(words) > 1 else "train"
-    if command not in ("train", "validate", "measure"):
+    if command not in ("train", "validate", "measure", "analyse"):
         command = "train"
     elif len(words) > 1:
         shorter = line.replace(f"{command} ", "", 1) if f"{command} " in line else line

@@ -1,0 +1,392 @@
+"""`analyse`: what a packing or an ensemble can become, how far gradients predict, its bonds and its vibrations."""
+
+import dataclasses
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array, Float
+
+from ._bonds import BondContributions
+from ._configuration import Configuration
+from ._design import Design
+from ._ensemble import Ensemble, random_start
+from ._equilibrium import Equilibrium
+from ._errors import RequestError, RunError, Stopped, suggestion
+from ._gradient import in_box, sample
+from ._measure import max_force
+from ._metrics import count_rejected
+from ._objective import Term
+from ._potential import AbstractPairPotential
+from ._predictiveness import predictiveness
+from ._protocol import Outcome, Prepared
+from ._signals import Terminated
+from ._spectrum import MOST_COORDINATES, spectrum
+from ._team import Team
+from ._tunability import Tunability, scalar_terms, tunability, tunability_report
+from ._vibrations import VibrationalModes
+from .run.directory import write_atomically, write_json
+from .run.progress import CountProgress, Silent
+
+PARTS = ("tunability", "predictiveness", "bonds", "vibrations")
+# Packings of an analysis are none of a training (0) and none of a validation (1).
+ANALYSIS = 2
+# Starts that are tried for the one packing that the other parts look at.
+MOST_STARTS = 20
+# Bonds that are named and drawn.
+LARGEST = 10
+# Between two looks at signals and at the progress, in configurations for each lane.
+ROUND = 4
+
+
+class FixedBox(eqx.Module):
+    """The box of a packing that came from a file, in the place of a system."""
+
+    box: Float[Array, "d d"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Analysis:
+    """What is to be analysed, and how.
+
+    **Arguments:**
+
+    - `world`: potential, system (or `FixedBox`) and protocol, at the design that is analysed.
+    - `terms`: the properties; an objective with a target says which change is wanted.
+    - `design`: the design variables.
+    - `parts`: some of `tunability`, `predictiveness`, `bonds`, `vibrations`.
+    - `packing`: the packing to look at, and `source`, where it is from; None takes fresh ones.
+    - `n_configurations`: fresh packings whose mean tunability is taken; zero takes that of `packing`.
+    - `property_scale`, `design_scale`, `average`, `clip`: see `glasswright._tunability`.
+    - `change`: wanted changes by property; empty takes the way to the targets.
+    - `steps`: lengths of the steps of predictiveness, in scales of the design, the shortest first.
+    - `implicit`: nobody named the properties: those that are arrays are left out.
+    - `seed`, `devices`, `chunk_size`, `config`: as in a training.
+    """
+
+    world: Mapping[str, Any]
+    terms: Mapping[str, Term]
+    design: Design
+    parts: tuple[str, ...] = PARTS
+    packing: Configuration | None = None
+    source: str = "fresh"
+    n_configurations: int = 0
+    property_scale: Any = "magnitude"
+    design_scale: str = "magnitude"
+    average: str = "mean"
+    clip: float = 4.0
+    change: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    steps: tuple[float, ...] = ()
+    implicit: bool = False
+    seed: int = 0
+    devices: int | None = None
+    chunk_size: int | None = None
+    config: Any = None
+
+
+def check_analysis(request: Analysis) -> None:
+    """Everything that can be known to be wrong before anything is written, as a `RequestError`."""
+    potential, box = request.world["potential"], request.world["system"].box
+    n = request.packing.n_particles if request.packing is not None else request.world["system"].n_particles
+    coordinates = n * box.shape[0]
+    if "bonds" in request.parts and not isinstance(potential, AbstractPairPotential):
+        raise RequestError(
+            f"parts: bonds needs a sum over pairs, which {type(potential).__name__} is not; leave it out"
+        )
+    provided = type(request.world["protocol"]).provides
+    if {"bonds", "vibrations"} & set(request.parts) and not issubclass(provided, Equilibrium):
+        raise RequestError(
+            f"parts: bonds and vibrations need a minimum, which the protocol does not give (it gives "
+            f"{provided.__name__}); leave them out"
+        )
+    if "vibrations" in request.parts and coordinates > MOST_COORDINATES:
+        raise RequestError(
+            f"parts: vibrations needs all modes, and {n} particles have {coordinates} coordinates; at most "
+            f"{MOST_COORDINATES} are possible; leave it out, or take fewer particles"
+        )
+    for name in request.change:
+        if name.partition("[")[0] not in request.terms:
+            raise RequestError(f"change.{name}: no such property here; {suggestion(name, list(request.terms))}")
+    if isinstance(request.property_scale, Mapping):
+        for name in request.property_scale:
+            if name.partition("[")[0] not in request.terms:
+                known = suggestion(name, list(request.terms))
+                raise RequestError(f"property_scale.{name}: no such property here; {known}")
+    if request.property_scale == "standard_deviation" and request.n_configurations < 2:
+        raise RequestError("property_scale=standard_deviation: needs several packings; set n_configurations")
+
+
+def analyse(request: Analysis, directory: str | Path | None = None, *, progress: bool = True) -> dict[str, Any]:
+    """Analyse a packing or an ensemble; returns what `analysis.json` holds.
+
+    **Arguments:**
+
+    - `directory`: where `analysis.json` and the pictures go; None writes nothing.
+    - `progress`: whether to show a bar (on a terminal) or lines (elsewhere) on standard error.
+    """
+    check_analysis(request)
+    with Team(request.devices) as team:
+        folder = None if directory is None or team.rank > 0 else Path(directory)
+        if folder is not None:
+            _start(folder, request)
+        total = 1 + request.n_configurations * ("tunability" in request.parts) + len(request.parts)
+        with CountProgress("analyse", total) if progress and team.rank == 0 else Silent() as bar, Terminated() as stop:
+            work = _Work(request, team, folder, bar, stop)
+            report = work.run()
+        if folder is not None:
+            # Last: a directory with it is complete.
+            write_json(folder / "analysis.json", report)
+        return report
+
+
+class _Work:
+    """One analysis as it goes: the packing, and the parts one after the other."""
+
+    def __init__(self, request: Analysis, team: Team, folder: Path | None, bar: Any, stop: Any):
+        self.request, self.team, self.folder, self.bar, self.stop = request, team, folder, bar, stop
+        self.world, self.design = dict(request.world), request.design
+        self.values = request.design.values(request.world)
+        self.key = jax.random.key(request.seed)
+
+    def run(self) -> dict[str, Any]:
+        request = self.request
+        self.bar.describe("the packing")
+        self.prepared = self.prepare()
+        self.bar.advance(1)
+        self.terms = self.scalar_terms()
+        configuration = self.prepared.configuration
+        report: dict[str, Any] = {
+            "packing": {
+                "source": request.source,
+                "n_particles": configuration.n_particles,
+                "dimension": configuration.dimension,
+                "max_force": max_force(self.world["potential"], configuration),
+            },
+            "design": {name: np.asarray(value) for name, value in self.values.items()},
+        }
+        needs_jacobian = {"tunability", "predictiveness"} & set(request.parts)
+        if needs_jacobian and not self.terms:
+            raise RunError("property=[]: no property fits this protocol; name one, or leave out tunability")
+        self.single = self.of_the_packing() if needs_jacobian else None
+        for part in PARTS:
+            if part in request.parts:
+                self.check_stop()
+                self.bar.describe(part)
+                report[part] = getattr(self, part)()
+                self.bar.advance(1)
+                self.bar.describe(part)
+        return report
+
+    def check_stop(self) -> None:
+        if self.team.any(self.stop.requested):
+            raise Stopped("stopped by SIGTERM; the analysis is not complete")
+
+    def prepare(self) -> Prepared:
+        """The one packing: that of the request at its minimum, or the first fresh one that converges."""
+        protocol, potential, system = (self.world[name] for name in ("protocol", "potential", "system"))
+        outcomes = []
+        for index in range(1 if self.request.packing is not None else MOST_STARTS):
+            if self.request.packing is not None:
+                prepared = protocol.prepare(potential, self.request.packing, key=self.key)
+            else:
+                numbers = (np.asarray(number) for number in (self.request.seed, ANALYSIS, index, 0))
+                start, key = random_start(system, *numbers)
+                prepared = protocol.prepare(potential, start, key=key)
+            if prepared.accepted:
+                return in_box(system, prepared)
+            outcomes.append(Outcome(int(prepared.outcome)).name)
+        reasons = ", ".join(f"{outcomes.count(name)} {name}" for name in sorted(set(outcomes)))
+        raise RunError(f"no packing could be prepared: {reasons}")
+
+    def scalar_terms(self) -> dict[str, Term]:
+        """The terms, array properties replaced by their entries, or left out where nobody named them."""
+        protocol, potential = self.world["protocol"], self.world["potential"]
+
+        def values(prepared):
+            state = protocol.attach(potential, prepared)
+            return {name: term.property.measure(state) for name, term in self.request.terms.items()}
+
+        bare = dataclasses.replace(self.prepared, statistics={})
+        shapes = {name: tuple(one.shape) for name, one in eqx.filter_eval_shape(values, bare).items()}
+        terms = self.request.terms
+        if self.request.implicit:
+            terms = {name: term for name, term in terms.items() if not shapes[name]}
+        return scalar_terms(terms, shapes)
+
+    def of_the_packing(self) -> Tunability:
+        """The tunability of the one packing."""
+        one = sample(self.design, self.values, self.world, self.terms, self.prepared)
+        if one.measured is None:
+            raise RunError("a property or a gradient of the packing is not a number")
+        return tunability(self.design, self.values, [one], **self.scales(single=True))
+
+    def scales(self, single: bool = False) -> dict[str, Any]:
+        request = self.request
+        of_properties = request.property_scale
+        if single and of_properties == "standard_deviation":
+            of_properties = "magnitude"
+        return {
+            "property_scales": of_properties,
+            "design_scales": request.design_scale,
+            "average": request.average,
+            "clip": request.clip,
+        }
+
+    def tunability(self) -> dict[str, Any]:
+        """Of the ensemble if one is asked for, else of the packing."""
+        found, requested, rejected = self.single, 1, {}
+        assert found is not None
+        if self.request.n_configurations:
+            samples = self.samples()
+            found = tunability(self.design, self.values, samples, **self.scales())
+            requested, rejected = len(samples), count_rejected(samples)
+        report = tunability_report(found, self.design, self.values, self.change(found))
+        report |= {"requested": requested, "converged": len(found.values), "rejected": rejected}
+        if self.folder is not None:
+            from .run.tunability_plot import tunability_figure
+
+            write_atomically(self.folder / "tunability.png", tunability_figure(report))
+        return report
+
+    def samples(self) -> list[Any]:
+        """Fresh packings with values and gradients."""
+        ensemble = Ensemble(
+            self.world, self.terms, self.design, self.request.seed, ANALYSIS, chunk_size=self.request.chunk_size
+        )
+        samples: list[Any] = []
+        indices = list(range(self.request.n_configurations))
+        size = self.request.chunk_size or ROUND * self.team.lanes * self.team.hosts
+        for start in range(0, len(indices), size):
+            samples += ensemble.samples(self.team, self.values, indices[start : start + size])
+            self.bar.advance(len(indices[start : start + size]))
+            rejected = "".join(f"  {count} {name}" for name, count in count_rejected(samples).items())
+            self.bar.describe(f"tunability: {len(samples)} packings{rejected}")
+            self.check_stop()
+        return samples
+
+    def change(self, found: Tunability) -> dict[str, float]:
+        """What is wanted: as asked for, or from the present mean to the targets."""
+        from .run.plot import target_of
+
+        if self.request.change:
+            for name in self.request.change:
+                if name not in found.properties:
+                    raise RunError(f"change.{name}: not measured; {suggestion(name, found.properties)}")
+            return dict(self.request.change)
+        mean = dict(zip(found.properties, np.mean(found.values, axis=0).tolist(), strict=True))
+        targets = {name: target_of(term) for name, term in self.terms.items()}
+        return {name: target - mean[name] for name, target in targets.items() if target is not None and name in mean}
+
+    def predictiveness(self) -> dict[str, Any]:
+        """Steps along the gradient of each property."""
+        assert self.single is not None
+        report = predictiveness(
+            self.design,
+            self.values,
+            self.world,
+            self.terms,
+            self.prepared,
+            self.single,
+            self.request.steps,
+            self.key,
+            self.check_stop,
+        )
+        if self.folder is not None:
+            from .run.predictiveness_plot import predictiveness_figure
+
+            write_atomically(self.folder / "predictiveness.png", predictiveness_figure(report))
+        return report
+
+    def bonds(self) -> dict[str, Any]:
+        """What each bond contributes to the moduli."""
+        from .run.bonds_plot import bonds_figure, moduli
+
+        potential, configuration = self.world["potential"], self.prepared.configuration
+        found = _bond_contributions(self.world["protocol"], potential, self.prepared)
+        largest = {name: np.argsort(-np.abs(one))[:LARGEST] for name, one in moduli(found).items()}
+        if self.folder is not None:
+            picture = bonds_figure(found, largest, configuration, _diameters(potential))
+            write_atomically(self.folder / "bonds.png", picture)
+        mask = np.asarray(found.mask)
+        report: dict[str, Any] = {}
+        for name, one in moduli(found).items():
+            total = float(np.sum(one))
+            which = largest[name]
+            report[name] = {
+                "sum": total,
+                "n_bonds": int(np.sum(mask)),
+                "n_negative": int(np.sum(one[mask] < 0.0)),
+                "share_of_ten": float(np.sum(one[which])) / total,
+                "largest": [
+                    {
+                        "i": int(found.i[k]),
+                        "j": int(found.j[k]),
+                        "distance": float(found.distance[k]),
+                        "contribution": float(one[k]),
+                        "share": float(one[k]) / total,
+                    }
+                    for k in which
+                ],
+            }
+        if self.folder is not None:
+            columns = {"i": found.i, "j": found.j, "distance": found.distance, **moduli(found)}
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, **{name: np.asarray(column)[mask] for name, column in columns.items()})
+            write_atomically(self.folder / "bonds.npz", buffer.getvalue())
+        return report
+
+    def vibrations(self) -> dict[str, Any]:
+        """Spectrum of the Hessian."""
+        potential, configuration = self.world["potential"], self.prepared.configuration
+        found = spectrum(_vibrational_modes(self.world["protocol"], potential, self.prepared))
+        if not len(found.frequency):
+            raise RunError("vibrations: every mode of this packing is a zero mode")
+        if self.folder is not None:
+            from .run.vibrations_plot import vibrations_figure
+
+            picture = vibrations_figure(found, configuration, _diameters(potential))
+            write_atomically(self.folder / "vibrations.png", picture)
+        return {
+            "lowest_frequency": found.frequency[0],
+            "lowest_eigenvalue": found.frequency[0] ** 2,
+            "participation_ratio_of_softest": found.participation_ratio[0],
+            "n_modes": len(found.frequency),
+            "n_zero_modes": found.n_zero_modes,
+            "n_unstable_modes": found.n_unstable_modes,
+            "frequency": found.frequency,
+            "participation_ratio": found.participation_ratio,
+        }
+
+
+def _start(folder: Path, request: Analysis) -> None:
+    from .run.provenance import provenance
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot write into {folder}: {error.strerror or error}") from error
+    # What an earlier analysis left here would be taken for this one's.
+    for name in ("analysis.json", "bonds.npz", *(f"{part}.png" for part in PARTS)):
+        (folder / name).unlink(missing_ok=True)
+    write_json(folder / "provenance.json", provenance())
+    if request.config is not None:
+        write_atomically(folder / "config.yaml", request.config)
+
+
+@eqx.filter_jit
+def _bond_contributions(protocol: Any, potential: Any, prepared: Prepared) -> BondContributions:
+    return protocol.attach(potential, prepared).bond_contributions
+
+
+@eqx.filter_jit
+def _vibrational_modes(protocol: Any, potential: Any, prepared: Prepared) -> VibrationalModes:
+    return protocol.attach(potential, prepared).vibrations
+
+
+def _diameters(potential: Any) -> np.ndarray | None:
+    diameters = getattr(potential, "diameter", None)
+    return None if diameters is None else np.asarray(diameters)

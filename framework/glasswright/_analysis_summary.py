@@ -1,0 +1,104 @@
+"""What `analyse` says on the terminal."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+# Of longer arrays only the beginning is shown: all of it is in `analysis.json`.
+MOST_SHOWN = 6
+
+
+def print_analysis(report: dict[str, Any], console: Console | None = None) -> None:
+    """The main numbers of an analysis."""
+    console = console or Console(soft_wrap=False)
+    packing = report["packing"]
+    console.print(f"packing: {packing['source']}, {packing['n_particles']} particles", highlight=False)
+    if "tunability" in report:
+        _tunability(report["tunability"], console)
+    if "predictiveness" in report:
+        _predictiveness(report["predictiveness"], console)
+    if "bonds" in report:
+        _bonds(report["bonds"], console)
+    if "vibrations" in report:
+        one = report["vibrations"]
+        console.print(
+            f"vibrations: {one['n_modes']} modes and {one['n_zero_modes']} zero modes, lowest frequency "
+            f"{one['lowest_frequency']:.5g} with participation ratio {one['participation_ratio_of_softest']:.3f}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _tunability(one: dict[str, Any], console: Console) -> None:
+    counts = "".join(f", {count} {name}" for name, count in one["rejected"].items())
+    packings = "one packing" if one["requested"] == 1 else f"{one['average']} of {one['converged']} packings"
+    title = f"tunability of {packings}{counts}"
+    table = Table(title=title, title_justify="left", title_style="bold", show_lines=True)
+    sigma, errors = np.asarray(one["singular_values"]), one["standard_error"]
+    for heading in ("", "singular value", "cost", "properties change by", "as the design moves along"):
+        table.add_column(heading, overflow="fold")
+    for k, value in enumerate(sigma):
+        error = "" if errors is None else f" ± {errors[k]:.2g}"
+        cost = one["cost"][k]
+        table.add_row(
+            str(k),
+            f"{value:.4g}{error}",
+            "unreachable" if not np.isfinite(cost) else f"{cost:.4g}",
+            _combination(one["property_directions"][k], one["properties"]),
+            _combination(one["design_directions"][k], one["design"]),
+        )
+    console.print(table)
+    others = {name: values for name, values in one["singular_values_by_average"].items() if name != one["average"]}
+    if one["converged"] > 1:
+        for name, values in others.items():
+            console.print(f"singular values of the {name}: {_numbers(values)}", highlight=False, soft_wrap=True)
+    if one["change"]:
+        _change(one["change"], one, console)
+
+
+def _change(change: dict[str, Any], one: dict[str, Any], console: Console) -> None:
+    wanted = ", ".join(f"{name} {value:+.4g}" for name, value in change["wanted"].items())
+    end = "reachable to first order" if change["reachable"] else "NOT reachable to first order"
+    bounds = "" if change["within_bounds"] else ", but outside the bounds of the design"
+    console.print(f"change wanted: {wanted}: {end}, cost {change['cost']:.4g}{bounds}", highlight=False, soft_wrap=True)
+    step = ", ".join(f"{name} {_numbers(values)}" for name, values in change["step"].items())
+    console.print(f"shortest step: {step}", highlight=False, soft_wrap=True)
+
+
+def _predictiveness(report: dict[str, Any], console: Console) -> None:
+    table = Table(title="predictiveness: steps along the gradient", title_justify="left", title_style="bold")
+    for heading in ("property", "slope", "right to 10 % up to a step of"):
+        table.add_column(heading)
+    for name, one in report.items():
+        table.add_row(name, f"{one['slope']:.4g}", "none" if one["holds_to"] is None else f"{one['holds_to']:.2g}")
+    console.print(table)
+
+
+def _bonds(report: dict[str, Any], console: Console) -> None:
+    for name, one in report.items():
+        largest = one["largest"][0]
+        console.print(
+            f"bonds of the {name.replace('_', ' ')} {one['sum']:.6g}: {one['n_bonds']} bonds, {one['n_negative']} of "
+            f"them negative; the largest has {largest['share']:.2%}, the ten largest {one['share_of_ten']:.2%}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _combination(vector: Any, names: Sequence[str]) -> str:
+    """`poisson_ratio -0.27, pressure 0.96`; the entries of an array together: `diameter [0.58, 0.81]`."""
+    groups: dict[str, list[float]] = {}
+    for name, number in zip(names, np.asarray(vector), strict=True):
+        groups.setdefault(name.partition("[")[0], []).append(float(number))
+    parts = []
+    for name, numbers in groups.items():
+        text = ", ".join(f"{x:+.2f}" for x in numbers[:MOST_SHOWN]) + (", …" if len(numbers) > MOST_SHOWN else "")
+        parts.append(f"{name} {text}" if len(numbers) == 1 else f"{name} [{text}]")
+    return "\n".join(parts)
+
+
+def _numbers(values: Any) -> str:
+    return "[" + ", ".join(f"{x:.4g}" for x in np.ravel(np.asarray(values))) + "]"

@@ -1,0 +1,421 @@
+"""`glasswright analyse`: tunability, predictiveness, bonds and vibrations."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from conftest import REFERENCE, branches
+from glasswright import cli
+from glasswright._analysis_request import build_analysis
+from glasswright._compose import compose, start
+from glasswright._errors import RequestError
+from glasswright._gradient import sample
+from glasswright._predictiveness import follow, holds_to
+from glasswright._runs import run_configuration
+from glasswright._spectrum import density_of_states
+from glasswright._tunability import Tunability, flatten, scalar_terms, tunability, unflatten
+from glasswright.config import build
+from glasswright.neighbors import build_pair_list
+from hydra.core.global_hydra import GlobalHydra
+
+PAGE = Path(__file__).parents[1] / "docs" / "analysis.md"
+PACKING = REFERENCE / "2d_n368_sp2_a5.extxyz"
+DATA = json.loads((REFERENCE / "2d_n368_sp2_a5.json").read_text())
+PROPERTIES = "property=[poisson_ratio,pressure]"
+OF_THE_PACKING = [f"configuration={PACKING}", PROPERTIES, "terms.pressure.objective.target=0.23", "devices=1"]
+
+
+@pytest.fixture
+def hydra():
+    yield start("analyse")
+    GlobalHydra.instance().clear()
+
+
+def request_of(overrides: list[str]):
+    return build_analysis(compose("analyse", overrides, instance=start("analyse")))
+
+
+@pytest.fixture(scope="module")
+def analysed(tmp_path_factory) -> tuple[Path, dict]:
+    """Everything there is to know about the reference packing."""
+    folder = tmp_path_factory.mktemp("analysed") / "check"
+    assert cli.main(["analyse", *OF_THE_PACKING, f"hydra.run.dir={folder}"]) == 0
+    return folder, json.loads((folder / "analysis.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def of_the_packing():
+    """The same by hand: the request, the packing at its minimum, and its tunability."""
+    request = request_of(OF_THE_PACKING)
+    values = request.design.values(request.world)
+    prepared = request.world["protocol"].prepare(request.world["potential"], request.packing, key=jax.random.key(0))
+    one = sample(request.design, values, request.world, request.terms, prepared)
+    return request, values, prepared, tunability(request.design, values, [one])
+
+
+def test_the_files_of_an_analysis(analysed):
+    folder, report = analysed
+    assert set(report) == {"packing", "design", "tunability", "predictiveness", "bonds", "vibrations"}
+    for part in ("tunability", "predictiveness", "bonds", "vibrations"):
+        assert (folder / f"{part}.png").read_bytes().startswith(b"\x89PNG")
+    assert {"analysis.json", "config.yaml", "provenance.json", "bonds.npz"} <= {path.name for path in folder.iterdir()}
+    assert report["packing"]["n_particles"] == 368
+    assert report["packing"]["max_force"] < 1e-11
+    assert report["design"] == {name: DATA["potential"][name] for name in ("diameter", "binding_energy")}
+
+
+def test_its_jacobian_is_that_of_independent_codes(analysed):
+    one = analysed[1]["tunability"]
+    assert one["properties"] == ["poisson_ratio", "pressure"]
+    assert one["design"] == ["diameter[0]", "diameter[1]", *(f"binding_energy[{k}]" for k in range(3))]
+    for row, name in zip(one["jacobian"]["mean"], one["properties"], strict=True):
+        expected = np.concatenate([DATA["gradient"][name][key] for key in ("diameter", "binding_energy")])
+        assert np.max(np.abs(row - expected)) < 1e-6 * np.linalg.norm(expected)
+    np.testing.assert_allclose(one["values"]["mean"], [DATA["value"][name] for name in one["properties"]], rtol=1e-8)
+
+
+def test_its_directions_make_up_the_scaled_jacobian(analysed):
+    one = analysed[1]["tunability"]
+    scaled = np.array(one["jacobian"]["mean"]) * one["design_scale"] / np.array(one["property_scale"])[:, None]
+    sigma, u, v = (np.array(one[key]) for key in ("singular_values", "property_directions", "design_directions"))
+    np.testing.assert_allclose(u.T @ np.diag(sigma) @ v, scaled, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(u @ u.T, np.eye(2), atol=1e-12)
+    np.testing.assert_allclose(v @ v.T, np.eye(2), atol=1e-12)
+    np.testing.assert_allclose(one["cost"], 1.0 / sigma, rtol=1e-14)
+    # A step along a direction of the design, of the length that it costs, moves the properties by one along theirs.
+    for k in range(2):
+        np.testing.assert_allclose(scaled @ (v[k] * one["cost"][k]), u[k], atol=1e-12)
+    # Magnitudes are the scales: those of the values, and the root mean square of each array.
+    np.testing.assert_allclose(one["property_scale"], one["values"]["mean"], rtol=1e-14)
+    diameter = np.sqrt((0.8**2 + 1.0**2) / 2)
+    np.testing.assert_allclose(one["design_scale"], [diameter, diameter, 0.1, 0.1, 0.1], rtol=1e-14)
+    assert one["rank"] == 2
+
+
+def test_the_way_to_a_target_is_the_shortest(analysed, of_the_packing):
+    """Only the pressure has a target, so Poisson's ratio is free."""
+    change = analysed[1]["tunability"]["change"]
+    wanted = 0.23 - DATA["value"]["pressure"]
+    assert list(change["wanted"]) == ["pressure"]
+    assert change["wanted"]["pressure"] == pytest.approx(wanted, rel=1e-8)
+    assert change["reachable"]
+    assert change["within_bounds"]
+    request, values, _, found = of_the_packing
+    step = flatten(request.design, change["step"])
+    np.testing.assert_allclose(flatten(request.design, change["design"]), flatten(request.design, values) + step)
+    scaled = found.scaled[0, 1]
+    assert change["cost"] == pytest.approx(abs(wanted) / found.property_scale[1] / np.linalg.norm(scaled), rel=1e-8)
+    # Along its own gradient, and so orthogonal to everything that leaves the pressure alone.
+    direction = step / found.design_scale
+    np.testing.assert_allclose(direction / np.linalg.norm(direction), scaled / np.linalg.norm(scaled), rtol=1e-8)
+
+
+@pytest.mark.parametrize("wanted", [(-0.01, 0.005), (0.01, 0.0), (0.0, -0.005)])
+def test_tunability_predicts_what_the_packing_prepared_anew_does(of_the_packing, wanted):
+    """The shortest step for a change of both properties is followed to first order: its error falls as its square."""
+    request, values, prepared, found = of_the_packing
+    wanted = np.array(wanted)
+    step, reachable = found.step(dict(zip(found.properties, wanted.tolist(), strict=True)))
+    assert reachable
+    np.testing.assert_allclose(found.predict(step), wanted, atol=1e-15)
+    before = sides_of_kinks(request, values, prepared, prepared.memory.neighbors)
+    errors, sizes = [], []
+    for size in (1.6e-3, 8e-4, 4e-4, 2e-4):
+        moved = unflatten(request.design, values, flatten(request.design, values) + size * step)
+        one = follow(request.design, moved, request.world, request.terms, prepared, jax.random.key(0))
+        if not np.array_equal(sides_of_kinks(request, moved, one.prepared, prepared.memory.neighbors), before):
+            continue  # a pair has met a kink: a shorter step counts
+        change = np.array([one.measured.values[name] for name in found.properties]) - found.values[0]
+        errors.append(np.linalg.norm((change - size * wanted) / found.property_scale))
+        sizes.append(size)
+    assert len(sizes) >= 3
+    size = np.linalg.norm(wanted / found.property_scale)
+    assert errors[-1] < 0.01 * sizes[-1] * size
+    slope = np.polyfit(np.log(sizes), np.log(errors), 1)[0]
+    assert abs(slope - 2.0) < 0.02
+
+
+def sides_of_kinks(request, values, prepared, neighbors) -> np.ndarray:
+    """On which branch of its energy each pair of a list is, which reaches further than the potential."""
+    return branches(request.design.insert(request.world, values)["potential"], prepared.configuration, neighbors)
+
+
+def test_predictions_along_each_gradient(analysed):
+    for name, one in analysed[1]["predictiveness"].items():
+        lines = one["steps"]
+        gradient = np.concatenate([DATA["gradient"][name][key] for key in ("diameter", "binding_energy")])
+        along = np.concatenate([one["direction"][key] for key in ("diameter", "binding_energy")])
+        assert one["slope"] == pytest.approx(gradient @ along, rel=1e-6)
+        assert [line["step"] for line in lines] == pytest.approx(np.geomspace(1e-7, 0.1, 13))
+        # Of the shortest one the error is rounding.
+        short = lines[1:6]
+        assert all(line["outcome"] == "converged" and not line["rearranged"] for line in short)
+        predicted, found = (np.array([line[key] for line in short]) for key in ("predicted", "found"))
+        np.testing.assert_allclose(predicted, one["slope"] * np.array([line["step"] for line in short]), rtol=1e-12)
+        assert np.all(np.abs(found - predicted) < 1e-2 * predicted)
+        slope = np.polyfit(np.log(predicted), np.log(np.abs(found - predicted)), 1)[0]
+        assert abs(slope - 2.0) < 0.1
+        assert one["holds_to"] == holds_to(lines) >= 1e-5
+
+
+def test_how_far_a_prediction_holds():
+    def line(step, predicted, found):
+        return {"step": step, "predicted": predicted, "found": found}
+
+    assert holds_to([]) is None
+    assert holds_to([line(1, 1.0, 1.2), line(2, 2.0, 2.0)]) is None
+    assert holds_to([line(1, 1.0, 1.05), line(2, 2.0, 2.1), line(3, 3.0, None), line(4, 4.0, 4.0)]) == 2
+    assert holds_to([line(1, 1.0, 0.91), line(2, 2.0, 1.7)]) == 1
+
+
+def test_bonds_add_up_to_the_moduli(analysed):
+    folder, report = analysed
+    with np.load(folder / "bonds.npz") as bonds:
+        for name in ("bulk_modulus", "shear_modulus"):
+            one, column = report["bonds"][name], bonds[name]
+            assert one["sum"] == pytest.approx(DATA["value"][name], rel=1e-8)
+            assert np.sum(column) == pytest.approx(one["sum"], rel=1e-12)
+            assert one["n_bonds"] == len(column)
+            assert one["n_negative"] == np.sum(column < 0)
+            largest = np.sort(np.abs(column))[::-1][:10]
+            assert [abs(bond["contribution"]) for bond in one["largest"]] == pytest.approx(largest, rel=1e-14)
+            assert one["share_of_ten"] == pytest.approx(sum(bond["share"] for bond in one["largest"]), rel=1e-10)
+        pairs = {tuple(sorted(pair)) for pair in zip(bonds["i"].tolist(), bonds["j"].tolist(), strict=True)}
+        assert len(pairs) == len(bonds["i"])
+        assert np.max(bonds["distance"]) < 1.0 + 9.9 / 5
+
+
+def test_vibrations_are_the_modes_of_the_hessian(analysed, of_the_packing):
+    one = analysed[1]["vibrations"]
+    frequency, participation = np.array(one["frequency"]), np.array(one["participation_ratio"])
+    assert one["n_modes"] == len(frequency) == len(participation) == 734
+    assert one["n_zero_modes"] == 2
+    assert one["n_unstable_modes"] == 0
+    expected = np.array(DATA["lowest_hessian_eigenvalues"])[2:]
+    np.testing.assert_allclose(frequency[: len(expected)] ** 2, expected, atol=1e-9)
+    assert np.all((participation >= 1 / 368) & (participation <= 1.0))
+    # The trace and the square of the matrix, from its products with columns that it has not been diagonalised by.
+    request, _, prepared, _ = of_the_packing
+    potential, configuration = request.world["potential"], prepared.configuration
+    neighbors = build_pair_list(configuration, float(potential.cutoff))
+    probe = np.random.default_rng(0).normal(size=(368, 2))
+    product = np.asarray(potential.hessian_product(configuration, neighbors, probe))
+    matrix = np.asarray(potential.hessian(configuration, neighbors))
+    np.testing.assert_allclose(matrix @ probe.ravel(), product.ravel(), rtol=1e-9, atol=1e-9)
+    assert np.sum(frequency**2) == pytest.approx(np.trace(matrix), rel=1e-12)
+    assert np.sum(frequency**4) == pytest.approx(np.sum(matrix**2), rel=1e-12)
+    edges, heights = density_of_states(frequency)
+    assert np.sum(heights * np.diff(edges)) == pytest.approx(1.0, rel=1e-12)
+    assert heights[0] * (edges[1] - edges[0]) * 734 == pytest.approx(np.sum(frequency < edges[1]), abs=1e-9)
+
+
+def synthetic(jacobians, **options) -> Tunability:
+    """Tunability of Jacobians that are given, in scales of one."""
+    n, rows, columns = jacobians.shape
+    names = tuple(f"property{k}" for k in range(rows))
+    unit = {"property_scale": np.ones(rows), "design_scale": np.ones(columns)}
+    return Tunability(names, tuple(f"x[{k}]" for k in range(columns)), np.ones((n, rows)), jacobians, **unit | options)
+
+
+def test_what_cannot_be_reached_is_called_so():
+    """Of two properties that are twice and three times the same third one, only one combination can change."""
+    row = np.array([1.0, -2.0, 0.5])
+    found = synthetic(np.stack([2.0 * row, 3.0 * row])[None])
+    assert found.rank == 1
+    assert found.standard_error() is None
+    step, reachable = found.step({"property0": 0.2, "property1": 0.3})
+    assert reachable
+    np.testing.assert_allclose(step, 0.1 * row / (row @ row), rtol=1e-12)
+    assert not found.step({"property0": 0.2, "property1": 0.0})[1]
+    assert found.step({"property0": 0.2})[1]
+
+
+def test_scales_change_what_is_short():
+    """A variable of a large scale is cheap to move."""
+    found = synthetic(np.array([[[1.0, 1.0]]]), design_scale=np.array([1.0, 3.0]), property_scale=np.array([0.5]))
+    step, _ = found.step({"property0": 1.0})
+    np.testing.assert_allclose(step, [0.1, 0.9], rtol=1e-12)
+    np.testing.assert_allclose(found.predict(step), [1.0], rtol=1e-12)
+    np.testing.assert_allclose(found.decomposition()[0], [2.0 * np.sqrt(10.0)], rtol=1e-12)
+
+
+def test_standard_errors_of_singular_values_are_what_repeats_vary_by():
+    random = np.random.default_rng(1)
+    mean = np.array([[4.0, 1.0, 0.0], [0.5, 2.0, -1.0]])
+    every = [synthetic(mean + 0.8 * random.normal(size=(40, 2, 3))) for _ in range(400)]
+    sigma = np.array([one.decomposition()[0] for one in every])
+    predicted = np.mean([one.standard_error() for one in every], axis=0)
+    np.testing.assert_allclose(predicted, np.std(sigma, axis=0, ddof=1), rtol=0.12)
+
+
+def test_one_packing_next_to_an_instability_does_not_rule_the_median_nor_the_clipped_mean():
+    random = np.random.default_rng(2)
+    mean = np.array([[4.0, 1.0, 0.0], [0.5, 2.0, -1.0]])
+    jacobians = mean + 0.3 * random.normal(size=(50, 2, 3))
+    jacobians[7] *= -1000.0
+    found = synthetic(jacobians)
+    expected = np.linalg.svd(mean)[1]
+    errors = {name: np.max(np.abs(found.decomposition(name)[0] / expected - 1.0)) for name in ("median", "clipped")}
+    assert errors["median"] < 0.1
+    assert errors["clipped"] < 0.2
+    assert np.max(np.abs(found.decomposition("mean")[0] / expected - 1.0)) > 5.0
+    clipped = synthetic(jacobians, average="clipped")
+    assert np.all(clipped.standard_error() < 0.1 * found.standard_error())
+
+
+def test_entries_of_an_array_property_are_rows(of_the_packing):
+    request, _, _, found = of_the_packing
+    terms = scalar_terms({"poisson_ratio": request.terms["poisson_ratio"]}, {"poisson_ratio": (2, 2)})
+    assert list(terms) == [f"poisson_ratio[{i},{j}]" for i in range(2) for j in range(2)]
+    with pytest.raises(ValueError, match="has 128 entries"):
+        scalar_terms({"poisson_ratio": request.terms["poisson_ratio"]}, {"poisson_ratio": (128,)})
+    assert found.columns[0] == "diameter[0]"
+
+
+@pytest.fixture(scope="module")
+def ensemble(tmp_path_factory) -> dict:
+    """Before any training: the preset of two properties, on four small packings of its own."""
+    folder = tmp_path_factory.mktemp("ensemble") / "check"
+    few = ["system.n_particles=128", "n_configurations=4", "parts=[tunability]", "devices=2"]
+    assert cli.main(["analyse", "experiment=poisson_and_pressure", *few, f"hydra.run.dir={folder}"]) == 0
+    return json.loads((folder / "analysis.json").read_text())
+
+
+def test_an_ensemble_before_any_training(ensemble):
+    one = ensemble["tunability"]
+    assert ensemble["packing"]["source"] == "fresh"
+    assert one["requested"] == 4 == one["converged"] + sum(one["rejected"].values())
+    mean = dict(zip(one["properties"], one["values"]["mean"], strict=True))
+    assert 0.2 < mean["poisson_ratio"] < 0.8
+    # What is wanted is the way to the preset's targets.
+    wanted = {"poisson_ratio": 0.5 - mean["poisson_ratio"], "pressure": 0.4 - mean["pressure"]}
+    assert one["change"]["wanted"] == pytest.approx(wanted, rel=1e-12)
+    assert one["change"]["predicted"] == pytest.approx(wanted, rel=1e-9)
+    assert one["rank"] == 2
+    assert np.shape(one["jacobian"]["standard_error"]) == (2, 5)
+    assert set(one["singular_values_by_average"]) == {"mean", "clipped", "median"}
+    assert one["singular_values_by_average"]["mean"] == one["singular_values"]
+    # A larger diameter compresses the packing, whatever the packing.
+    assert all(x > 0.0 for x in one["jacobian"]["mean"][1][:2])
+
+
+@pytest.fixture(scope="module")
+def run_directory(tmp_path_factory) -> Path:
+    """What a training leaves that followed the reference packing for a step and has not ended."""
+    folder = tmp_path_factory.mktemp("run")
+    experiment = build(compose("train", ["seed=5"], instance=start("train")))
+    (folder / "config.yaml").write_text(experiment.config)
+    design = {"diameter": [0.81, 1.01], "binding_energy": [0.1, 0.2, 0.3]}
+    (folder / "metrics.jsonl").write_text(json.dumps({"step": 0, "design": design}) + "\n")
+    (folder / "final.extxyz").write_text(PACKING.read_text())
+    return folder
+
+
+def test_a_run_brings_its_packing_and_its_design(run_directory):
+    request = request_of([f"run={run_directory}", "property=[pressure]", "change.pressure=0.1"])
+    assert request.source == "final.extxyz"
+    assert request.packing.n_particles == 368
+    assert request.n_configurations == 0
+    assert request.seed == 5
+    assert set(request.terms) == {"poisson_ratio", "pressure"}
+    assert request.change == {"pressure": 0.1}
+    assert request.world["potential"].binding_energy.tolist() == [0.1, 0.2, 0.3]
+    fresh = request_of([f"run={run_directory}", "n_configurations=7", "potential.diameter=[0.7,0.9]"])
+    assert fresh.packing is None
+    assert fresh.n_configurations == 7
+    # What is overridden counts, what is not is the run's.
+    assert fresh.world["potential"].diameter.tolist() == [0.7, 0.9]
+    assert fresh.world["potential"].binding_energy.tolist() == [0.1, 0.2, 0.3]
+    larger = request_of([f"run={run_directory}", "system.n_particles=400"])
+    assert larger.packing is None
+    assert larger.n_configurations == 50
+
+
+def test_a_configuration_kept_with_the_results_describes_the_request(analysed):
+    folder, _ = analysed
+    content = run_configuration(folder)
+    assert content["terms"]["pressure"]["objective"]["target"] == 0.23
+    again = build_analysis(content)
+    assert again.parts == ("tunability", "predictiveness", "bonds", "vibrations")
+    assert again.packing.n_particles == 368
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([], "nothing is asked for: name run=DIR, configuration=FILE.extxyz, experiment=NAME or property=[…]"),
+        (["run=nowhere"], "run=nowhere: no such directory"),
+        (["run=RUN", f"configuration={PACKING}"], "name either run=… or configuration=…"),
+        (["run=RUN", "potential=harmonic_morse"], "potential=harmonic_morse: the run brings its own potential"),
+        (["run=RUN", "experiment=pressure"], "experiment=pressure: the run brings its own experiment"),
+        (["run=RUN", "property=[presure]"], "did you mean 'pressure'?"),
+        (["run=RUN", "parts=[tunabilty]"], "did you mean 'tunability'?"),
+        (["run=RUN", "parts=[]"], "parts=[]: must be a list; possible: tunability,"),
+        (["run=RUN", "change.presure=0.1"], "change.presure: no such property here"),
+        (["run=RUN", "change.poisson_ratio=0"], "change: nothing is to change"),
+        (["run=RUN", "change.poisson_ratio=much"], "change.poisson_ratio='much'"),
+        (["run=RUN", "property_scale=largest"], "property_scale=largest"),
+        (["run=RUN", "property_scale=standard_deviation"], "needs several packings; set n_configurations"),
+        (["run=RUN", "property_scale={pressure:0.1}"], "property_scale.pressure: no such property here"),
+        (["run=RUN", "property_scale={poisson_ratio:-1}"], "property_scale.poisson_ratio=-1: must be positive"),
+        (["run=RUN", "design_scale=bound"], "did you mean 'bounds'?"),
+        (["run=RUN", "average=mode"], "average=mode"),
+        (["run=RUN", "clip=0"], "clip=0: must be positive"),
+        (["run=RUN", "n_configurations=0"], "n_configurations=0: must be an integer of at least 1"),
+        (["run=RUN", "smallest_step=1"], "largest_step=0.1: must be larger than smallest_step=1"),
+        (["run=RUN", "n_configuration=3"], "did you mean 'n_configurations'?"),
+        ([f"configuration={PACKING}", "n_configurations=3"], "n_configurations: a packing is given"),
+        ([f"configuration={PACKING}", "potential.diameter=0.9"], "not at a minimum of this potential"),
+        (["configuration=nowhere.extxyz"], "no such file"),
+        (["experiment=pressure", "system.n_particles=3200"], "vibrations needs all modes"),
+        (["experiment=presure"], "experiment=presure: no such experiment"),
+    ],
+    ids=lambda value: " ".join(value).replace(str(REFERENCE), "") if isinstance(value, list) else "",
+)
+def test_a_wrong_request_is_refused_before_anything_runs(hydra, run_directory, overrides, message):
+    arguments = [override.replace("run=RUN", f"run={run_directory}") for override in overrides]
+    with pytest.raises(RequestError) as error:
+        build_analysis(compose("analyse", arguments, instance=hydra))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("overrides", [[], ["experiment=pressure", "parts=[tunabilty]"]])
+def test_a_wrong_request_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, capsys, overrides):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["analyse", *overrides]) == cli.REQUEST_WRONG
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith("glasswright: error: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_analysis_is_no_run_to_go_on_with(analysed, capsys):
+    folder, _ = analysed
+    assert cli.main(["resume", str(folder)]) == cli.REQUEST_WRONG
+    assert "is an analysis, which is not resumed" in capsys.readouterr().err
+    assert cli.main(["validate", f"run={folder}"]) == cli.REQUEST_WRONG
+    assert "is an analysis; name the directory of a training" in capsys.readouterr().err
+
+
+COMMANDS = [
+    command
+    for block in re.findall(r"^```bash\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    for command in re.sub(r"\\\n\s*", "", block).splitlines()
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_of_the_page_compose(run_directory, command):
+    program, name, *overrides = shlex.split(command, comments=True)
+    assert (program, name) == ("glasswright", "analyse")
+    replaced = {"run": run_directory, "configuration": PACKING}
+    pairs = [override.partition("=") for override in overrides]
+    request_of([f"{key}={replaced.get(key, value)}" for key, _, value in pairs])
+
+
+def test_the_page_shows_commands():
+    assert len(COMMANDS) >= 8
