@@ -165,5 +165,5 @@ def test_wrong_optimizers_are_caught():
 
     with pytest.raises(ConformanceError, match="no less than"):
         check_optimizer(optax.sgd(-1e-2))
-    with pytest.raises(ConformanceError, match="not an optax.GradientTransformation"):
+    with pytest.raises(ConformanceError, match=r"not an optax\.GradientTransformation"):
         check_optimizer(lambda: None)  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ commands:
   resume     go on with an interrupted run
   validate   what a trained design gives on packings that it has never seen
   measure    properties of an existing packing, and their gradients
-  plugins    which components there are and which plugin each comes from
+  plugins    which components there are, all about one (show NAME), a new package (new NAME)
   doctor     whether this installation computes what it should
 
 train, validate and measure take key=value overrides, --multirun, --cfg job, and --help, which lists every key:
