@@ -43,7 +43,7 @@ def describe_parameter(parameter: Parameter, meaning: str = "") -> dict[str, Any
         "required": parameter.default is REQUIRED and not parameter.follows_system,
         "default": f"${{system.{parameter.name}}}" if parameter.follows_system else _plain(default),
         "choices": [str(choice) for choice in parameter.choices],
-        "units": units[1].strip() if units else "",
+        "units": units[1].strip().removeprefix("units of ") if units else "",
         "meaning": meaning,
     }
 

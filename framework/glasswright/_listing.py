@@ -22,6 +22,9 @@ def main(arguments: list[str]) -> int:
     new.add_argument("name", metavar="NAME", help="what the component will be called")
     new.add_argument("--kind", default="property", help=f"kind of component: {', '.join(KINDS)} (default: property)")
     new.add_argument("--directory", default=None, help="where to write it (default: ./glasswright-NAME)")
+    first = next((argument for argument in arguments if not argument.startswith("-")), None)
+    if first is not None and first not in commands.choices:
+        raise RequestError(f"plugins {first}: no such command; {suggestion(first, commands.choices)}")
     given = parser.parse_args(arguments)
     if given.command == "new":
         from ._new_plugin import new_plugin

@@ -22,6 +22,7 @@ commands:
   validate   what a trained design gives on packings that it has never seen
   measure    properties of an existing packing, and their gradients
   plugins    which components there are, all about one (show NAME), a new package (new NAME)
+  schema     JSON schema of a configuration, for editors
   doctor     whether this installation computes what it should
 
 train, validate and measure take key=value overrides, --multirun, --cfg job, and --help, which lists every key:
@@ -60,6 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _dispatch(arguments: list[str]) -> int:
     if arguments and arguments[0] in ("-sc", "--shell-completion"):
+        from ._completion import complete_words
+
+        if complete_words(arguments, _commands()):
+            return DONE
         arguments = _completion(arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE, end="")
@@ -107,12 +112,18 @@ def _commands() -> dict[str, Callable[[list[str]], int]]:
 
         return main(arguments)
 
+    def schema(arguments: list[str]) -> int:
+        from ._json_schema import main
+
+        return main(arguments)
+
     return {
         "train": train,
         "resume": resume,
         "validate": validate,
         "measure": measure,
         "plugins": plugins,
+        "schema": schema,
         "doctor": doctor,
     }
 
