@@ -6,6 +6,8 @@ from typing import Any
 
 from ._experiment import Experiment
 
+COMMANDS = ("train", "validate", "measure")
+
 
 def compose(*overrides: str, command: str = "train") -> Any:
     """Compose a configuration as the command line does: `gw.compose("experiment=ensemble_poisson", "seed=3")`.
@@ -22,7 +24,10 @@ def compose(*overrides: str, command: str = "train") -> Any:
     from omegaconf import OmegaConf
 
     from ._compose import compose as compose_with_hydra
+    from ._errors import RequestError, suggestion
 
+    if command not in COMMANDS:
+        raise RequestError(f"command={command!r}: no such command; {suggestion(command, COMMANDS)}")
     try:
         config = compose_with_hydra(command, list(overrides))
     finally:
