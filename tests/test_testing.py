@@ -26,7 +26,26 @@ PARAMETERS = {
     "sum": {"first": "soft_sphere", "second": "morse"},
 }
 
-test_builtin = conformance_tests("glasswright", PARAMETERS)
+CASES = conformance_cases("glasswright", PARAMETERS)
+# Every potential has to be compiled for by itself.
+LONG = ("potential-", "protocol-")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.name, marks=[pytest.mark.slow] if case.name.startswith(LONG) else [])
+        for case in CASES
+    ],
+)
+def test_builtin(case):
+    case.run()
+
+
+def test_the_tests_of_a_package_are_its_cases():
+    (mark,) = conformance_tests("glasswright", PARAMETERS).pytestmark
+    assert [parameter.id for parameter in mark.args[1]] == [case.name for case in CASES]
+
 
 # Fault → the check that finds it, and what the message says.
 FAULTS = {
@@ -81,7 +100,7 @@ def test_every_planted_fault_is_in_the_documentation():
 
 
 def test_every_builtin_component_is_checked():
-    names = {case.name.rsplit("-", 1)[0] for case in conformance_cases("glasswright", PARAMETERS)}
+    names = {case.name.rsplit("-", 1)[0] for case in CASES}
     own = [c for c in registry().by_target().values() if c.distribution == "glasswright"]
     registered = {f"{kind}-{name}" for kind in {c.kind for c in own} for name in registry().components(kind)}
     assert registered <= names

@@ -46,14 +46,20 @@ class Slope:
 
 
 class Bench:
-    """Several functions of a state on one packing; one that raises does not keep the others from being measured."""
+    """Several functions of a state on one packing; one that raises does not keep the others from being measured.
 
-    def __init__(self, measures: Mapping[str, Measure], packing: Packing):
-        self.measures, self.packing = dict(measures), packing
+    With `compiled` nothing is measured outside of `jax.jit`, where every operation would be compiled by itself.
+    """
+
+    def __init__(self, measures: Mapping[str, Measure], packing: Packing, *, compiled: bool = False):
+        self.measures, self.packing, self.compiled = dict(measures), packing, compiled
 
     @functools.cached_property
     def eager(self) -> dict[str, Any]:
         """Each value outside of any transformation, as it was returned, or the exception."""
+        if self.compiled:
+            names = [name for name, found in self.traced.items() if not isinstance(found, Exception)]
+            return self.traced | {name: self.values[name] for name in names}
         state = self.packing.state()
         return {name: _attempt(lambda m=measure: m(state)) for name, measure in self.measures.items()}
 
@@ -85,12 +91,13 @@ class Bench:
     @functools.cached_property
     def names(self) -> list[str]:
         """Those that can be measured and differentiated at all; only these take part in what follows."""
-        either = {name: (self.eager[name], self.traced[name]) for name in self.measures}
-        return [name for name, pair in either.items() if not any(isinstance(x, Exception) for x in pair)]
+        found = [self.traced] if self.compiled else [self.eager, self.traced]
+        return [name for name in self.measures if not any(isinstance(some[name], Exception) for some in found)]
 
     def require(self, name: str) -> None:
         """Fail with the reason if one cannot be measured or differentiated."""
-        for found, how in ((self.eager[name], "measuring"), (self.traced[name], "differentiating (under jax.jit)")):
+        eager = self.traced[name] if self.compiled else self.eager[name]
+        for found, how in ((eager, "measuring"), (self.traced[name], "differentiating (under jax.jit)")):
             if isinstance(found, Exception):
                 fail(
                     f"{how} a {self.packing.name} raised {raised(found)}; `measure` must be made of operations "
@@ -362,6 +369,6 @@ def _show(value: np.ndarray) -> str:
     return f"{np.array2string(value.reshape(-1)[:3], precision=12)}{'…' if value.size > 3 else ''}"
 
 
-def bench_of(measures: Mapping[str, Measure], kind: str, protocol: Any = None) -> Bench:
+def bench_of(measures: Mapping[str, Measure], kind: str, protocol: Any = None, *, compiled: bool = False) -> Bench:
     """A bench on one of the shared packings."""
-    return Bench(measures, default_packing(kind, protocol))
+    return Bench(measures, default_packing(kind, protocol), compiled=compiled)

@@ -56,7 +56,8 @@ class PropertyGroup:
         protocol = protocol_for(self.properties[name])
         if (kind, protocol) not in self._benches:
             together = {n: p.measure for n, p in self.properties.items() if protocol_for(p) is protocol}
-            self._benches[kind, protocol] = bench_of(together, kind, protocol)
+            compiled = kind != self.packings[0]
+            self._benches[kind, protocol] = bench_of(together, kind, protocol, compiled=compiled)
         return self._benches[kind, protocol]
 
 
@@ -95,6 +96,9 @@ def property_checks(
 
         return run
 
+    def on_first(check, *arguments):
+        return lambda: check(group.bench(name, group.packings[0]), name, *arguments)
+
     def turned():
         if type(instance).is_isotropic:
             on_all(check_turn)()
@@ -103,11 +107,11 @@ def property_checks(
         **static_checks(instance, component),
         "value": on_all(check_value),
         "shape": lambda: check_shape(instance, group.bench(name, group.packings[0]), name),
-        "precision": on_all(check_precision),
-        "determinism": on_all(check_determinism),
-        "jit": on_all(check_jit),
+        "precision": on_first(check_precision),
+        "determinism": on_first(check_determinism),
+        "jit": on_first(check_jit),
         "gradient": on_all(check_gradient),
-        "vmap": lambda: check_vmap(group.bench(name, group.packings[0]), name),
+        "vmap": on_first(check_vmap),
         **{f"invariance ({change})": on_all(check_invariance, change) for change in CHANGES},
         "invariance (turned)": turned,
     }
