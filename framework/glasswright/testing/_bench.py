@@ -65,23 +65,33 @@ class Bench:
 
     @functools.cached_property
     def traced(self) -> dict[str, Any]:
-        """Each as a program (a closed jaxpr), with its derivatives, or the exception that tracing raised."""
+        """Each as a program (a closed jaxpr) that has derivatives, or the exception that tracing raised.
 
-        def trace(measure):
-            def value(parameters, prepared):
-                return jnp.asarray(measure(self.packing.state(parameters, prepared)))
+        As long as all is well, the program is that of all of them: tracing takes longer than anything else here.
+        """
+        together = _attempt(lambda: self._trace(list(self.measures)))
+        if not isinstance(together, Exception):
+            return dict.fromkeys(self.measures, together)
+        return {name: _attempt(lambda n=name: self._trace([n])) for name in self.measures}
 
-            def slope(parameters, prepared):
-                # Both modes, as training uses them.
-                _, forward = jax.jvp(lambda p: value(p, prepared), (parameters,), (parameters,))
-                shape, pull = jax.vjp(lambda p: value(p, prepared), parameters)
-                return forward, pull(jnp.ones_like(shape))
+    def _trace(self, names: list[str]) -> Any:
+        def values(parameters, prepared):
+            state = self.packing.state(parameters, prepared)
+            return {name: jnp.asarray(self.measures[name](state), dtype=float) for name in names}
 
-            arguments = self.packing.parameters, self.prepared
-            jax.eval_shape(slope, *arguments)
-            return jax.make_jaxpr(value)(*arguments)
+        def slope(parameters, prepared):
+            shapes, pull = jax.vjp(lambda p: values(p, prepared), parameters)
+            return pull(jax.tree.map(jnp.ones_like, shapes))
 
-        return {name: _attempt(lambda m=measure: trace(m)) for name, measure in self.measures.items()}
+        arguments = self.packing.parameters, self.prepared
+        jax.eval_shape(slope, *arguments)
+        return jax.make_jaxpr(values)(*arguments)
+
+    def low_precision(self, name: str) -> list[str]:
+        """The types of less than 64 bits on the way to a value."""
+        found = _low(self.traced[name])
+        # All were traced together: it may be the fault of another.
+        return _low(self._trace([name])) if found else []
 
     @functools.cached_property
     def prepared(self) -> Any:
@@ -233,9 +243,13 @@ def check_value(bench: Bench, name: str) -> None:
 def check_precision(bench: Bench, name: str) -> None:
     """Nothing on the way to the value has less than 64 bits."""
     bench.require(name)
-    low = sorted({str(d) for d in _dtypes(bench.traced[name].jaxpr) if d in LOW_PRECISION})
+    low = bench.low_precision(name)
     if low:
         fail(f"computes with {listed(low)} on the way; leave out dtypes and casts: everything is float64")
+
+
+def _low(program: Any) -> list[str]:
+    return sorted({str(dtype) for dtype in _dtypes(program.jaxpr) if dtype in LOW_PRECISION})
 
 
 def _dtypes(jaxpr: Any) -> Iterator[Any]:
@@ -243,13 +257,15 @@ def _dtypes(jaxpr: Any) -> Iterator[Any]:
         for variable in equation.outvars:
             if hasattr(variable.aval, "dtype"):
                 yield variable.aval.dtype
-        for parameter in jax.tree.leaves(
-            equation.params, is_leaf=lambda x: isinstance(x, (jex.Jaxpr, jex.ClosedJaxpr))
-        ):
+        for parameter in jax.tree.leaves(equation.params, is_leaf=_is_program):
             if isinstance(parameter, jex.ClosedJaxpr):
                 yield from _dtypes(parameter.jaxpr)
             elif isinstance(parameter, jex.Jaxpr):
                 yield from _dtypes(parameter)
+
+
+def _is_program(value: Any) -> bool:
+    return isinstance(value, (jex.Jaxpr, jex.ClosedJaxpr))
 
 
 def check_determinism(bench: Bench, name: str) -> None:
