@@ -14,7 +14,7 @@ import glasswright as gw
 import pytest
 import yaml
 from glasswright import _listing, cli
-from glasswright._new_plugin import new_plugin
+from glasswright._new_plugin import COMMANDS, new_plugin
 from glasswright.registry import KINDS, Registry, registry
 
 ROOT = Path(__file__).parents[1]
@@ -101,7 +101,7 @@ def test_new_does_not_overwrite(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["something"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", COMMANDS)
 def test_a_new_package_of_every_kind_is_complete_and_loads(tmp_path, monkeypatch, capsys, kind):
     folder = new_plugin(f"my-{kind}", kind, str(tmp_path / "new"))
     assert f"my_{kind}" in capsys.readouterr().out
@@ -136,7 +136,7 @@ def test_a_new_package_of_every_kind_is_complete_and_loads(tmp_path, monkeypatch
 
 def test_the_code_of_a_new_package_passes_the_linter(tmp_path):
     pytest.importorskip("ruff")
-    for kind in KINDS:
+    for kind in COMMANDS:
         new_plugin(f"my-{kind}", kind, str(tmp_path / kind))
     check = [sys.executable, "-m", "ruff", "check", "--isolated", "--ignore", "F722,F821", str(tmp_path)]
     result = subprocess.run(check, capture_output=True, text=True, check=False)

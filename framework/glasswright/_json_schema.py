@@ -59,17 +59,15 @@ def schema(command: str = "train", *, preset: bool = False) -> dict[str, Any]:
         "weight": _open({"type": "number", "minimum": 0}, preset),
     }
     assert set(term) == set(TermNode.__dataclass_fields__)
+    chosen = ("potential", "protocol") if command == "measure" else KINDS.keys() - {"property", "objective"}
     keys: dict[str, Any] = {
-        "potential": {"$ref": "#/$defs/potential"},
-        "protocol": {"$ref": "#/$defs/protocol"},
+        **{kind: {"$ref": f"#/$defs/{kind}"} for kind in sorted(chosen)},
         "terms": {"type": "object", "additionalProperties": _object(term, preset)},
     }
     if command != "measure":
         keys |= {
             "system": _object(_fields(SystemNode, preset), preset),
-            "sampler": {"$ref": "#/$defs/sampler"},
             "design": {"type": "object", "additionalProperties": {"$ref": "#/$defs/bounds"}},
-            "optimizer": {"$ref": "#/$defs/optimizer"},
             "train": _object(_fields(TrainNode, preset), preset),
             "seed": {"type": "integer", "minimum": 0},
             "devices": AUTO,
@@ -130,7 +128,7 @@ def _fields(node: Any, preset: bool) -> dict[str, Any]:
     names = {
         name: str(getattr(field.type, "__name__", field.type)) for name, field in node.__dataclass_fields__.items()
     }
-    return {name: _open(types.get(kind, types["float | None"]), preset) for name, kind in names.items()}
+    return {name: _open(types.get(kind, {}), preset) for name, kind in names.items()}
 
 
 def _open(value: dict[str, Any], preset: bool) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def main(arguments: list[str]) -> int:
     show.add_argument("--json", action="store_true", help="machine-readable output", default=argparse.SUPPRESS)
     new = commands.add_parser("new", help="write a complete package with a component of your own")
     new.add_argument("name", metavar="NAME", help="what the component will be called")
-    new.add_argument("--kind", default="property", help=f"kind of component: {', '.join(KINDS)} (default: property)")
+    new.add_argument("--kind", default="property", help="kind of component, such as potential (default: property)")
     new.add_argument("--directory", default=None, help="where to write it (default: ./glasswright-NAME)")
     first = next((argument for argument in arguments if not argument.startswith("-")), None)
     if first is not None and first not in commands.choices:

@@ -7,7 +7,7 @@ from ._errors import RequestError, suggestion
 from .registry import KINDS, registry
 
 TEMPLATE = Path(__file__).resolve().parent / "template"
-# What a first training with the new component is called by; on as few particles as its range allows.
+# The kinds that there is a template for, and what a first training with the new component is called by.
 COMMANDS = {
     "property": (
         "glasswright train 'property=[poisson_ratio,@name@]' terms.@name@.weight=0.01 terms.@name@.objective.target=5"
@@ -24,8 +24,8 @@ COMMANDS = {
 
 def new_plugin(name: str, kind: str = "property", directory: str | None = None) -> Path:
     """Write a package with a component of that name; returns its folder."""
-    if kind not in KINDS:
-        raise RequestError(f"--kind {kind}: no such kind of component; {suggestion(kind, KINDS)}")
+    if kind not in COMMANDS:
+        raise RequestError(f"--kind {kind}: no template for such a component; {suggestion(kind, COMMANDS)}")
     words = [word for word in re.split(r"[-_]", name) if word]
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
         raise RequestError(f"{name!r}: a name begins with a letter and consists of letters, digits, - and _")

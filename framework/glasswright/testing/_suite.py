@@ -19,6 +19,7 @@ from ._potential import potential_checks
 from ._property import PropertyGroup, property_checks
 from ._protocol import protocol_checks
 from ._sampler import sampler_checks
+from ._static import static_checks
 
 # Libraries that take a second or more to import, and are not needed to register anything.
 HEAVY = (
@@ -94,7 +95,8 @@ def conformance_cases(
     }
     for kind, members in found.items():
         for component, instance in members:
-            for name, check in makers[kind](component, instance).items():
+            make = makers.get(kind, lambda component, instance: static_checks(instance, component))
+            for name, check in make(component, instance).items():
                 cases.append(Case(f"{kind}-{component.name}-{name}", check))
     return cases
 
