@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 from glasswright._application import RESUME_KEYS, _jobs, _parser
 from glasswright._compose import compose, start
+from glasswright._listing import find
+from glasswright._listing import main as plugins
 from glasswright.config import build, build_measurement, build_validation
-from glasswright.registry import Registry
+from glasswright.registry import Registry, registry
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
@@ -99,9 +101,24 @@ def test_commands_compose(hydra, run_directory, tmp_path, monkeypatch, page, com
     # What a page names as a file of the reader's own.
     (tmp_path / "pair_correlation.csv").write_text("1\n" * 50)
     monkeypatch.chdir(tmp_path)
-    _, name, *arguments = shlex.split(command, comments=True)
-    if name in ("plugins", "doctor"):
+    _, name, *arguments = shlex.split(command.partition(" > ")[0].partition(" | ")[0], comments=True)
+    if name == "-sc":
+        assert arguments[0] in ("install=bash", "install=zsh", "install=fish")
+        return
+    if name == "doctor":
         assert set(arguments) <= {"--json"}
+        return
+    if name == "plugins":
+        if arguments[:1] == ["show"]:
+            assert find(registry(), arguments[1])
+        elif arguments[:1] == ["new"]:
+            monkeypatch.chdir(tmp_path)
+            assert plugins(arguments) == 0
+        else:
+            assert set(arguments) <= {"--json"}
+        return
+    if name == "schema":
+        assert set(arguments) <= {"--preset", "train", "validate", "measure"}
         return
     if name == "resume":
         assert all(argument.partition("=")[0] in RESUME_KEYS for argument in arguments[1:])
@@ -147,6 +164,7 @@ def as_plugin(name: str, source: str, monkeypatch) -> types.ModuleType:
 
 PLUGINS = [source for source in blocks(ROOT / "docs" / "extending.md", "python") if "@gw.hookimpl" in source]
 TESTS = [source for source in blocks(ROOT / "docs" / "extending.md", "python") if "def test_" in source]
+CONFORMANCE = [source for source in blocks(ROOT / "docs" / "extending.md", "python") if "conformance_tests" in source]
 
 
 @pytest.mark.parametrize("source", PLUGINS, ids=lambda source: re.search(r"(?:class|def) (\w+)", source)[1])
@@ -173,7 +191,7 @@ def test_examples_of_plugins_load(source, monkeypatch):
 def test_all_kinds_of_components_have_an_example():
     for kind in ("potentials", "protocols", "samplers", "properties", "objectives", "combinations", "optimizers"):
         assert any(f"def register_{kind}(register)" in source for source in PLUGINS), kind
-    assert len(PLUGINS) + len(TESTS) == len(blocks(ROOT / "docs" / "extending.md", "python"))
+    assert len(PLUGINS) + len(TESTS) + len(CONFORMANCE) == len(blocks(ROOT / "docs" / "extending.md", "python"))
 
 
 def test_the_example_of_a_test_passes(monkeypatch):

@@ -3,16 +3,14 @@
 python docs/scripts/components.py
 """
 
-import inspect
-import re
 from pathlib import Path
+from typing import Any
 
-from glasswright._schema import REQUIRED, Parameter, parameters
+from glasswright._describe import describe_component
 from glasswright.registry import KINDS, Component, registry
 
 PAGE = Path(__file__).parents[1] / "components.md"
 PLURAL = {"property": "properties"}
-TYPES = {"integer": "integer", "number": "number", "boolean": "true or false", "text": "text", "array": "numbers"}
 
 HEAD = """\
 # Components
@@ -40,51 +38,28 @@ def page() -> str:
 
 def section(component: Component) -> str:
     """One component: what it is, its units and source, its parameters."""
-    text = inspect.cleandoc(component.cls.__doc__ or "")
-    described = descriptions(text)
-    facts = []
-    for title in ("units", "source"):
-        fact = getattr(component.cls, title, "")
-        if isinstance(fact, str) and fact:
-            facts.append(f"{title.capitalize()}: {fact}.")
-    source = re.search(r"^Sources?: (.*?)(?:\n\n|\Z)", text, re.DOTALL | re.MULTILINE)
-    if source and not any(fact.startswith("Source") for fact in facts):
-        facts.append(f"Source: {' '.join(source[1].split()).rstrip('.')}.")
-    lines = [f"### `{component.name}`\n", " ".join(text.split("\n\n")[0].split()), ""]
+    described = describe_component(component)
+    facts = [
+        f"{title.capitalize()}: {described[title].rstrip('.')}." for title in ("units", "source") if described[title]
+    ]
+    lines = [f"### `{component.name}`\n", described["summary"], ""]
     if facts:
         lines += [" ".join(facts), ""]
-    rows = [row(parameter, described.get(name, "")) for name, parameter in parameters(component).items()]
+    rows = [row(parameter) for parameter in described["parameters"]]
     if rows:
         lines += ["| parameter | value | default | meaning |", "|---|---|---|---|", *rows, ""]
     return "\n".join(lines)
 
 
-def descriptions(text: str) -> dict[str, str]:
-    """What a docstring says about each parameter."""
-    result = {}
-    for names, meaning in re.findall(r"^- ((?:`\w+`(?:, )?)+): (.*?)(?=^- |\n\n|\Z)", text, re.DOTALL | re.MULTILINE):
-        for name in re.findall(r"`(\w+)`", names):
-            result[name] = " ".join(meaning.split())
-    return result
-
-
-def row(parameter: Parameter, meaning: str) -> str:
+def row(parameter: dict[str, Any]) -> str:
     """A row of the table of parameters."""
-    if parameter.kind == "choice":
-        kind = " or ".join(f"`{choice}`" for choice in parameter.choices)
-    elif parameter.kind == "component":
-        kind = f"a {parameter.group}"
-    elif parameter.kind == "schedule":
-        kind = "number or schedule"
+    default = parameter["default"]
+    if parameter["required"]:
+        text = "required"
     else:
-        kind = TYPES.get(parameter.kind, "anything")
-    if parameter.follows_system:
-        default = f"`system.{parameter.name}`"
-    elif parameter.default is REQUIRED:
-        default = "required"
-    else:
-        default = "" if parameter.default is None else f"`{parameter.default}`"
-    return f"| `{parameter.name}` | {kind} | {default} | {meaning.replace('|', chr(92) + '|')} |"
+        text = "" if default is None else f"`{str(default).removeprefix('${').removesuffix('}')}`"
+    meaning = parameter["meaning"].replace("|", chr(92) + "|")
+    return f"| `{parameter['name']}` | {parameter['type']} | {text} | {meaning} |"
 
 
 if __name__ == "__main__":

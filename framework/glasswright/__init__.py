@@ -3,6 +3,12 @@
 from . import _environment as _environment
 
 # isort: split
+from ._api import build as build
+from ._api import compose as compose
+from ._api import measure as measure
+from ._api import resume as resume
+from ._api import train as train
+from ._api import validate as validate
 from ._checks import is_concrete as is_concrete
 from ._combination import AbstractCombination as AbstractCombination
 from ._configuration import Configuration as Configuration

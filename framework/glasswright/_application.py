@@ -176,9 +176,6 @@ RESUME_KEYS = ("train.steps", "train.checkpoint_interval", "train.rejection_limi
 
 def resume(arguments: list[str]) -> int:
     """`glasswright resume DIR`: go on with a training or a validation that was interrupted."""
-    from ._train import resume as resume_training
-    from ._validate import validate
-
     parser = _Parser(
         prog="glasswright resume",
         description="Go on with an interrupted run, to the same end as if it had never been interrupted.",
@@ -186,11 +183,21 @@ def resume(arguments: list[str]) -> int:
     parser.add_argument("directory", metavar="DIR", help="directory of a training or validation")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=f"possible: {', '.join(RESUME_KEYS)}")
     given = parser.parse_args(arguments)
-    join_hosts()
     folder = Path(given.directory)
+    show, result = go_on(folder, given.overrides)
+    show(result, folder)
+    return 0
+
+
+def go_on(folder: Path, overrides: list[str], *, progress: bool = True) -> tuple[Callable[..., None], dict[str, Any]]:
+    """Go on with a run; returns how to print its result, and the result."""
+    from ._train import resume as resume_training
+    from ._validate import validate
+
+    join_hosts()
     registry().check_strict()
     config = OmegaConf.create(run_configuration(folder, "DIR"))
-    for override in given.overrides:
+    for override in overrides:
         key, equals, value = override.partition("=")
         if not equals or key not in RESUME_KEYS:
             raise RequestError(f"{override}: cannot be changed in a resumed run; {suggestion(key, RESUME_KEYS)}")
@@ -204,18 +211,16 @@ def resume(arguments: list[str]) -> int:
     if "trained" in config:
         done = (folder / "validation.json").exists()
         validation = build_validation(config)
-        report = _finished(folder, "validation.json") if done else validate(validation, folder, resume=True)
-        print_validation(report, folder)
-        return 0
+        if done:
+            return print_validation, _finished(folder, "validation.json")
+        return print_validation, validate(validation, folder, resume=True, progress=progress)
     experiment = build(config)
     if (folder / "result.json").exists():
         result = _finished(folder, "result.json")
         if result.get("success") or experiment.steps <= result["steps"]:
             print("glasswright: nothing is left to do", file=sys.stderr)
-            _print_result(result, folder)
-            return 0
-    _print_result(resume_training(experiment, folder), folder)
-    return 0
+            return _print_result, result
+    return _print_result, resume_training(experiment, folder, progress=progress)
 
 
 def _finished(folder: Path, name: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from ._state import State
 from ._system import System
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Experiment:
     """Everything a training run is made of: built from a configuration by `config.build`, or by hand.
 
@@ -57,6 +57,17 @@ class Experiment:
     devices: int | None = None
     chunk_size: int | None = None
     config: Any = None
+
+    def __repr__(self) -> str:
+        terms = ", ".join(
+            f"{name}: {term.weight:g} x {term.objective} of {term.property}" for name, term in self.terms.items()
+        )
+        bounds = ", ".join(f"{name} in [{lower:g}, {upper:g}]" for name, (lower, upper) in self.design.items())
+        return (
+            f"Experiment(\n  potential: {self.potential}\n  system: {self.system}\n  protocol: {self.protocol}\n"
+            f"  sampler: {self.sampler}\n  terms: {terms}\n  design: {bounds}\n"
+            f"  at most {self.steps} steps, tolerance {self.tolerance:g}, seed {self.seed}\n)"
+        )
 
     @property
     def world(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ._design import Design
+from ._diagnosis import blame, blame_objective, check_shapes, warn_of_values
 from ._jit import fast_jit
 from ._objective import Term
 from ._protocol import Outcome, Prepared
@@ -144,13 +145,25 @@ def sample(
         return judge(index, prepared.outcome, statistics, None, prepared)
     # Without the numbers about the search: they would only cost their way to the device.
     bare = dataclasses.replace(prepared, statistics={})
-    found = (measure if gradients else measure_values)(design, dict(values), dict(world), dict(terms), bare)
+    try:
+        found = (measure if gradients else measure_values)(design, dict(values), dict(world), dict(terms), bare)
+    except Exception as error:
+
+        def measurement(name):
+            return _measurement(design, world, {name: terms[name]}, bare)
+
+        failure = blame(terms, dict(values), measurement, f"configuration {index}")
+        if failure is None:
+            raise
+        raise failure from error
     return judge(index, prepared.outcome, statistics, jax.tree.map(np.asarray, found), prepared)
 
 
 def judge(index: int, outcome: Any, statistics: dict[str, Any], found: Measured | None, prepared: Prepared) -> Sample:
     """What a configuration that ended so, and was measured so, counts as."""
     outcome = Outcome(int(outcome))
+    if outcome == Outcome.converged and found is not None:
+        warn_of_values(index, found.values, found.gradients)
     if outcome != Outcome.converged:
         found = None
     elif not all(np.all(np.isfinite(number)) for number in jax.tree.leaves(found)):
@@ -195,12 +208,19 @@ def combine(
         return Evaluation(None, {}, {}, {}, {}, {}, {}, outcomes), nothing
     # Gathered on the host: these are few numbers, and every operation on the device has a price.
     accepted = np.asarray([one.measured is not None for one in samples])
+    check_shapes([row.values for row in rows], [one.index for one in samples if one.measured is not None])
     empty = {name: np.zeros_like(value) for name, value in rows[0].values.items()}
     gathered = {
         name: np.stack([(empty if one.measured is None else one.measured.values)[name] for one in samples])
         for name in terms
     }
-    found = jax.tree.map(np.asarray, _losses(dict(terms), gathered, accepted, sampler))
+    try:
+        found = jax.tree.map(np.asarray, _losses(dict(terms), gathered, accepted, sampler))
+    except Exception as error:
+        failure = blame_objective(terms, gathered, accepted, sampler)
+        if failure is None:
+            raise
+        raise failure from error
     cotangents = {name: cotangent for name, (_, _, cotangent) in found.items()}
     n = len(rows)
     mean = {name: np.sum(value, axis=0) / n for name, value in gathered.items()}

@@ -1,11 +1,12 @@
-"""`glasswright plugins`: every plugin with its components, or with the error that kept it out."""
+"""`glasswright plugins`: every plugin with its components, one component in full, or a new package to begin with."""
 
 import argparse
 import json
 import sys
 from typing import Any, NoReturn
 
-from ._errors import RequestError
+from ._describe import describe_component
+from ._errors import RequestError, suggestion
 from .registry import KINDS, Registry, registry
 
 
@@ -13,7 +14,27 @@ def main(arguments: list[str]) -> int:
     """List the plugins; exit code 0 whatever state they are in."""
     parser = _Parser(prog="glasswright plugins", description="Which components there are, and whose they are.")
     parser.add_argument("--json", action="store_true", help="machine-readable output")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    show = commands.add_parser("show", help="all about one component, or one plugin")
+    show.add_argument("name", metavar="NAME", help="component (pressure, property=pressure), or plugin")
+    show.add_argument("--json", action="store_true", help="machine-readable output", default=argparse.SUPPRESS)
+    new = commands.add_parser("new", help="write a complete package with a component of your own")
+    new.add_argument("name", metavar="NAME", help="what the component will be called")
+    new.add_argument("--kind", default="property", help="kind of component, such as potential (default: property)")
+    new.add_argument("--directory", default=None, help="where to write it (default: ./glasswright-NAME)")
+    first = next((argument for argument in arguments if not argument.startswith("-")), None)
+    if first is not None and first not in commands.choices:
+        raise RequestError(f"plugins {first}: no such command; {suggestion(first, commands.choices)}")
     given = parser.parse_args(arguments)
+    if given.command == "new":
+        from ._new_plugin import new_plugin
+
+        new_plugin(given.name, given.kind, given.directory)
+        return 0
+    if given.command == "show":
+        found = find(registry(), given.name)
+        print(json.dumps(found, indent=2) if given.json else "\n\n".join(map(_text, found)))
+        return 0
     listing = describe(registry())
     if given.json:
         print(json.dumps(listing, indent=2))
@@ -47,6 +68,49 @@ def describe(components: Registry) -> dict[str, Any]:
             }
         )
     return {"plugins": plugins, "components": {kind: list(components.components(kind)) for kind in KINDS}}
+
+
+def find(components: Registry, name: str) -> list[dict[str, Any]]:
+    """Every component and plugin of a name; `kind=name` looks among one kind only."""
+    given_kind, _, bare = name.rpartition("=")
+    if given_kind and given_kind not in KINDS:
+        raise RequestError(f"{name}: no such kind of component; {suggestion(given_kind, KINDS)}")
+    kinds = [given_kind] if given_kind else list(KINDS)
+    found = [describe_component(group[bare]) for kind in kinds if bare in (group := components.components(kind))]
+    plugins = describe(components)["plugins"]
+    # A broken plugin is shown for whatever it tried to register, too.
+    for plugin, record in zip(plugins, components.plugins, strict=True):
+        tried = any(attempt in record.attempted for attempt in ((kind, bare) for kind in kinds))
+        if (name in (plugin["entry_point"], plugin["distribution"])) or (plugin["status"] == "failed" and tried):
+            found.append({"kind": "plugin", **plugin})
+    if not found:
+        known = [one for kind in kinds for one in components.components(kind)]
+        known += [record.entry_point for record in components.plugins if not given_kind]
+        broken = "".join(f"; {p.label} could not be loaded: {p.error}" for p in components.plugins if p.error)
+        what = f"no such {given_kind}" if given_kind else "no such component or plugin"
+        raise RequestError(f"{name}: {what}; {suggestion(bare, known)}{broken}")
+    return found
+
+
+def _text(found: dict[str, Any]) -> str:
+    if found["kind"] == "plugin":
+        lines = [f"plugin {found['entry_point']} ({found['distribution']} {found['version']}): {found['status']}"]
+        lines += [found["error"]] if found["error"] else []
+        return "\n".join([*lines, *(f"  {kind}: {', '.join(names)}" for kind, names in found["components"].items())])
+    lines = [f"{found['kind']} {found['name']}", f"from {found['distribution']} {found['version']}: {found['class']}"]
+    lines += [f"{fact}: {found[fact]}" for fact in ("units", "source") if found[fact]]
+    lines += ["", found["docstring"] or "(no docstring)"]
+    if found["parameters"]:
+        lines += ["", "parameters:"]
+    for parameter in found["parameters"]:
+        default = "required" if parameter["required"] else f"default {_shown(parameter['default'])}"
+        units = f", {parameter['units']}" if parameter["units"] else ""
+        lines.append(f"  {parameter['name']}: {parameter['type'].replace('`', '')}{units} ({default})")
+    return "\n".join(lines)
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _print_plain(listing: dict[str, Any]) -> None:

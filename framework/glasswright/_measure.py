@@ -9,6 +9,7 @@ import numpy as np
 
 from ._configuration import Configuration
 from ._design import resolve_design, trainable_leaves
+from ._diagnosis import describe
 from ._equilibrium import Equilibrium
 from ._errors import RequestError, RunError
 from ._experiment import check_cutoff, check_disorder, check_provided
@@ -98,7 +99,18 @@ def measure(request: MeasureRequest, directory: str | Path | None = None) -> dic
         "max_force": max_force(request.potential, prepared.configuration),
         "properties": {},
     }
-    for name, value in values(prepared).items():
+    try:
+        measured = values(prepared)
+    except Exception as error:
+        for name, wanted in request.properties.items():
+            try:
+                jax.eval_shape(
+                    lambda one, p=wanted: p.measure(request.protocol.attach(request.potential, one)), prepared
+                )
+            except Exception as found:
+                raise RunError(f"terms.{name}.property: {describe(found, wanted)} on the configuration") from error
+        raise
+    for name, value in measured.items():
         entry: dict[str, Any] = {"value": np.asarray(value).tolist()}
         if request.gradient and value.ndim == 0 and design is not None:
             entry["gradient"] = {key: np.asarray(g).tolist() for key, g in gradient(name, prepared).items()}

@@ -22,7 +22,8 @@ commands:
   validate   what a trained design gives on packings that it has never seen
   measure    properties of an existing packing, and their gradients
   analyse    what a packing or an ensemble can become and at what cost; its bonds and vibrations
-  plugins    which components there are and which plugin each comes from
+  plugins    which components there are, all about one (show NAME), a new package (new NAME)
+  schema     JSON schema of a configuration, for editors
   doctor     whether this installation computes what it should
 
 train, validate, measure and analyse take key=value overrides, --multirun, --cfg job, and --help, which lists every key:
@@ -61,6 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _dispatch(arguments: list[str]) -> int:
     if arguments and arguments[0] in ("-sc", "--shell-completion"):
+        from ._completion import complete_words
+
+        if complete_words(arguments, _commands()):
+            return DONE
         arguments = _completion(arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE, end="")
@@ -113,6 +118,11 @@ def _commands() -> dict[str, Callable[[list[str]], int]]:
 
         return main(arguments)
 
+    def schema(arguments: list[str]) -> int:
+        from ._json_schema import main
+
+        return main(arguments)
+
     return {
         "train": train,
         "resume": resume,
@@ -120,6 +130,7 @@ def _commands() -> dict[str, Callable[[list[str]], int]]:
         "measure": measure,
         "analyse": analyse,
         "plugins": plugins,
+        "schema": schema,
         "doctor": doctor,
     }
 

@@ -216,7 +216,11 @@ def instantiate(kind: str, node: Any, key: str, system: Mapping[str, Any]) -> An
     if node is None or node == MISSING:
         possible = ", ".join(schedules() if kind == "schedule" else registry().components(kind))
         raise RequestError(f"{key} is required: no {kind} is chosen; possible: {possible}")
-    component = _component(kind, node, key)
+    return construct(_component(kind, node, key), node, key, system)
+
+
+def construct(component: Component, node: Mapping[str, Any], key: str, system: Mapping[str, Any]) -> Any:
+    """This component with the parameters of a node, each checked against its type."""
     known = parameters(component)
     given = {name: value for name, value in node.items() if name != "_target_"}
     check_names(given, known, key, f"parameter of {component.name}")

@@ -1,0 +1,20 @@
+"""Checks that every component has to pass, for whoever writes one: as functions, and as tests for pytest.
+
+A whole test file of a package that registers components:
+
+    from glasswright.testing import conformance_tests
+
+    test_conformance = conformance_tests("my-package")
+"""
+
+from ._failures import ConformanceError as ConformanceError
+from ._objective import check_objective as check_objective
+from ._optimizer import check_optimizer as check_optimizer
+from ._potential import check_potential as check_potential
+from ._property import check_property as check_property
+from ._protocol import check_protocol as check_protocol
+from ._sampler import check_sampler as check_sampler
+from ._suite import Case as Case
+from ._suite import check_import as check_import
+from ._suite import conformance_cases as conformance_cases
+from ._suite import conformance_tests as conformance_tests

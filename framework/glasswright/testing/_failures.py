@@ -1,0 +1,37 @@
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+
+class ConformanceError(AssertionError):
+    """A component does not do what its kind has to do; the text says what broke, with numbers, and what to do."""
+
+
+def fail(text: str) -> None:
+    """Raise a `ConformanceError` without a traceback through the kit (in pytest)."""
+    __tracebackhide__ = True
+    raise ConformanceError(text)
+
+
+def run_all(title: str, checks: Mapping[str, Callable[[], None]]) -> None:
+    """Run every check; raises one error that lists all that failed, so that one run is enough to see them."""
+    __tracebackhide__ = True
+    failures = []
+    for name, check in checks.items():
+        try:
+            check()
+        except ConformanceError as error:
+            failures.append(f"{name}: {error}")
+    if failures:
+        number = "1 check fails" if len(failures) == 1 else f"{len(failures)} checks fail"
+        fail("\n".join([f"{title}: {number}", *(f"- {failure}" for failure in failures)]))
+
+
+def raised(error: BaseException) -> str:
+    """An exception as part of a sentence, on one line and not too long."""
+    text = " ".join(str(error).split())
+    text = text if len(text) <= 300 else text[:297] + "…"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def listed(names: Iterable[Any]) -> str:
+    return ", ".join(str(name) for name in names)

@@ -1,0 +1,142 @@
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._objective import AbstractObjective
+from .._sampler import AbstractSampler
+from ..registry import Component, registry
+from ._failures import fail, raised, run_all
+from ._packings import default_instance
+from ._static import as_component, static_checks
+
+# Values of so many packings, of which some were rejected.
+BATCH = 6
+ACCEPTED = np.array([True, False, True, True, False, True])
+
+
+def check_objective(instance: AbstractObjective, *, shape: tuple[int, ...] = ()) -> None:
+    """Check everything that an objective has to do; raises one `ConformanceError` that lists what it does not.
+
+    **Arguments:**
+
+    - `instance`: the objective.
+    - `shape`: of the property's values that it judges.
+    """
+    __tracebackhide__ = True
+    component = as_component(instance)
+    run_all(f"objective {component.name}", objective_checks(component, instance, shape))
+
+
+def objective_checks(
+    component: Component, instance: AbstractObjective, shape: tuple[int, ...] = ()
+) -> dict[str, Callable[[], None]]:
+    """The checks of one objective, by name."""
+    values = np.asarray(0.4 + 0.1 * jax.random.normal(jax.random.key(0), (BATCH, *shape)))
+    rows = ACCEPTED.reshape((-1,) + (1,) * len(shape))
+    values = np.where(rows, values, 0.0)
+    return {
+        **static_checks(instance, component),
+        "loss": lambda: check_loss(instance, values),
+        "rejected packings": lambda: check_rejected(instance, values, rows),
+        "gradient": lambda: check_loss_gradient(instance, values),
+    }
+
+
+@functools.cache
+def _all_samplers() -> list[AbstractSampler]:
+    found = []
+    for component in registry().components("sampler").values():
+        try:
+            found.append(default_instance(component, {"size": BATCH}))
+        except Exception:  # one that needs to be told more
+            continue
+    return found
+
+
+def samplers_for(objective: AbstractObjective) -> list[AbstractSampler]:
+    """The registered samplers, with six packings, that the objective does not refuse."""
+    found = []
+    for sampler in _all_samplers():
+        try:
+            objective.check(sampler)
+        except ValueError:
+            continue
+        found.append(sampler)
+    if not found:
+        fail(f"`check` refuses every registered sampler with size={BATCH}; say which one can serve it")
+    return found
+
+
+def check_loss(objective: AbstractObjective, values: np.ndarray) -> None:
+    """A finite number of 64 bits, compiled and not; the floor too, or None."""
+    for sampler in samplers_for(objective):
+        with_sampler = f"with the sampler {type(sampler).__name__}"
+        try:
+            loss = objective.loss(jnp.asarray(values), jnp.asarray(ACCEPTED), sampler)
+            jitted = jax.jit(lambda v, a, s=sampler: objective.loss(v, a, s))(values, ACCEPTED)
+            floor = objective.floor(jnp.asarray(values), jnp.asarray(ACCEPTED), sampler)
+        except Exception as error:
+            fail(f"{with_sampler} raised {raised(error)} on values of shape {values.shape}; `loss` is traced by JAX")
+        array = np.asarray(loss)
+        if array.shape != () or array.dtype != np.float64 or not np.isfinite(array):
+            fail(f"{with_sampler} the loss is {array!r}; it must be a finite float64 of shape ()")
+        if not np.isclose(float(jitted), float(array), rtol=1e-12, atol=1e-14):
+            fail(f"{with_sampler} the loss is {float(jitted):.15g} compiled and {float(array):.15g} not")
+        again = float(objective.loss(jnp.asarray(values), jnp.asarray(ACCEPTED), sampler))
+        if again != float(array):
+            fail(f"{with_sampler} the loss of the same values is {float(array):.15g} and then {again:.15g}")
+        if floor is not None and (np.shape(floor) != () or not np.isfinite(float(floor))):
+            fail(f"{with_sampler} the floor is {floor!r}; it must be a finite number of shape (), or None")
+
+
+def check_rejected(objective: AbstractObjective, values: np.ndarray, rows: np.ndarray) -> None:
+    """Rejected packings do not count, and it does not matter in which order packings come."""
+    order = np.array([3, 1, 5, 0, 4, 2])
+    for sampler in samplers_for(objective):
+        loss, slope = jax.value_and_grad(lambda v, s=sampler: objective.loss(v, jnp.asarray(ACCEPTED), s))(values)
+        if np.any(np.asarray(slope)[~ACCEPTED] != 0.0):
+            fail(
+                "rejected packings have a gradient; use `jnp.where(accepted, values, 0)` and divide by `sum(accepted)`"
+            )
+        other = float(objective.loss(jnp.where(rows, values, 7.0), jnp.asarray(ACCEPTED), sampler))
+        if not np.isclose(other, float(loss), rtol=1e-12, atol=1e-14):
+            fail(
+                f"the loss goes from {float(loss):.12g} to {other:.12g} with the values of rejected packings, "
+                "which are no "
+                "values; use `jnp.where(accepted, values, 0)` and divide by `sum(accepted)`"
+            )
+        moved = float(objective.loss(jnp.asarray(values[order]), jnp.asarray(ACCEPTED[order]), sampler))
+        if not np.isclose(moved, float(loss), rtol=1e-11, atol=1e-13):
+            fail(f"the loss goes from {float(loss):.12g} to {moved:.12g} when packings change places")
+
+
+def check_loss_gradient(objective: AbstractObjective, values: np.ndarray) -> None:
+    """Its derivative in the values is that of central differences."""
+    direction = np.asarray(jax.random.normal(jax.random.key(1), values.shape))
+    accepted = ACCEPTED.reshape((-1,) + (1,) * (values.ndim - 1))
+    direction = np.where(accepted, direction, 0.0)
+    for sampler in samplers_for(objective):
+
+        def loss(v, sampler=sampler):
+            return objective.loss(v, jnp.asarray(ACCEPTED), sampler)
+
+        gradient = np.asarray(jax.grad(loss)(jnp.asarray(values)))
+        norm = float(np.linalg.norm(gradient))
+        errors = []
+        for step in (1e-4, 1e-5, 1e-6):
+            ends = [float(loss(jnp.asarray(values + sign * step * direction))) for sign in (-1.0, 1.0)]
+            difference = (ends[1] - ends[0]) / (2 * step)
+            errors.append((abs(difference - float(np.vdot(gradient, direction))), difference))
+        error, difference = min(errors)
+        if not error <= 1e-6 * max(norm, 1e-3):
+            fail(
+                "along a random direction the derivative of the loss is "
+                f"{float(np.vdot(gradient, direction)):.9g}, central "
+                f"differences give {difference:.9g}; some dependence on the values is cut"
+            )
+
+
+__all__ = ["check_objective", "objective_checks"]

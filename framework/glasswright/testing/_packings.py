@@ -1,0 +1,206 @@
+"""The packings that components are tested on: prepared once in a process, and shared by all checks."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import yaml
+
+from .._compose import configuration_folder
+from .._configuration import Configuration, box_width
+from .._design import trainable_leaves
+from .._potential import AbstractPotential
+from .._protocol import AbstractProtocol, Outcome, Prepared
+from .._schema import REQUIRED, parameters
+from .._state import State
+from .._system import System
+from ..config import construct
+from ..registry import Component, registry
+from ._failures import fail
+
+# Enough particles for a solid that behaves like one, few enough for a Hessian that costs nothing.
+LEAST_PARTICLES = 128
+# Starts that are tried before a potential is said to give no packing.
+MOST_STARTS = 5
+SIZE = {"n_particles": LEAST_PARTICLES, "n_species": 2, "dimension": 2, "density": 1.6}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Packing:
+    """A prepared packing, with the interactions and the protocol that it was prepared by.
+
+    **Attributes:**
+
+    - `name`: what messages call it.
+    - `parameters`: the arrays of the potential, and `dilation`, by which the box is stretched: what derivatives are
+      taken in.
+    """
+
+    name: str
+    potential: AbstractPotential
+    protocol: AbstractProtocol
+    prepared: Prepared
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        arrays, _ = eqx.partition(self.potential, eqx.is_inexact_array)
+        return {"potential": arrays, "dilation": jnp.zeros(())}
+
+    @property
+    def parameter_names(self) -> list[str]:
+        return [*trainable_leaves({"potential": self.potential}), "dilation"]
+
+    def world(self, parameters: Mapping[str, Any], prepared: Prepared) -> tuple[AbstractPotential, Prepared]:
+        """Potential and packing at other parameters; the particles stay at the same fractional positions."""
+        _, rest = eqx.partition(self.potential, eqx.is_inexact_array)
+        box = (1.0 + parameters["dilation"]) * self.prepared.configuration.box
+        potential = eqx.combine(parameters["potential"], rest)
+        return potential, eqx.tree_at(lambda one: one.configuration.box, prepared, box)
+
+    def state(self, parameters: Mapping[str, Any] | None = None, prepared: Prepared | None = None) -> State:
+        """The state that properties read, as a function of the parameters."""
+        potential, prepared = self.world(parameters or self.parameters, prepared or self.prepared)
+        return self.protocol.attach(potential, prepared)
+
+    def followed(self, parameters: Mapping[str, Any]) -> Prepared | None:
+        """The packing prepared again at other parameters; None where that fails."""
+        potential, prepared = self.world(parameters, self.prepared)
+        again = self.protocol.follow(potential, prepared, key=jax.random.key(0))
+        return again if again.accepted else None
+
+    def changed(self, change: str) -> Prepared:
+        """The same packing described in another way: moved, numbered anew, other images, turned."""
+        configuration = self.prepared.configuration
+        fractional = configuration.fractional
+        if change == "translated":
+            fractional = fractional + jax.random.uniform(jax.random.key(1), (1, configuration.dimension))
+        elif change == "relabelled":
+            order = jax.random.permutation(jax.random.key(2), configuration.n_particles)
+            fractional = fractional[order]
+            disorder = {name: array[order] for name, array in configuration.disorder.items()}
+            configuration = dataclasses.replace(configuration, species=configuration.species[order], disorder=disorder)
+        elif change == "other images":
+            fractional = fractional + jax.random.randint(jax.random.key(3), fractional.shape, -2, 3)
+        elif change == "turned":
+            # A quarter turn of a cubic box is that box again.
+            fractional = fractional @ quarter_turn(configuration.dimension).T
+        else:
+            raise ValueError(f"changed({change!r}): translated, relabelled, other images or turned.")
+        moved = dataclasses.replace(configuration, fractional=fractional)
+        again = self.protocol.prepare(self.potential, moved, key=jax.random.key(0))
+        if not again.accepted:
+            fail(f"{self.name}: {change}, it could not be prepared again: {Outcome(int(again.outcome)).name}")
+        return again
+
+
+CHANGES = ("translated", "relabelled", "other images")
+
+
+def quarter_turn(dimension: int) -> np.ndarray:
+    """A rotation by 90 degrees in the first two axes."""
+    turn = np.eye(dimension)
+    turn[:2, :2] = [[0, -1], [1, 0]]
+    return turn
+
+
+def make_packing(
+    potential: AbstractPotential, protocol: AbstractProtocol, dimension: int = 2, n_species: int = 2
+) -> Packing:
+    """A packing of at least 128 particles: as many as the range of the potential needs in the box."""
+    least = 2.0 * float(potential.cutoff)
+    n = LEAST_PARTICLES
+    while float(box_width(System(n, n_species, dimension).box)) < 1.001 * least and n < 4096:
+        n += 8 * n_species
+    outcomes = []
+    for k in range(MOST_STARTS):
+        start, search = jax.random.split(jax.random.key(k))
+        prepared = protocol.prepare(potential, System(n, n_species, dimension).start(start), key=search)
+        if prepared.accepted:
+            return Packing(f"{dimension}d packing of {n} particles", potential, protocol, prepared)
+        outcomes.append(Outcome(int(prepared.outcome)).name)
+    raise ValueError(f"no packing of {n} particles in {dimension}d could be prepared: {', '.join(outcomes)}")
+
+
+def make_packing_with_holes(potential: AbstractPotential, protocol: AbstractProtocol) -> Packing:
+    """A rigid solid in two dimensions with two holes: one particle floats in the first, a pair in the second.
+
+    They are out of reach of the solid, so that one particle has no neighbour and two have a single one. All that is
+    true of solids is true of this one, and it finds formulas that divide by a number of neighbours.
+    """
+    reach = float(potential.cutoff)
+    radius, n = reach + 1.5, 240
+    length = np.sqrt(2.0) * (2.0 * radius + 3.2)
+    holes = np.array([[0.25, 0.25], [0.75, 0.75]])
+    system = System(n, 2, 2, density=n / length**2)
+    for k in range(4 * MOST_STARTS):
+        some = np.random.default_rng(k).random((40 * n, 2))
+        apart = some[:, None] - holes
+        outside = np.linalg.norm(apart - np.round(apart), axis=-1) * length > radius
+        fractional = some[outside.all(axis=1)][:n]
+        fractional[[0, 1, -1]] = holes[0], holes[1], holes[1] + np.array([0.9, 0.1]) / length
+        start = dataclasses.replace(system.start(jax.random.key(k)), fractional=jnp.asarray(fractional))
+        prepared = protocol.prepare(potential, start, key=jax.random.key(k))
+        if prepared.accepted and neighbor_counts(prepared.configuration, reach)[[0, 1, -1]].tolist() == [0, 1, 1]:
+            name = f"2d packing of {n} particles (one of them without neighbours, two with a single one)"
+            return Packing(name, potential, protocol, prepared)
+    raise ValueError("no packing with holes could be prepared")
+
+
+def neighbor_counts(configuration: Configuration, reach: float) -> np.ndarray:
+    """How many particles are within reach of each."""
+    i, j = np.triu_indices(configuration.n_particles, 1)
+    near = np.linalg.norm(np.asarray(configuration.displacement(i, j)), axis=1) < reach
+    return np.bincount(np.concatenate([i[near], j[near]]), minlength=configuration.n_particles)
+
+
+@functools.cache
+def default_packing(kind: str, protocol: AbstractProtocol | None = None) -> Packing:
+    """One of the shared packings: `2d` (which has holes) or `3d`."""
+    potential, usual = default_world()
+    protocol = protocol or usual
+    if kind == "3d":
+        return make_packing(potential, protocol, dimension=3)
+    return make_packing_with_holes(potential, protocol)
+
+
+@functools.cache
+def default_world() -> tuple[AbstractPotential, AbstractProtocol]:
+    """The potential and the protocol that `glasswright train` starts from."""
+    chosen: dict[str, str] = {}
+    for entry in yaml.safe_load((configuration_folder() / "train.yaml").read_text())["defaults"]:
+        chosen |= entry if isinstance(entry, dict) else {}
+    return tuple(default_instance(registry().get(kind, chosen[kind])) for kind in ("potential", "protocol"))  # type: ignore[return-value]
+
+
+def default_instance(component: Component, given: Mapping[str, Any] | None = None) -> Any:
+    """A component as its defaults make it, built from its node like by a run; `given` sets parameters."""
+    return construct(component, default_node(component, given), component.name, SIZE)
+
+
+def default_node(component: Component, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The configuration node of a component with its defaults, and those of the components in it."""
+    node: dict[str, Any] = {"_target_": component.target}
+    given = dict(given or {})
+    for name, parameter in parameters(component).items():
+        inner = {
+            key.partition(".")[2]: value
+            for source in (component.defaults, given)
+            for key, value in source.items()
+            if key.startswith(f"{name}.")
+        }
+        value = given.get(name, parameter.default)
+        if parameter.kind == "component" and isinstance(value, str):
+            node[name] = default_node(registry().get(parameter.group, value), inner)
+        elif parameter.follows_system and name not in given:
+            node[name] = SIZE[name]
+        elif value is not REQUIRED:
+            node[name] = list(value) if isinstance(value, tuple) else value
+    return node
+
+
+__all__ = ["CHANGES", "Packing", "default_instance", "default_packing", "default_world", "make_packing"]

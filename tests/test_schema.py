@@ -1,0 +1,66 @@
+"""The JSON schema fits what is composed and what presets hold, and refuses what is misspelt."""
+
+import json
+
+import glasswright as gw
+import pytest
+import yaml
+from glasswright import cli
+from glasswright._compose import configuration_folder
+from glasswright._json_schema import schema
+from omegaconf import OmegaConf
+
+jsonschema = pytest.importorskip("jsonschema")
+EXPERIMENTS = sorted((configuration_folder() / "experiment").glob("*.yaml"))
+
+
+def errors(instance, one) -> list[str]:
+    validator = jsonschema.Draft202012Validator(one)
+    return [error.message for error in validator.iter_errors(instance)]
+
+
+@pytest.fixture(scope="module")
+def composed():
+    return schema("train")
+
+
+@pytest.fixture(scope="module")
+def preset():
+    return schema("train", preset=True)
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_presets_and_what_they_compose_to_fit(composed, preset, path):
+    content = yaml.safe_load(path.read_text())
+    assert errors(content, preset) == []
+    config = OmegaConf.to_container(gw.compose(f"experiment={path.stem}"), resolve=True)
+    assert errors(config, composed) == []
+
+
+def test_what_is_misspelt_or_of_another_type_does_not_fit(composed, preset):
+    config = OmegaConf.to_container(gw.compose(), resolve=True)
+    for damage in (
+        lambda c: c["train"].update(stps=3),
+        lambda c: c["train"].update(steps="many"),
+        lambda c: c["potential"].update(diametre=1.0),
+        lambda c: c["potential"].update(stiffness="hard"),
+        lambda c: c["potential"].update(_target_="os.system"),
+        lambda c: c["terms"]["poisson_ratio"].update(wieght=1.0),
+        lambda c: c["protocol"].update(method="steepest"),
+        lambda c: c["design"].update(diameter=[1.0]),
+        lambda c: c.update(sed=1),
+    ):
+        wrong = json.loads(json.dumps(config))
+        damage(wrong)
+        assert errors(wrong, composed), damage
+    assert errors({"train": {"stps": 3}}, preset)
+    assert errors({"system": {"n_particles": "${other}"}}, preset) == []
+
+
+def test_the_command_prints_it(capsys):
+    assert cli.main(["schema", "measure", "--preset"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    jsonschema.Draft202012Validator.check_schema(printed)
+    assert "configuration" in printed["properties"]
+    assert cli.main(["schema", "trian"]) == 2
+    assert "did you mean 'train'?" in capsys.readouterr().err
