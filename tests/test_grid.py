@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import REFERENCE, component
+from glasswright._design import is_trainable
 from glasswright._schema import REQUIRED, parameters
 from glasswright.registry import registry
 
@@ -148,7 +149,7 @@ def check(case_name: str, names: tuple[str, ...] | None = None) -> dict[str, flo
     potential, prepared = prepare(case_name)
     names = names or fitting_properties(potential)
     names = tuple(name for name in names if (name, case_name) not in NOT_COMBINED)
-    tree, static = eqx.partition(potential, eqx.is_inexact_array)
+    tree, static = eqx.partition(potential, is_trainable)
     leaves, structure = jax.tree.flatten(tree)
     keys = jax.random.split(jax.random.key(3), len(leaves))
     # Relative to each parameter, so that none is made negative and none dominates.

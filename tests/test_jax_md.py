@@ -21,11 +21,6 @@ LennardJones = component("potential", "lennard_jones")
 SoftSphere = component("potential", "soft_sphere")
 
 
-@functools.cache
-def start(n_species=2, dimension=2):
-    return gw.System(n_particles=128, n_species=n_species, dimension=dimension).start(jax.random.key(4))
-
-
 def energy_and_gradient(potential, configuration):
     neighbors = build_pair_list(configuration, float(potential.reach(configuration)) + 0.1)
     return potential.energy_and_gradient(configuration, neighbors)
@@ -64,10 +59,13 @@ def test_functions_of_a_distance_are_ours(ours, function, parameters, options):
 def test_moduli_are_those_of_jax_md(name):
     """The elastic tensor of a relaxed packing against `athermal_moduli`, with jax-md's own energy and space."""
     if name == "lennard_jones":
-        potential, configuration = LENNARD, start(1)
+        potential, configuration = (
+            LENNARD,
+            gw.System(n_particles=128, n_species=1, density=1.2).start(jax.random.key(4)),
+        )
         make = functools.partial(energy.lennard_jones_pair, sigma=jnp.asarray(0.9), epsilon=jnp.asarray(1.2))
     else:
-        potential, configuration = SoftSphere(diameter=(0.8, 1.0)), start(2)
+        potential, configuration = SoftSphere(diameter=(0.8, 1.0)), gw.System(n_particles=128).start(jax.random.key(4))
         sigma = jnp.asarray([[0.8, 0.9], [0.9, 1.0]])
         make = functools.partial(
             energy.soft_sphere_pair, species=np.asarray(configuration.species), sigma=sigma, alpha=jnp.asarray(2.0)

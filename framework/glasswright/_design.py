@@ -70,10 +70,15 @@ def cutoff_slack(world: Mapping[str, Any]) -> Array:
     return box_width(world["system"].box) - 2.0 * world["potential"].reach(world["system"].largest_particles)
 
 
+def is_trainable(leaf: Any) -> bool:
+    """Whether a leaf is a parameter: a floating-point array of JAX. NumPy's arrays are data that a component keeps."""
+    return isinstance(leaf, jax.Array) and eqx.is_inexact_array(leaf)
+
+
 def trainable_leaves(world: Mapping[str, Any]) -> dict[str, Array]:
-    """Every array that can train, by dotted path: floating-point arrays, never plain floats."""
+    """Every array that can train, by dotted path: floating-point arrays of JAX, never plain floats."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(dict(world))
-    return {_dotted(path): leaf for path, leaf in leaves if eqx.is_inexact_array(leaf)}
+    return {_dotted(path): leaf for path, leaf in leaves if is_trainable(leaf)}
 
 
 def resolve_design(world: Mapping[str, Any], bounds: Mapping[str, tuple[float, float]]) -> Design:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
+import jax
 import numpy as np
 import optax
 
@@ -117,12 +118,12 @@ def potential_parameters(potential: Any) -> dict[str, Any]:
 
 
 def _numbers_of(fields: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: np.asarray(value).tolist()
-        if eqx.is_array(value)
-        else _numbers_of(value)
-        if isinstance(value, dict)
-        else value
-        for name, value in fields.items()
-        if eqx.is_array(value) or isinstance(value, bool | int | float | str | dict)
-    }
+    result: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, jax.Array):
+            result[name] = np.asarray(value).tolist()
+        elif isinstance(value, dict):
+            result[name] = _numbers_of(value)
+        elif isinstance(value, bool | int | float | str):
+            result[name] = value
+    return result

@@ -1,3 +1,4 @@
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -154,6 +155,7 @@ class JaxMD(gw.AbstractPotential):
         return function(displacement, **arguments)(configuration.fractional)
 
 
+@functools.cache
 def find_function(name: str) -> Callable[..., Any]:
     """The function of this name, imported at first use: it takes ten seconds."""
     try:
