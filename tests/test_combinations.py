@@ -6,12 +6,14 @@ import shutil
 from pathlib import Path
 
 import glasswright as gw
+import jax
 import numpy as np
 import pytest
 from conftest import component
 from glasswright import cli
 from glasswright._combination import combine_terms
 from glasswright._gradient import Evaluation
+from glasswright.run.checkpoint import pack, unpack
 
 SMALL = ["system.n_particles=64", "train.steps=2", "train.tolerance=0", "devices=1"]
 Target = component("objective", "target")
@@ -129,6 +131,22 @@ def test_normalized_by_losses():
     assert found.value == pytest.approx(7.0 + 1e-4, rel=1e-13)
 
 
+def test_the_running_magnitudes_pass_through_a_checkpoint():
+    """Three steps with a checkpoint after the first give the numbers of three steps without."""
+    gradients = np.random.default_rng(3).normal(size=(3, 4))
+    combination = Normalized()
+    start = combination.start([f"term_{k}" for k in range(3)])
+    _, first = combined(combination, gradients, state=start)
+    restored = unpack(pack(first.state), start)
+    for state in (first.state, restored):
+        _, second = combined(combination, gradients**2, state=state)
+        gradient, third = combined(combination, gradients**3, state=second.state)
+        found = (gradient.tolist(), third.factors, third.value, jax.tree.leaves(third.state))
+        expected = found if state is first.state else expected
+    assert found == expected
+
+
+@pytest.mark.slow
 def test_a_resumed_run_has_the_same_magnitudes(tmp_path):
     """Interrupted between two checkpoints: the running magnitudes come from the last one."""
     whole = tmp_path / "whole"

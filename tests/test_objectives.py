@@ -13,9 +13,9 @@ from glasswright import _gradient
 from glasswright._combination import combine_terms
 from glasswright._design import resolve_design
 from glasswright._experiment import check_experiment
+from glasswright._metrics import reached
 from glasswright._shapes import value_shape
 from glasswright._team import Team
-from glasswright._train import train
 
 Curve, Ratio, Target = (component("objective", name) for name in ("curve", "ratio", "target"))
 Fresh, Tracked = component("sampler", "fresh"), component("sampler", "tracked")
@@ -222,13 +222,15 @@ def test_the_weighted_sum_is_the_sum_to_the_last_digit(evaluated):
             assert np.array_equal(found.gradient[name], part)
 
 
-def test_a_loss_without_a_least_value_is_no_success():
-    """The loss is below any tolerance from the first step on."""
-    maximize = gw.Term(component("property", "energy_per_particle")(), component("objective", "minimize")())
-    result = train(make(terms={"energy": maximize}, steps=2, tolerance=1.0), progress=False)
-    assert result["loss"] < 0.0
-    assert result["success"] is None
-    assert result["steps"] == 2
+@pytest.mark.parametrize("name", ["maximize", "minimize", "target"])
+def test_a_loss_without_a_least_value_is_no_success(name):
+    """The loss of such an objective can be below any tolerance from the first step on."""
+    objective = Target(0.0) if name == "target" else component("objective", name)()
+    term = gw.Term(component("property", "energy_per_particle")(), objective)
+    experiment = make(terms={"energy": term}, tolerance=1.0)
+    assert experiment.can_succeed is (name == "target")
+    assert reached(experiment, {"loss": -3.0}) is (name == "target")
+    assert not make(terms={"energy": term}, tolerance=1.0, sampler=Fresh(2)).can_succeed
 
 
 def test_shapes_are_those_of_the_values(evaluated):
