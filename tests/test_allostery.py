@@ -21,10 +21,10 @@ def allosteric(**arguments):
 
 @pytest.fixture(scope="module")
 def soft_spheres():
-    """A jammed packing of N = 128 harmonic spheres with its rattlers."""
-    potential = component("potential", "soft_sphere")(diameter=[1.0, 1.4])
+    """A jammed packing of N = 128 harmonic spheres whose small ones often rattle."""
+    potential = component("potential", "soft_sphere")(diameter=[0.5, 1.4])
     protocol = component("protocol", "quench")()
-    start = gw.System(n_particles=128, density=0.8).start(jax.random.key(5))
+    start = gw.System(n_particles=128, density=1.07).start(jax.random.key(5))
     prepared = protocol.prepare(potential, start, key=jax.random.key(0))
     assert prepared.accepted
     return protocol, potential, prepared

@@ -23,10 +23,10 @@ def all_at_once(protocol, potential, prepared):
 
 
 def prepared_soft_spheres(dimension):
-    """A jammed packing of N = 128 harmonic spheres with its rattlers."""
-    potential = component("potential", "soft_sphere")(diameter=[1.0, 1.4] if dimension == 2 else [1.3, 1.5])
+    """A jammed packing of N = 128 harmonic spheres whose small ones often rattle."""
+    potential = component("potential", "soft_sphere")(diameter=[0.5, 1.4])
     protocol = component("protocol", "quench")()
-    density = 0.8 if dimension == 2 else 0.7
+    density = 1.07 if dimension == 2 else 0.95
     start = gw.System(n_particles=128, density=density, dimension=dimension).start(jax.random.key(5))
     prepared = protocol.prepare(potential, start, key=jax.random.key(0))
     assert prepared.accepted
