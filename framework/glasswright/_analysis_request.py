@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from ._analyse import PARTS, Analysis, FixedBox, check_analysis
+from ._analysis import PARTS, Analysis, FixedBox, check_analysis
 from ._design import resolve_design, trainable_leaves
 from ._errors import RequestError, suggestion
 from ._experiment import check_cutoff
