@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
+import jax
+import numpy as np
 from jaxtyping import Array, Float
 
 from ._configuration import Configuration
@@ -18,10 +20,17 @@ from ._spectrum import MOST_COORDINATES
 PARTS = ("tunability", "predictiveness", "bonds", "vibrations")
 
 
-class FixedBox(eqx.Module):
-    """The box of a packing that came from a file, in the place of a system."""
+class GivenPacking(eqx.Module):
+    """A packing that came from a file, in the place of a system: its box is what others take from a system.
+
+    **Attributes:**
+
+    - `box`: lattice vectors as columns.
+    - `largest_particles`: the packing, by which the reach of the potential is judged; no parameter.
+    """
 
     box: Float[Array, "d d"]
+    largest_particles: Configuration = eqx.field(converter=lambda packing: jax.tree.map(np.asarray, packing))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +39,7 @@ class Analysis:
 
     **Arguments:**
 
-    - `world`: potential, system (or `FixedBox`) and protocol, at the design that is analysed.
+    - `world`: potential, system (or `GivenPacking`) and protocol, at the design that is analysed.
     - `terms`: the properties; an objective with a target says which change is wanted.
     - `design`: the design variables.
     - `parts`: some of `tunability`, `predictiveness`, `bonds`, `vibrations`.
