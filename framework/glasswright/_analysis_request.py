@@ -221,7 +221,8 @@ def _of_an_ensemble(given: DictConfig, own: Mapping[str, Any], options: Mapping[
     if slack < 0.0:
         given = f"system.n_particles={experiment.system.n_particles}"
         raise RequestError(
-            f"{given}: twice the cutoff of the potential is {-slack:.6g} wider than the box; take more particles, a lower density or a shorter range"
+            f"{given}: twice the cutoff of the potential is {-slack:.6g} wider than the box; take more "
+            "particles, a lower density or a shorter range"
         )
     packing = _packing_of(own["run"], world["system"]) if own["n_configurations"] == "auto" else None
     source = "fresh" if packing is None else "final.extxyz"
