@@ -2,37 +2,31 @@
 
 import dataclasses
 import io
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, Float
 
+from ._analysis import PARTS, Analysis, check_analysis
 from ._bonds import BondContributions
-from ._configuration import Configuration
-from ._design import Design
 from ._ensemble import Ensemble, random_start
-from ._equilibrium import Equilibrium
-from ._errors import RequestError, RunError, Stopped, suggestion
-from ._gradient import in_box, sample
+from ._errors import RunError, Stopped, suggestion
+from ._gradient import Measured, Sample, in_box, measure
 from ._measure import max_force
 from ._metrics import count_rejected
 from ._objective import Term
-from ._potential import AbstractPairPotential
 from ._predictiveness import predictiveness
 from ._protocol import Outcome, Prepared
 from ._signals import Terminated
-from ._spectrum import MOST_COORDINATES, spectrum
+from ._spectrum import spectrum
 from ._team import Team
 from ._tunability import Tunability, scalar_terms, tunability, tunability_report
 from ._vibrations import VibrationalModes
 from .run.directory import write_atomically, write_json
 from .run.progress import CountProgress, Silent
 
-PARTS = ("tunability", "predictiveness", "bonds", "vibrations")
 # Packings of an analysis are none of a training (0) and none of a validation (1).
 ANALYSIS = 2
 # Starts that are tried for the one packing that the other parts look at.
@@ -41,83 +35,6 @@ MOST_STARTS = 20
 LARGEST = 10
 # Between two looks at signals and at the progress, in configurations for each lane.
 ROUND = 4
-
-
-class FixedBox(eqx.Module):
-    """The box of a packing that came from a file, in the place of a system."""
-
-    box: Float[Array, "d d"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Analysis:
-    """What is to be analysed, and how.
-
-    **Arguments:**
-
-    - `world`: potential, system (or `FixedBox`) and protocol, at the design that is analysed.
-    - `terms`: the properties; an objective with a target says which change is wanted.
-    - `design`: the design variables.
-    - `parts`: some of `tunability`, `predictiveness`, `bonds`, `vibrations`.
-    - `packing`: the packing to look at, and `source`, where it is from; None takes fresh ones.
-    - `n_configurations`: fresh packings whose mean tunability is taken; zero takes that of `packing`.
-    - `property_scale`, `design_scale`, `average`, `clip`: see `glasswright._tunability`.
-    - `change`: wanted changes by property; empty takes the way to the targets.
-    - `steps`: lengths of the steps of predictiveness, in scales of the design, the shortest first.
-    - `implicit`: nobody named the properties: those that are arrays are left out.
-    - `seed`, `devices`, `chunk_size`, `config`: as in a training.
-    """
-
-    world: Mapping[str, Any]
-    terms: Mapping[str, Term]
-    design: Design
-    parts: tuple[str, ...] = PARTS
-    packing: Configuration | None = None
-    source: str = "fresh"
-    n_configurations: int = 0
-    property_scale: Any = "magnitude"
-    design_scale: str = "magnitude"
-    average: str = "mean"
-    clip: float = 4.0
-    change: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    steps: tuple[float, ...] = ()
-    implicit: bool = False
-    seed: int = 0
-    devices: int | None = None
-    chunk_size: int | None = None
-    config: Any = None
-
-
-def check_analysis(request: Analysis) -> None:
-    """Everything that can be known to be wrong before anything is written, as a `RequestError`."""
-    potential, box = request.world["potential"], request.world["system"].box
-    n = request.packing.n_particles if request.packing is not None else request.world["system"].n_particles
-    coordinates = n * box.shape[0]
-    if "bonds" in request.parts and not isinstance(potential, AbstractPairPotential):
-        raise RequestError(
-            f"parts: bonds needs a sum over pairs, which {type(potential).__name__} is not; leave it out"
-        )
-    provided = type(request.world["protocol"]).provides
-    if {"bonds", "vibrations"} & set(request.parts) and not issubclass(provided, Equilibrium):
-        raise RequestError(
-            f"parts: bonds and vibrations need a minimum, which the protocol does not give (it gives "
-            f"{provided.__name__}); leave them out"
-        )
-    if "vibrations" in request.parts and coordinates > MOST_COORDINATES:
-        raise RequestError(
-            f"parts: vibrations needs all modes, and {n} particles have {coordinates} coordinates; at most "
-            f"{MOST_COORDINATES} are possible; leave it out, or take fewer particles"
-        )
-    for name in request.change:
-        if name.partition("[")[0] not in request.terms:
-            raise RequestError(f"change.{name}: no such property here; {suggestion(name, list(request.terms))}")
-    if isinstance(request.property_scale, Mapping):
-        for name in request.property_scale:
-            if name.partition("[")[0] not in request.terms:
-                known = suggestion(name, list(request.terms))
-                raise RequestError(f"property_scale.{name}: no such property here; {known}")
-    if request.property_scale == "standard_deviation" and request.n_configurations < 2:
-        raise RequestError("property_scale=standard_deviation: needs several packings; set n_configurations")
 
 
 def analyse(request: Analysis, directory: str | Path | None = None, *, progress: bool = True) -> dict[str, Any]:
@@ -218,10 +135,23 @@ class _Work:
         return scalar_terms(terms, shapes)
 
     def of_the_packing(self) -> Tunability:
-        """The tunability of the one packing."""
-        one = sample(self.design, self.values, self.world, self.terms, self.prepared)
-        if one.measured is None:
-            raise RunError("a property or a gradient of the packing is not a number")
+        """The tunability of the one packing, without properties that are not numbers and that nobody named."""
+        bare = dataclasses.replace(self.prepared, statistics={})
+        found = measure(self.design, self.values, self.world, self.terms, bare)
+        found = jax.tree.map(np.asarray, found)
+        wrong = [
+            name
+            for name in self.terms
+            if not all(np.all(np.isfinite(x)) for x in jax.tree.leaves((found.values[name], found.gradients[name])))
+        ]
+        if wrong and (not self.request.implicit or len(wrong) == len(self.terms)):
+            raise RunError(f"{', '.join(wrong)}: the value or the gradient is not a number for this packing")
+        for name in wrong:
+            del self.terms[name]
+        kept = Measured(
+            {name: found.values[name] for name in self.terms}, {name: found.gradients[name] for name in self.terms}
+        )
+        one = Sample(0, Outcome.converged, {}, kept, self.prepared)
         return tunability(self.design, self.values, [one], **self.scales(single=True))
 
     def scales(self, single: bool = False) -> dict[str, Any]:
@@ -252,12 +182,12 @@ class _Work:
             write_atomically(self.folder / "tunability.png", tunability_figure(report))
         return report
 
-    def samples(self) -> list[Any]:
+    def samples(self) -> list[Sample]:
         """Fresh packings with values and gradients."""
         ensemble = Ensemble(
             self.world, self.terms, self.design, self.request.seed, ANALYSIS, chunk_size=self.request.chunk_size
         )
-        samples: list[Any] = []
+        samples: list[Sample] = []
         indices = list(range(self.request.n_configurations))
         size = self.request.chunk_size or ROUND * self.team.lanes * self.team.hosts
         for start in range(0, len(indices), size):

@@ -9,10 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from ._analyse import PARTS, Analysis, FixedBox, check_analysis
-from ._design import resolve_design, trainable_leaves
+from ._analysis import PARTS, Analysis, GivenPacking, check_analysis
+from ._design import cutoff_slack, resolve_design, trainable_leaves
 from ._errors import RequestError, suggestion
-from ._experiment import check_cutoff
 from ._measure import check_measurable
 from ._objective import Term
 from ._tunability import AVERAGES
@@ -149,7 +148,7 @@ def _of_a_packing(
     targets = {name: _target(node) for name, node in terms.items()}
     world = {
         "potential": measured.potential,
-        "system": FixedBox(measured.configuration.box),
+        "system": GivenPacking(measured.configuration.box, measured.configuration),
         "protocol": measured.protocol,
     }
     bounds = _design(data["design"]) or _everything(measured.potential)
@@ -218,14 +217,25 @@ def _of_an_ensemble(given: DictConfig, own: Mapping[str, Any], options: Mapping[
             )
         values[name] = jnp.asarray(value, dtype=float)
     world = design.insert(experiment.world, values)
-    check_cutoff(world["potential"], world["system"].box, f"system.n_particles={experiment.system.n_particles}")
+    slack = float(cutoff_slack(world))
+    if slack < 0.0:
+        given = f"system.n_particles={experiment.system.n_particles}"
+        raise RequestError(
+            f"{given}: twice the cutoff of the potential is {-slack:.6g} wider than the box; take more "
+            "particles, a lower density or a shorter range"
+        )
     packing = _packing_of(own["run"], world["system"]) if own["n_configurations"] == "auto" else None
+    source = "fresh" if packing is None else "final.extxyz"
+    own_start = getattr(world["potential"], "start", None)
+    if packing is None and own_start is not None:
+        # A potential that belongs to one packing has no others.
+        packing, source = own_start, "the potential's own"
     return Analysis(
         world=world,
         terms=terms,
         design=design,
         packing=packing,
-        source="fresh" if packing is None else "final.extxyz",
+        source=source,
         n_configurations=_count(own["n_configurations"], packing is not None),
         seed=experiment.seed,
         devices=experiment.devices,
