@@ -29,14 +29,14 @@ def _candidates(before: list[str], commands: Iterable[str]) -> list[str] | None:
     if not before:
         return [*sorted(commands), *OPTIONS]
     if before[0] == "plugins":
+        from ._new_plugin import COMMANDS
         from .registry import KINDS, registry
 
+        if before[-1] == "--kind":
+            return list(COMMANDS)
         names = sorted({name for kind in KINDS for name in registry().components(kind)})
-        return {
-            ("plugins",): ["--json", "new", "show"],
-            ("plugins", "show"): names,
-            ("plugins", "new"): ["--directory", "--kind"],
-        }.get(tuple(before[:2]), list(KINDS) if before[-1] == "--kind" else [])
+        known = {"show": names, "new": ["--directory", "--kind"]}
+        return ["--json", "new", "show"] if len(before) == 1 else known.get(before[1], [])
     if before[0] == "schema":
         return ["--preset", "measure", "train", "validate"]
     return [] if before[0] in ("doctor", "resume") else None

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ._errors import RequestError, suggestion
 from ._schema import Parameter
 
@@ -75,7 +77,10 @@ def missing_keys(node: Any, key: str = "") -> list[str]:
 
 def _array(value: Any, key: str) -> Any:
     if isinstance(value, list):
-        return [_array(item, key) for item in value]
+        items = [_array(item, key) for item in value]
+        if len({np.shape(item) for item in items}) > 1:
+            raise RequestError(f"{key}={value!r}: the rows of a list of lists must have one length")
+        return items
     try:
         return number(value, key)
     except RequestError:

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._state import State
-from ._failures import ConformanceError, fail, listed, raised
-from ._packings import Packing, default_packing, quarter_turn
+from ._failures import ConformanceError, fail, raised
+from ._packings import Packing, default_packing
 
 Measure = Callable[[State], Any]
 # Steps of the central differences: the first that meets no kink of the potential decides.
@@ -110,9 +110,9 @@ class Bench:
         for found, how in ((eager, "measuring"), (self.traced[name], "differentiating (under jax.jit)")):
             if isinstance(found, Exception):
                 fail(
-                    f"{how} a {self.packing.name} raised {raised(found)}; `measure` must be made of operations "
-                    "that JAX "
-                    "can trace and differentiate: no float(), no `if` on values, no NumPy on what depends on the state"
+                    f"{how} a {self.packing.name} raised {raised(found)}; `measure` must be made of operations that "
+                    "JAX can trace and differentiate: no float(), no `if` on values, no NumPy on what depends on the "
+                    "state"
                 )
 
     def values_at(self, parameters: Any, prepared: Any) -> dict[str, Any]:
@@ -149,16 +149,32 @@ class Bench:
         keys = jax.random.split(jax.random.key(3), len(leaves))
         direction = structure.unflatten([jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)])
 
-        @eqx.filter_jit
-        def derivatives(parameters, prepared):
-            _, slopes = jax.jvp(lambda p: self._contracted(p, prepared), (parameters,), (direction,))
-            return slopes, jax.jacrev(lambda p: self._contracted(p, prepared))(parameters)
+        def derivatives(names):
+            @eqx.filter_jit
+            def run(parameters, prepared):
+                def contracted(p):
+                    return self._contracted(p, prepared, names)
 
-        slopes, gradients = jax.device_get(derivatives(parameters, self.prepared))
+                return jax.jvp(contracted, (parameters,), (direction,))[1], jax.jacrev(contracted)(parameters)
+
+            return jax.device_get(run(parameters, self.prepared))
+
+        slopes, gradients = derivatives(self.finite)
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients)):
+            # In reverse mode what is not a number spreads from one to all others that share its state.
+            for name in self.finite:
+                slope, gradient = derivatives([name])
+                slopes, gradients = slopes | slope, gradients | gradient
         return slopes, gradients, direction
 
-    def _contracted(self, parameters, prepared) -> dict[str, Any]:
-        values = self.values_at(parameters, prepared)
+    @functools.cached_property
+    def finite(self) -> list[str]:
+        """Those whose value is finite: only these have derivatives."""
+        return [name for name in self.names if np.all(np.isfinite(self.values[name]))]
+
+    def _contracted(self, parameters, prepared, names) -> dict[str, Any]:
+        state = self.packing.state(parameters, prepared)
+        values = {name: jnp.asarray(self.measures[name](state), dtype=float) for name in names}
         return {name: jnp.sum(weights_of(value.shape) * value) for name, value in values.items()}
 
     @functools.cached_property
@@ -170,7 +186,7 @@ class Bench:
             wide, narrow = self._difference(direction, 2 * step), self._difference(direction, step)
             if wide is None or narrow is None:
                 continue
-            for name in self.names:
+            for name in self.finite:
                 pairs = zip(jax.tree.leaves(gradients[name]), jax.tree.leaves(direction), strict=True)
                 reverse = sum(float(np.vdot(g, d)) for g, d in pairs)
                 norm = float(np.sqrt(sum(np.sum(np.square(g)) for g in jax.tree.leaves(gradients[name]))))
@@ -182,7 +198,7 @@ class Bench:
             # A kink between the ends spoils one step length and not the next; a wrong derivative is wrong at all.
             if all(one.error < TOLERANCE for one in results.values()):
                 break
-        if not results:
+        if self.finite and not results:
             fail(f"the {self.packing.name} could not be prepared again after a change of its parameters by {STEPS[-1]}")
         return results
 
@@ -222,30 +238,9 @@ def _attempt(function: Callable[[], Any]) -> Any:
         return error
 
 
-def check_value(bench: Bench, name: str) -> None:
-    """It can be measured and differentiated, is finite, and has 64 bits."""
-    bench.require(name)
-    value = bench.eager[name]
-    if not isinstance(value, (jax.Array, np.ndarray, np.generic, float)):
-        fail(f"returned a {type(value).__name__}, not an array; return a JAX array of shape () for a number")
-    array = np.asarray(value)
-    if array.dtype != np.float64:
-        fail(f"returned {array.dtype} on a {bench.packing.name}, not float64; leave out dtypes and casts")
-    if not np.all(np.isfinite(array)):
-        bad = f"{np.sum(~np.isfinite(array))} of {array.size} numbers are" if array.ndim else f"{array} is"
-        fail(
-            f"on a {bench.packing.name} {bad} not finite; give square roots, divisions and logarithms a safe "
-            "argument by "
-            "`jnp.where` on both sides"
-        )
-
-
-def check_precision(bench: Bench, name: str) -> None:
-    """Nothing on the way to the value has less than 64 bits."""
-    bench.require(name)
-    low = bench.low_precision(name)
-    if low:
-        fail(f"computes with {listed(low)} on the way; leave out dtypes and casts: everything is float64")
+def bench_of(measures: Mapping[str, Measure], kind: str, protocol: Any = None, *, compiled: bool = False) -> Bench:
+    """A bench on one of the shared packings."""
+    return Bench(measures, default_packing(kind, protocol), compiled=compiled)
 
 
 def _low(program: Any) -> list[str]:
@@ -266,125 +261,3 @@ def _dtypes(jaxpr: Any) -> Iterator[Any]:
 
 def _is_program(value: Any) -> bool:
     return isinstance(value, (jex.Jaxpr, jex.ClosedJaxpr))
-
-
-def check_determinism(bench: Bench, name: str) -> None:
-    """Measured twice, with others in between, it gives the same to the last digit."""
-    bench.require(name)
-    first = np.asarray(bench.eager[name])
-    for _ in range(2):
-        again = np.asarray(bench.measures[name](bench.packing.state()))
-        if again.shape != first.shape or not np.array_equal(again, first, equal_nan=True):
-            fail(
-                f"measured twice on the same {bench.packing.name} it gave {_show(first)} and {_show(again)}; a "
-                "measurement "
-                "depends on nothing but the state: no counters, caches, clocks or random numbers (which need a "
-                "fixed key)"
-            )
-
-
-def check_jit(bench: Bench, name: str) -> None:
-    """Compiled and not, it gives the same."""
-    bench.require(name)
-    _compare(
-        bench.values[name],
-        np.asarray(bench.eager[name]),
-        1e-11,
-        1e-12,
-        "compiled by jax.jit",
-        "not compiled",
-        "do not branch on, or convert, what depends on the state",
-    )
-
-
-def check_gradient(bench: Bench, name: str) -> None:
-    """Its derivative is that of the packing prepared again at other parameters."""
-    bench.require(name)
-    slope = bench.slopes[name]
-    where = f"on a {bench.packing.name}, along a random direction of {listed(bench.packing.parameter_names)}"
-    if not np.isfinite([slope.forward, slope.reverse, slope.norm]).all():
-        fail(
-            f"{where}, the derivative is not a number although the value is; put `jnp.where` around the argument "
-            "of the "
-            "operation that has no derivative there, not only around its result"
-        )
-    if slope.norm == 0.0:
-        moves = f"while it changes by {slope.difference:.6g} per unit" if slope.difference else "and so does the value"
-        fail(
-            f"{where}, the gradient is zero {moves}; counts, signs, rounding and stop_gradient have no "
-            "derivative: weigh "
-            "with a smooth function instead"
-        )
-    if not abs(slope.forward - slope.reverse) < 1e-10 * slope.norm:
-        fail(
-            f"{where}, forward mode gives {slope.forward:.12g} and reverse mode {slope.reverse:.12g}; check "
-            "custom rules"
-        )
-    if not slope.error < TOLERANCE:
-        fail(
-            f"{where}, the derivative is {slope.forward:.9g}, but central differences of the packing prepared "
-            "again give "
-            f"{slope.difference:.9g} (step {slope.step:g}): off by {slope.error:.1e} of the gradient's norm, "
-            f"{TOLERANCE:g} is allowed; some dependence is cut (stop_gradient, an array kept from elsewhere, NumPy) or "
-            "jumps (argsort, rounding, a cut-off)"
-        )
-
-
-def check_vmap(bench: Bench, name: str) -> None:
-    """Under `jax.vmap` it gives what it gives one by one."""
-    bench.require(name)
-    together, single = bench.mapped
-    for k, one in enumerate(single):
-        _compare(
-            together[name][k], one[name], 1e-10, 1e-11, "under jax.vmap", "by itself", "avoid shapes that are fixed"
-        )
-
-
-def check_invariance(bench: Bench, name: str, change: str) -> None:
-    """The same packing described in another way has the same value."""
-    bench.require(name)
-    advice = {
-        "translated": "read positions through `configuration.displacement` only",
-        "relabelled": "sum or average over particles, whatever their number",
-        "other images": "read positions through `configuration.displacement`, which takes the nearest image",
-    }[change]
-    _compare(bench.changed(change)[name], bench.values[name], 1e-9, 1e-10, f"with particles {change}", "before", advice)
-
-
-def check_turn(bench: Bench, name: str) -> None:
-    """Numbers stay the same when packing and box are turned; tensors turn with them."""
-    bench.require(name)
-    before, after = bench.values[name], bench.changed("turned")[name]
-    dimension = bench.packing.prepared.configuration.dimension
-    if before.ndim >= 2 and set(before.shape) == {dimension}:
-        for axis in range(before.ndim):
-            before = np.moveaxis(np.tensordot(quarter_turn(dimension), before, (1, axis)), 0, axis)
-    _compare(
-        after,
-        before,
-        1e-9,
-        1e-10,
-        "after a quarter turn of packing and box",
-        "before (tensors turned)",
-        "take all directions alike, or state `is_isotropic = False`",
-    )
-
-
-def _compare(found, expected, relative: float, absolute: float, what: str, other: str, advice: str) -> None:
-    found, expected = np.asarray(found), np.asarray(expected)
-    if found.shape != expected.shape:
-        fail(f"{what} it has shape {found.shape}, {other} {expected.shape}; {advice}")
-    if not np.allclose(found, expected, rtol=relative, atol=absolute, equal_nan=True):
-        error = float(np.max(np.abs(found - expected)))
-        fail(f"{what} it is {_show(found)}, {other} {_show(expected)}: they differ by {error:.2e}; {advice}")
-
-
-def _show(value: np.ndarray) -> str:
-    if value.ndim == 0:
-        return f"{float(value):.15g}"
-    return f"{np.array2string(value.reshape(-1)[:3], precision=12)}{'…' if value.size > 3 else ''}"
-
-
-def bench_of(measures: Mapping[str, Measure], kind: str, protocol: Any = None, *, compiled: bool = False) -> Bench:
-    """A bench on one of the shared packings."""
-    return Bench(measures, default_packing(kind, protocol), compiled=compiled)

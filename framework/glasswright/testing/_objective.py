@@ -104,9 +104,8 @@ def check_rejected(objective: AbstractObjective, values: np.ndarray, rows: np.nd
         other = float(objective.loss(jnp.where(rows, values, 7.0), jnp.asarray(ACCEPTED), sampler))
         if not np.isclose(other, float(loss), rtol=1e-12, atol=1e-14):
             fail(
-                f"the loss goes from {float(loss):.12g} to {other:.12g} with the values of rejected packings, "
-                "which are no "
-                "values; use `jnp.where(accepted, values, 0)` and divide by `sum(accepted)`"
+                f"the loss goes from {float(loss):.12g} to {other:.12g} with the values of rejected packings, which "
+                "are no values; use `jnp.where(accepted, values, 0)` and divide by `sum(accepted)`"
             )
         moved = float(objective.loss(jnp.asarray(values[order]), jnp.asarray(ACCEPTED[order]), sampler))
         if not np.isclose(moved, float(loss), rtol=1e-11, atol=1e-13):
@@ -133,9 +132,8 @@ def check_loss_gradient(objective: AbstractObjective, values: np.ndarray) -> Non
         error, difference = min(errors)
         if not error <= 1e-6 * max(norm, 1e-3):
             fail(
-                "along a random direction the derivative of the loss is "
-                f"{float(np.vdot(gradient, direction)):.9g}, central "
-                f"differences give {difference:.9g}; some dependence on the values is cut"
+                f"along a random direction the derivative of the loss is {float(np.vdot(gradient, direction)):.9g}, "
+                f"central differences give {difference:.9g}; some dependence on the values is cut"
             )
 
 

@@ -10,7 +10,8 @@ from .._elasticity import strain_basis
 from .._potential import AbstractPotential
 from ..neighbors import PairList, build_pair_list
 from ..registry import Component
-from ._bench import Bench, check_gradient, check_precision, check_value
+from ._bench import Bench
+from ._checks import check_gradient, check_precision, check_value
 from ._failures import fail, raised, run_all
 from ._packings import Packing, default_world, make_packing, quarter_turn
 from ._static import as_component, static_checks
@@ -101,8 +102,7 @@ def check_cutoff(potential: AbstractPotential) -> None:
     if not at <= 1e-6 * scale:
         fail(
             f"the energy of two particles jumps by {at:.6g} at the cutoff {cutoff:.6g} (elsewhere it is up to "
-            f"{scale:.6g}); "
-            "shift or smooth it to zero, or a packing has no derivative"
+            f"{scale:.6g}); shift or smooth it to zero, or a packing has no derivative"
         )
 
 
@@ -196,9 +196,8 @@ def check_padding(subject: _Subject) -> None:
     if not np.isclose(few, many, rtol=1e-12, atol=0.0) or not np.allclose(few_slope, many_slope, rtol=1e-9, atol=1e-9):
         fail(
             f"with more padding in the pair list the energy goes from {few:.15g} to {many:.15g}, and its gradient "
-            "changes "
-            f"by {np.max(np.abs(few_slope - many_slope)):.1e}; multiply by `neighbors.mask`, and keep square roots and "
-            "divisions safe where it is False"
+            f"changes by {np.max(np.abs(few_slope - many_slope)):.1e}; multiply by `neighbors.mask`, and keep square "
+            "roots and divisions safe where it is False"
         )
 
 

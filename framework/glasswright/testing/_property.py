@@ -9,9 +9,8 @@ import numpy as np
 from .._property import AbstractProperty
 from .._protocol import AbstractProtocol
 from ..registry import Component, registry
-from ._bench import (
-    Bench,
-    bench_of,
+from ._bench import Bench, bench_of
+from ._checks import (
     check_determinism,
     check_gradient,
     check_invariance,

@@ -10,7 +10,8 @@ from .._protocol import AbstractProtocol, Outcome, Prepared
 from .._state import State
 from ..neighbors import build_pair_list
 from ..registry import Component
-from ._bench import Bench, check_gradient, check_jit, check_value, check_vmap
+from ._bench import Bench
+from ._checks import check_gradient, check_jit, check_value, check_vmap
 from ._failures import fail, raised, run_all
 from ._packings import Packing, default_world, make_packing
 from ._static import as_component, static_checks
@@ -104,9 +105,8 @@ def check_same_again(subject: _Subject) -> None:
     first, second = (np.asarray(end.configuration.fractional) for end in ends)
     if not np.array_equal(first, second):
         fail(
-            "prepared twice from one start with one key, particles differ by "
-            f"{np.max(np.abs(first - second)):.1e}; all "
-            "randomness must come from `key`"
+            f"prepared twice from one start with one key, particles differ by {np.max(np.abs(first - second)):.1e}; "
+            "all randomness must come from `key`"
         )
 
 

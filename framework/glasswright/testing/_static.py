@@ -77,8 +77,8 @@ def check_configuration(instance: Any, component: Component) -> None:
     else:
         if not eqx.tree_equal(rebuilt, instance):
             fail(
-                f"built again from its own keys {_short(given)} it is another: {rebuilt} instead of {instance}; "
-                "the constructor must take what it keeps, under the same name"
+                f"built again from its own keys {_short(given)} it is another: {rebuilt} instead of {instance}; the "
+                "constructor must take what it keeps, under the same name"
             )
 
 
@@ -118,8 +118,7 @@ def check_pickling(instance: Any) -> None:
     except Exception as error:
         fail(
             f"cannot be pickled ({raised(error)}), so joblib could not hand it to another process; keep numbers, "
-            "arrays "
-            "and modules in fields, no lambdas, locks, files or classes defined inside functions"
+            "arrays and modules in fields, no lambdas, locks, files or classes defined inside functions"
         )
     else:
         if not eqx.tree_equal(again, instance):

@@ -139,9 +139,8 @@ def check_loaded(package: str) -> None:
     if record is None:
         known = [name for record in registry().plugins for name in (record.distribution, record.entry_point)]
         fail(
-            f"{package!r} is no installed plugin; {suggestion(package, known)}; install it (`pip install -e .`) "
-            "with an "
-            f"entry point in the group {PROJECT!r}"
+            f"{package!r} is no installed plugin; {suggestion(package, known)}; install it (`pip install -e .`) with "
+            f"an entry point in the group {PROJECT!r}"
         )
     assert record is not None
     if record.status != "loaded":
@@ -174,9 +173,8 @@ def check_import(module: str) -> None:
 def _not_built(component: Component, error: Exception) -> Callable[[], None]:
     def check() -> None:
         fail(
-            f"{component.kind} {component.name} cannot be built from its defaults: {raised(error)}; if it has to "
-            "be told "
-            f"something, write conformance_tests(…, parameters={{{component.name!r}: {{'parameter': value}}}})"
+            f"{component.kind} {component.name} cannot be built from its defaults: {raised(error)}; if it has to be "
+            f"told something, write conformance_tests(…, parameters={{{component.name!r}: {{'parameter': value}}}})"
         )
 
     return check
