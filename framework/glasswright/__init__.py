@@ -19,6 +19,9 @@ from ._elasticity import (
     bulk_modulus as bulk_modulus,
 )
 from ._elasticity import (
+    eigenmoduli as eigenmoduli,
+)
+from ._elasticity import (
     poisson_ratio as poisson_ratio,
 )
 from ._elasticity import (

@@ -53,6 +53,18 @@ def shear_modulus(elastic_tensor: Float[Array, "d d d d"]) -> Float[Array, ""]:
     return (d * contraction - trace) / (d * (d - 1) * (d + 2))
 
 
+def eigenmoduli(elastic_tensor: Float[Array, "d d d d"]) -> Float[Array, " m"]:
+    """Principal elasticities in ascending order, energy per volume: eigenvalues of `C` as a map of symmetric strains.
+
+    A solid in a box that is free to deform is stable if all are positive. Two dimensions have three, three have six.
+    """
+    d = elastic_tensor.shape[0]
+    i, j = np.array(strain_components(d)).T
+    # Mandel's scaling: every component of a symmetric strain counts as often as it stands in the matrix.
+    scale = jnp.where(i == j, 1.0, np.sqrt(2.0))
+    return jnp.linalg.eigvalsh(scale[:, None] * elastic_tensor[i[:, None], j[:, None], i, j] * scale)
+
+
 def poisson_ratio(elastic_tensor: Float[Array, "d d d d"]) -> Float[Array, ""]:
     """`nu = (d K - 2 G) / (d (d - 1) K + 2 G)`, dimensionless: at most 1 in two dimensions, 1/2 in three; at least -1.
 

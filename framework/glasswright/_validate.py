@@ -204,6 +204,8 @@ def _report(terms: Mapping[str, Term], lines: list[dict[str, Any]]) -> dict[str,
             "mean": np.mean(values, axis=0).tolist(),
             "standard_error": None if error is None else error.tolist(),
             "standard_deviation": None if error is None else np.std(values, axis=0, ddof=1).tolist(),
+            # Beside a mean that a single packing without resistance to shear can move, one that it cannot.
+            "median": np.median(values, axis=0).tolist(),
         }
         if name in judged:
             everything = jnp.ones(len(values), dtype=bool)

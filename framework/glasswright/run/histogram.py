@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .plot import COLOURS, target_of
+from .plot import COLOURS, target_of, usual_range
 
 # Drawn in this order: what was trained in front.
 STYLES = {"untrained": ("0.6", 0.55), "trained": (COLOURS[0], 0.7)}
@@ -43,8 +43,11 @@ def _draw(axes: Any, name: str, samples: Mapping[str, list[float]], term: Any) -
         some = np.asarray(samples.get(ensemble, []), dtype=float)
         if not len(some):
             continue
+        limits = usual_range(some)
+        inside = some[(some >= limits[0]) & (some <= limits[1])]
         bins = min(max(int(np.sqrt(len(some))), 6), 40)
-        axes.hist(some, bins=bins, density=True, color=colour, alpha=alpha, label=_label(ensemble, some))
+        label = _label(ensemble, some, len(some) - len(inside))
+        axes.hist(inside, bins=bins, density=True, color=colour, alpha=alpha, label=label)
         axes.axvline(some.mean(), color=colour, linewidth=1.4)
     target = target_of(term)
     if target is not None:
@@ -56,8 +59,9 @@ def _draw(axes: Any, name: str, samples: Mapping[str, list[float]], term: Any) -
     axes.legend(loc="upper left", fontsize=8, framealpha=0.9)
 
 
-def _label(ensemble: str, some: np.ndarray) -> str:
+def _label(ensemble: str, some: np.ndarray, beyond: int) -> str:
     text = f"{ensemble}: {some.mean():.4f}"
     if len(some) > 1:
         text += f" ± {some.std(ddof=1) / np.sqrt(len(some)):.4f}"
-    return f"{text}, {len(some)} packings"
+    text = f"{text}, {len(some)} packings"
+    return f"{text} ({beyond} beyond what is drawn)" if beyond else text

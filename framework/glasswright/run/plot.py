@@ -46,6 +46,13 @@ def target_of(term: Any) -> float | None:
     return float(target) if target is not None and np.ndim(target) == 0 else None
 
 
+def usual_range(values: np.ndarray) -> tuple[float, float]:
+    """Where nearly all values are, with room: a few that are far away would leave nothing to be seen of the others."""
+    low, high = np.nanpercentile(values, (2.0, 98.0))
+    room = 1.5 * max(high - low, 1e-12)
+    return max(low - room, float(np.nanmin(values))), min(high + room, float(np.nanmax(values)))
+
+
 def _draw_losses(axes, steps, lines, tolerance) -> None:
     loss = np.array([np.nan if line["loss"] is None else line["loss"] for line in lines])
     positive = np.where(loss > 0, loss, np.nan)
@@ -75,18 +82,20 @@ def _draw_losses(axes, steps, lines, tolerance) -> None:
 
 def _draw_values(axes, steps, lines, targets) -> None:
     names = [name for name in targets if any(np.ndim(line["terms"].get(name, {}).get("value")) == 0 for line in lines)]
+    shown: list[float] = []
     for k, name in enumerate(names):
         colour = COLOURS[k % len(COLOURS)]
-        values = [line["terms"].get(name, {}).get("value") for line in lines]
-        axes.plot(
-            steps,
-            [np.nan if v is None else v for v in values],
-            color=colour,
-            linewidth=1.2,
-            label=name.replace("_", " "),
-        )
+        values = np.array([line["terms"].get(name, {}).get("value") for line in lines], dtype=float)
+        axes.plot(steps, values, color=colour, linewidth=1.2, label=name.replace("_", " "))
+        if np.any(np.isfinite(values)):
+            shown.extend(usual_range(values))
+        if targets[name] is not None:
+            shown.append(float(targets[name]))
         if targets[name] is not None:
             axes.axhline(targets[name], color=colour, linewidth=0.9, linestyle="--", label="target" if k == 0 else None)
+    if shown:
+        margin = 0.05 * max(max(shown) - min(shown), 1e-12)
+        axes.set_ylim(min(shown) - margin, max(shown) + margin)
     if names:
         axes.legend(fontsize=8, framealpha=0.9)
     axes.set_ylabel("value")

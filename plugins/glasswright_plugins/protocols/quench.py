@@ -34,6 +34,23 @@ MAX_PUSHES = 200
 WIDEST_SKIN = 2.0
 
 _factor_hessian = eqx.filter_jit(factor_hessian)
+
+
+def _elastically_stable(potential, configuration: gw.Configuration, memory: "Memory"):
+    """Whether no strain lowers the energy of a minimum."""
+    state = gw.attach_equilibrium(potential, configuration, memory.neighbors, memory.hessian)
+    return gw.eigenmoduli(state.elastic_tensor)[0] > 0.0
+
+
+_is_elastically_stable = eqx.filter_jit(_elastically_stable)
+
+
+@eqx.filter_jit
+def _are_elastically_stable(potential, configurations: gw.Configuration, memories: "Memory"):
+    """The same for many minima, stacked."""
+    return jax.vmap(lambda one, memory: _elastically_stable(potential, one, memory))(configurations, memories)
+
+
 _factor_pinning_zero_modes = eqx.filter_jit(factor_pinning_zero_modes)
 
 
@@ -69,6 +86,9 @@ class Quench(gw.AbstractProtocol):
     - `follow_limit`: a particle that moves further than this in one step of the design has rearranged.
     - `hessian`: `dense` (factored once), `matrix_free` (conjugate gradients), or `auto`: dense for pair potentials of
       up to 5000 coordinates.
+    - `stability`: what a minimum has to be stable against: `fixed_box`, motions of the particles in their box, as in
+      the paper; `elastic`, strains of the box as well (all `eigenmoduli` positive), without which Poisson's ratio has
+      no bounds and its mean need not exist. A packing that is not counts as `unstable`.
     """
 
     method: Literal["newton", "fire"] = "newton"
@@ -78,6 +98,7 @@ class Quench(gw.AbstractProtocol):
     skin: float = 0.3
     follow_limit: float = 0.1
     hessian: Literal["auto", "dense", "matrix_free"] = "auto"
+    stability: Literal["fixed_box", "elastic"] = "fixed_box"
 
     provides = gw.Equilibrium
 
@@ -113,7 +134,11 @@ class Quench(gw.AbstractProtocol):
         )
         relaxation.run()
         memory = Memory(relaxation.neighbors, relaxation.hessian)
-        return gw.Prepared(relaxation.configuration, relaxation.outcome, relaxation.counts, memory)
+        outcome = np.asarray(relaxation.outcome)
+        if self.stability == "elastic":
+            stable = np.asarray(_are_elastically_stable(potential, relaxation.configuration, memory))
+            outcome = np.where((outcome == gw.Outcome.converged) & ~stable, gw.Outcome.unstable, outcome)
+        return gw.Prepared(relaxation.configuration, outcome, relaxation.counts, memory)
 
     def follow(self, potential, previous, *, key=None):
         """The same minimum after a small change of the potential; a new quench from there where it is lost."""
@@ -327,4 +352,9 @@ class _Search:
         memory = Memory(self.pairs(), self.hessian)
         if isinstance(self.hessian, gw.DenseHessian):
             self.counts["rattlers"] = int(self.hessian.n_rattlers)
-        return gw.Prepared(self.configuration, gw.Outcome.converged, self.counts | statistics, memory)
+        outcome = gw.Outcome.converged
+        if self.protocol.stability == "elastic" and not _is_elastically_stable(
+            self.potential, self.configuration, memory
+        ):
+            outcome = gw.Outcome.unstable
+        return gw.Prepared(self.configuration, outcome, self.counts | statistics, memory)
