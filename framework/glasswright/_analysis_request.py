@@ -195,11 +195,8 @@ def _of_an_ensemble(given: DictConfig, own: Mapping[str, Any], options: Mapping[
         if isinstance(data["terms"][name], dict):
             data["terms"][name]["objective"] = placeholder
     if not data.get("design"):
-        size = data.get("system") or {}
-        data["design"] = {
-            path: list(bounds)
-            for path, bounds in _everything(instantiate("potential", data.get("potential"), "potential", size)).items()
-        }
+        potential = instantiate("potential", data.get("potential"), "potential", data.get("system") or {})
+        data["design"] = {path: list(bounds) for path, bounds in _everything(potential).items()}
     experiment = build(data)
     terms = {
         name: dataclasses.replace(term, objective=Unjudged()) if name in unjudged else term
@@ -219,9 +216,9 @@ def _of_an_ensemble(given: DictConfig, own: Mapping[str, Any], options: Mapping[
     world = design.insert(experiment.world, values)
     slack = float(cutoff_slack(world))
     if slack < 0.0:
-        given = f"system.n_particles={experiment.system.n_particles}"
+        size = f"system.n_particles={experiment.system.n_particles}"
         raise RequestError(
-            f"{given}: twice the cutoff of the potential is {-slack:.6g} wider than the box; take more "
+            f"{size}: twice the cutoff of the potential is {-slack:.6g} wider than the box; take more "
             "particles, a lower density or a shorter range"
         )
     packing = _packing_of(own["run"], world["system"]) if own["n_configurations"] == "auto" else None

@@ -34,7 +34,7 @@ def print_analysis(report: dict[str, Any], console: Console | None = None) -> No
 
 def _tunability(one: dict[str, Any], console: Console) -> None:
     counts = "".join(f", {count} {name}" for name, count in one["rejected"].items())
-    packings = "one packing" if one["requested"] == 1 else f"{one['average']} of {one['converged']} packings"
+    packings = "one packing" if one["requested"] == 1 else f"the {one['average']} of {one['converged']} packings"
     title = f"tunability of {packings}{counts}"
     table = Table(title=title, title_justify="left", title_style="bold", show_lines=True)
     sigma, errors = np.asarray(one["singular_values"]), one["standard_error"]
@@ -55,6 +55,9 @@ def _tunability(one: dict[str, Any], console: Console) -> None:
     if one["converged"] > 1:
         for name, values in others.items():
             console.print(f"singular values of the {name}: {_numbers(values)}", highlight=False, soft_wrap=True)
+        typical, mean = (one["singular_values_by_average"][name] for name in ("clipped", "mean"))
+        if one["average"] == "mean" and np.any(np.abs(np.log(mean / typical)) > np.log(1.5)):
+            console.print("a few packings rule the mean: consider average=clipped", highlight=False, soft_wrap=True)
     if one["change"]:
         _change(one["change"], one, console)
 

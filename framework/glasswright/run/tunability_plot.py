@@ -30,7 +30,9 @@ def tunability_figure(report: dict[str, Any]) -> bytes:
     modes = [f"direction {k}" for k in range(len(sigma))]
     _heat_map(left, np.asarray(report["property_directions"]), modes, properties, "what changes", limit=1.0)
     _heat_map(right, np.asarray(report["design_directions"]), modes, design, "how the design moves for it", limit=1.0)
-    packings = "one packing" if report["converged"] == 1 else f"{report['average']} of {report['converged']} packings"
+    packings = (
+        "one packing" if report["converged"] == 1 else f"the {report['average']} of {report['converged']} packings"
+    )
     figure.suptitle(f"Tunability of {packings}")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130)
@@ -42,8 +44,11 @@ def _bars(axes: Any, sigma: np.ndarray, report: dict[str, Any]) -> None:
     axes.bar(np.arange(len(sigma)), sigma, yerr=errors, color=COLOURS[0], capsize=4, width=0.7)
     positive = sigma[sigma > 1e-10 * max(float(np.max(sigma)), 1e-300)]
     if len(positive):
+        # All averages have to be seen, where there are several.
+        every = np.concatenate([sigma, *(np.asarray(one) for one in report["singular_values_by_average"].values())])
+        every = every[every > 1e-10 * np.max(every)]
         axes.set_yscale("log")
-        axes.set_ylim(0.4 * float(np.min(positive)), 3.5 * float(np.max(positive)))
+        axes.set_ylim(0.4 * float(np.min(every)), 3.5 * float(np.max(every)))
     for k, value in enumerate(sigma):
         high = value + (0.0 if errors is None else errors[k])
         if value in positive:

@@ -17,7 +17,8 @@ def vibrations_figure(found: Spectrum, configuration: Configuration, diameters: 
     """PNG of a spectrum and of its softest mode."""
     figure = Figure(figsize=(13.0, 6.6), layout="constrained")
     FigureCanvasAgg(figure)
-    left, right = figure.subfigures(1, 2)
+    halves: Any = figure.subfigures(1, 2)
+    left, right = halves
     density, participation = left.subplots(2, 1, sharex=True)
     edges, heights = density_of_states(found.frequency)
     density.stairs(heights, edges, fill=True, color=COLOURS[0], alpha=0.7)
