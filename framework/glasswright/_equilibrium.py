@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ._checks import constant
 from ._configuration import Configuration
 from ._elasticity import assemble_elastic_tensor, strain_basis
 from ._hessian import AbstractHessian
@@ -47,8 +48,8 @@ class Equilibrium(State):
     def _fixed_response(self) -> Float[Array, "m n d"]:
         """Non-affine displacement under each unit strain of `strain_basis`, without derivative."""
         strains = strain_basis(self.configuration.dimension)
-        constant = jax.lax.stop_gradient((self.potential, self.configuration))
-        return -self.hessian.solve(constant[0].strain_gradient(constant[1], self.neighbors, strains))
+        potential, configuration = constant((self.potential, self.configuration))
+        return -self.hessian.solve(potential.strain_gradient(configuration, self.neighbors, strains))
 
     @functools.cached_property
     def response(self) -> Float[Array, "m n d"]:
