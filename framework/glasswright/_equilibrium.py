@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._checks import constant
 from ._configuration import Configuration
 from ._elasticity import assemble_elastic_tensor, strain_basis
 from ._hessian import AbstractHessian
@@ -48,8 +47,9 @@ class Equilibrium(State):
     def _fixed_response(self) -> Float[Array, "m n d"]:
         """Non-affine displacement under each unit strain of `strain_basis`, without derivative."""
         strains = strain_basis(self.configuration.dimension)
-        potential, configuration = constant((self.potential, self.configuration))
-        return -self.hessian.solve(potential.strain_gradient(configuration, self.neighbors, strains))
+        # The derivative is stopped behind the potential: in front of it, its plain numbers would become traced ones.
+        gradient = jax.lax.stop_gradient(self.potential.strain_gradient(self.configuration, self.neighbors, strains))
+        return -self.hessian.solve(gradient)
 
     @functools.cached_property
     def response(self) -> Float[Array, "m n d"]:
