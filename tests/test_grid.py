@@ -21,7 +21,7 @@ from glasswright.registry import registry
 # What cannot be measured in a combination, and why.
 NOT_COMBINED: dict[tuple[str, str], str] = {}
 QUENCH = component("protocol", "quench")()
-SMALL = ("poisson_ratio", "pressure", "energy_per_particle", "nonaffine_displacement", "stability")
+SMALL = ("poisson_ratio", "pressure", "energy_per_particle")
 
 
 @dataclasses.dataclass(frozen=True)

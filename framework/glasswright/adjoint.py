@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ._checks import constant
 from ._configuration import Configuration
 from ._hessian import AbstractHessian
 from ._potential import AbstractPotential
@@ -35,7 +36,7 @@ class MatrixFreeHessian(AbstractHessian):
     max_iterations: int = 20_000
 
     def solve(self, force: Float[Array, "*batch n d"]) -> Float[Array, "*batch n d"]:
-        potential, configuration = jax.lax.stop_gradient((self.potential, self.configuration))
+        potential, configuration = constant((self.potential, self.configuration))
 
         def product(x):
             # Uniform translations are pinned by the projector on them, as in the dense form.

@@ -71,7 +71,7 @@ class HarmonicSpringNetwork(gw.AbstractPairPotential):
             )
         order = np.lexsort((np.asarray(pairs.j[:n_bonds]), np.asarray(pairs.i[:n_bonds])))
         i, j = np.asarray(pairs.i)[order], np.asarray(pairs.j)[order]
-        length = jnp.linalg.norm(configuration.displacement(i, j), axis=1)
+        length = jnp.linalg.norm(configuration.displacement(jnp.asarray(i), jnp.asarray(j)), axis=1)
         self.packing = str(packing)
         self.stiffness = _per_bond("stiffness", stiffness, n_bonds)
         self.rest_length = _per_bond(

@@ -40,9 +40,9 @@ class JaxMD(gw.AbstractPotential):
 
     function: str = eqx.field(static=True)
     parameters: dict[str, Float[Array, "..."]]
-    range: float | None
-    onset: float | None
-    n_species: int
+    range: float | None = eqx.field(static=True)
+    onset: float | None = eqx.field(static=True)
+    n_species: int = eqx.field(static=True)
 
     def __init__(
         self,

@@ -1,3 +1,4 @@
+import equinox as eqx
 import glasswright as gw
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -36,7 +37,8 @@ class SoftSphere(gw.AbstractPairPotential):
 
     diameter: Float[Array, " s"]
     binding_energy: Float[Array, " t"]
-    exponent: float
+    # It decides which formula there is, so it must not be traced.
+    exponent: float = eqx.field(static=True)
 
     def __init__(
         self,
