@@ -125,7 +125,7 @@ def test_against_forces_that_are_applied(reference_2d):
         assert jnp.max(jnp.abs(residual)) < 1e-13
         return np.array([bond(configuration, pair)[0] for pair in (source, target)])
 
-    size = 1e-6
+    size = 1e-5
     strain = (relaxed(size) - relaxed(-size)) / relaxed(0.0)
     (value,) = measured(reference_2d.protocol, potential, prepared, [wanted])
     assert strain[1] / strain[0] == pytest.approx(float(value), rel=1e-6)

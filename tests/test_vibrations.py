@@ -112,11 +112,13 @@ def test_against_an_independent_hessian(packing):
     if derivatives is soft_sphere:
         assert np.sum(rattler) > 0
     eigenvalues, vectors = np.linalg.eigh(hessian)
-    n_zero = d * (1 + int(np.sum(rattler)))
+    # A particle that just touches a single other one is no rattler, and still moves sideways at no cost.
+    n_zero = int(np.sum(eigenvalues < 1e-10 * eigenvalues[-1]))
+    assert n_zero >= d * (1 + int(np.sum(rattler)))
     assert np.all(np.abs(eigenvalues[:n_zero]) < 1e-12 * eigenvalues[-1])
     expected = np.sqrt(eigenvalues[n_zero:])
     top = float(expected[-1])
-    states = component("property", "density_of_states")(maximum=1.1 * top, n_points=40, width=0.03 * top)
+    states = component("property", "density_of_states")(maximum=1.1 * top, n_points=160, width=0.03 * top)
     every = component("property", "participation_ratio")()
     window = component("property", "participation_ratio")(frequency=0.3 * top, width=0.1 * top)
     properties = [states, every, window]
@@ -125,7 +127,7 @@ def test_against_an_independent_hessian(packing):
     np.testing.assert_allclose(frequency[is_vibration], expected, rtol=1e-9)
     assert not np.any(frequency[~is_vibration])
 
-    grid, width = (np.arange(40) + 0.5) * 1.1 * top / 40, 0.03 * top
+    grid, width = (np.arange(160) + 0.5) * 1.1 * top / 160, 0.03 * top
     counted = [np.sum(np.exp(-0.5 * ((w - expected) / width) ** 2)) for w in grid]
     np.testing.assert_allclose(
         found[0], np.array(counted) / (width * math.sqrt(2.0 * math.pi) * len(expected)), rtol=1e-9
