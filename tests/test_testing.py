@@ -21,6 +21,7 @@ from glasswright.testing._static import as_component
 
 # Components that have to be told something.
 PARAMETERS = {
+    "band": {"lower": 0.3, "upper": 0.35},
     "target": {"target": 0.3},
     "target_each": {"target": 0.3},
     "sum": {"first": "soft_sphere", "second": "morse"},

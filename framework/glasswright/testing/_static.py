@@ -62,12 +62,11 @@ def check_configuration(instance: Any, component: Component) -> None:
     given = node_of(instance, component)
     try:
         typed = OmegaConf.merge(_node(component, []), OmegaConf.create(given))
-        again: Any = OmegaConf.create(OmegaConf.to_yaml(typed))
+        data: Any = OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(typed)), resolve=False)
         for name, parameter in parameters(component).items():
             # What follows the system is an interpolation, which a component on its own has nothing to resolve from.
             if parameter.follows_system and name not in given:
-                again.pop(name)
-        data: Any = OmegaConf.to_container(again, resolve=True)
+                data.pop(name)
         rebuilt = construct(component, data, component.name, SIZE | {n: given[n] for n in SIZE if n in given})
     except Exception as error:
         fail(
