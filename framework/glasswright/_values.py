@@ -59,6 +59,29 @@ def integer(value: Any, key: str, *, least: int) -> int:
     return value
 
 
+def at_least_zero(value: Any, key: str) -> float:
+    """A finite number that is not negative."""
+    value = number(value, key)
+    if value < 0:
+        raise RequestError(f"{key}={value:g}: must not be negative")
+    return value
+
+
+def share(value: Any, key: str) -> float:
+    """A number between 0 and 1."""
+    value = number(value, key)
+    if not 0.0 <= value <= 1.0:
+        raise RequestError(f"{key}={value:g}: must be between 0 and 1")
+    return value
+
+
+def boolean(value: Any, key: str) -> bool:
+    """True or false, and nothing that could be taken for it."""
+    if not isinstance(value, bool):
+        raise RequestError(f"{key}={value!r}: must be true or false")
+    return value
+
+
 def check_names(given: Mapping[str, Any], known: Mapping[str, Any], key: str, what: str) -> None:
     """Refuse names that do not exist."""
     for name in given:

@@ -24,7 +24,17 @@ from ._protocol import AbstractProtocol
 from ._schema import REQUIRED, parameters
 from ._system import System
 from ._team import MAX_OVERSUBSCRIPTION, available_devices
-from ._values import MISSING, check_names, check_value, integer, missing_keys, number
+from ._values import (
+    MISSING,
+    at_least_zero,
+    boolean,
+    check_names,
+    check_value,
+    integer,
+    missing_keys,
+    number,
+    share,
+)
 from .registry import Component, registry
 
 _TRAIN_KEYS = dict.fromkeys(
@@ -91,10 +101,10 @@ def build(config: DictConfig | Mapping[str, Any]) -> Experiment:
         if data.get("combination") is None
         else instantiate("combination", data["combination"], "combination", size),
         steps=integer(train["steps"], "train.steps", least=1),
-        tolerance=_at_least_zero(train["tolerance"], "train.tolerance"),
+        tolerance=at_least_zero(train["tolerance"], "train.tolerance"),
         seed=integer(data.get("seed", 0), "seed", least=0),
         checkpoint_interval=integer(train["checkpoint_interval"], "train.checkpoint_interval", least=1),
-        rejection_limit=_share(train["rejection_limit"], "train.rejection_limit"),
+        rejection_limit=share(train["rejection_limit"], "train.rejection_limit"),
         clip=None if train["clip"] is None else number(train["clip"], "train.clip"),
         devices=_devices(data.get("devices", "auto")),
         chunk_size=_chunk_size(data.get("chunk_size", "auto")),
@@ -206,8 +216,8 @@ def build_measurement(config: DictConfig | Mapping[str, Any], folder: Path | Non
         potential=instantiate("potential", data.get("potential"), "potential", size),
         protocol=protocol,
         properties=properties or _fitting_properties(protocol),
-        relax=_boolean(data.get("relax", False), "relax"),
-        gradient=_boolean(data.get("gradient", False), "gradient"),
+        relax=boolean(data.get("relax", False), "relax"),
+        gradient=boolean(data.get("gradient", False), "gradient"),
     )
 
 
@@ -359,26 +369,6 @@ def _design(node: Any, key: str = "") -> dict[str, tuple[float, float]]:
         else:
             raise RequestError(f"design.{path}={bounds!r}: bounds must be [lower, upper]")
     return result
-
-
-def _at_least_zero(value: Any, key: str) -> float:
-    value = number(value, key)
-    if value < 0:
-        raise RequestError(f"{key}={value:g}: must not be negative")
-    return value
-
-
-def _boolean(value: Any, key: str) -> bool:
-    if not isinstance(value, bool):
-        raise RequestError(f"{key}={value!r}: must be true or false")
-    return value
-
-
-def _share(value: Any, key: str) -> float:
-    value = number(value, key)
-    if not 0.0 <= value <= 1.0:
-        raise RequestError(f"{key}={value:g}: must be between 0 and 1")
-    return value
 
 
 def _chunk_size(value: Any) -> int | None:
