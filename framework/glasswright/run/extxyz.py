@@ -90,8 +90,11 @@ def write_configuration(configuration: Configuration, **comment: float) -> str:
     box = np.eye(3)
     box[:d, :d] = np.asarray(configuration.box)
     fractional = np.asarray(configuration.fractional)
+    wrapped = fractional - np.floor(fractional)
     position = np.zeros((configuration.n_particles, 3))
-    position[:, :d] = (fractional - np.floor(fractional)) @ np.asarray(configuration.box).T
+    for b in range(d):
+        # Not a matrix product, whose last digit depends on where in memory its factors lie.
+        position[:, :d] += wrapped[:, b, None] * np.asarray(configuration.box)[:, b]
     lattice = " ".join(f"{x:.17g}" for x in box.T.ravel())
     extra = "".join(f" {name}={value:.17g}" for name, value in comment.items())
     periodic = "T T F" if d == 2 else "T T T"
