@@ -44,7 +44,8 @@ class PropertyGroup:
 
     def __init__(self, properties: Mapping[str, AbstractProperty], dimensions: tuple[int, ...] = (2, 3)):
         self.properties, self.dimensions = dict(properties), dimensions
-        self._benches: dict[tuple[str, Any], Bench] = {}
+        # By the protocol's identity: one that holds arrays has no hash.
+        self._benches: dict[tuple[str, int], Bench] = {}
 
     @property
     def packings(self) -> list[str]:
@@ -53,11 +54,12 @@ class PropertyGroup:
     def bench(self, name: str, kind: str) -> Bench:
         """The bench that a property is measured on."""
         protocol = protocol_for(self.properties[name])
-        if (kind, protocol) not in self._benches:
+        key = kind, id(protocol)
+        if key not in self._benches:
             together = {n: p.measure for n, p in self.properties.items() if protocol_for(p) is protocol}
             compiled = kind != self.packings[0]
-            self._benches[kind, protocol] = bench_of(together, kind, protocol, compiled=compiled)
-        return self._benches[kind, protocol]
+            self._benches[key] = bench_of(together, kind, protocol, compiled=compiled)
+        return self._benches[key]
 
 
 @functools.cache
@@ -79,7 +81,6 @@ def protocol_for(wanted: AbstractProperty) -> AbstractProtocol:
     fail(
         f"requires {type(wanted).requires.__name__}, which no registered protocol provides with its default parameters"
     )
-    raise AssertionError
 
 
 def property_checks(
