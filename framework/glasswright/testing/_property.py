@@ -1,6 +1,5 @@
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import jaxtyping
