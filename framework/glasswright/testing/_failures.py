@@ -1,12 +1,12 @@
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 
 class ConformanceError(AssertionError):
     """A component does not do what its kind has to do; the text says what broke, with numbers, and what to do."""
 
 
-def fail(text: str) -> None:
+def fail(text: str) -> NoReturn:
     """Raise a `ConformanceError` without a traceback through the kit (in pytest)."""
     __tracebackhide__ = True
     raise ConformanceError(text)

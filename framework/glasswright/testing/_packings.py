@@ -158,14 +158,19 @@ def neighbor_counts(configuration: Configuration, reach: float) -> np.ndarray:
     return np.bincount(np.concatenate([i[near], j[near]]), minlength=configuration.n_particles)
 
 
-@functools.cache
+_prepared: dict[tuple[str, int], Packing] = {}
+
+
 def default_packing(kind: str, protocol: AbstractProtocol | None = None) -> Packing:
     """One of the shared packings: `2d` (which has holes) or `3d`."""
     potential, usual = default_world()
     protocol = protocol or usual
-    if kind == "3d":
-        return make_packing(potential, protocol, dimension=3)
-    return make_packing_with_holes(potential, protocol)
+    # By the protocol's identity: one that holds arrays has no hash. The packing keeps it alive.
+    key = kind, id(protocol)
+    if key not in _prepared:
+        make = make_packing_with_holes if kind == "2d" else functools.partial(make_packing, dimension=3)
+        _prepared[key] = make(potential, protocol)
+    return _prepared[key]
 
 
 @functools.cache

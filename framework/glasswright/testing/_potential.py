@@ -46,7 +46,6 @@ class _Subject:
                 self._packing = make_packing(self.potential, default_world()[1])
             except Exception as error:
                 fail(f"could not be prepared: {raised(error)}; energies must be bounded below and smooth")
-        assert self._packing is not None
         return self._packing
 
     @property

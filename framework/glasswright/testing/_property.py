@@ -1,6 +1,5 @@
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import jaxtyping
@@ -44,7 +43,8 @@ class PropertyGroup:
 
     def __init__(self, properties: Mapping[str, AbstractProperty], dimensions: tuple[int, ...] = (2, 3)):
         self.properties, self.dimensions = dict(properties), dimensions
-        self._benches: dict[tuple[str, Any], Bench] = {}
+        # By the protocol's identity: one that holds arrays has no hash.
+        self._benches: dict[tuple[str, int], Bench] = {}
 
     @property
     def packings(self) -> list[str]:
@@ -53,11 +53,12 @@ class PropertyGroup:
     def bench(self, name: str, kind: str) -> Bench:
         """The bench that a property is measured on."""
         protocol = protocol_for(self.properties[name])
-        if (kind, protocol) not in self._benches:
+        key = kind, id(protocol)
+        if key not in self._benches:
             together = {n: p.measure for n, p in self.properties.items() if protocol_for(p) is protocol}
             compiled = kind != self.packings[0]
-            self._benches[kind, protocol] = bench_of(together, kind, protocol, compiled=compiled)
-        return self._benches[kind, protocol]
+            self._benches[key] = bench_of(together, kind, protocol, compiled=compiled)
+        return self._benches[key]
 
 
 @functools.cache
@@ -79,7 +80,6 @@ def protocol_for(wanted: AbstractProperty) -> AbstractProtocol:
     fail(
         f"requires {type(wanted).requires.__name__}, which no registered protocol provides with its default parameters"
     )
-    raise AssertionError
 
 
 def property_checks(
@@ -98,6 +98,11 @@ def property_checks(
     def on_first(check, *arguments):
         return lambda: check(group.bench(name, group.packings[0]), name, *arguments)
 
+    def gradient():
+        for kind in group.packings:
+            # Where something floats, the softest mode is that: what looks at it alone is zero there.
+            check_gradient(group.bench(name, kind), name, zero_is_legal=kind == "2d" and len(group.packings) > 1)
+
     def turned():
         if type(instance).is_isotropic:
             on_all(check_turn)()
@@ -109,7 +114,7 @@ def property_checks(
         "precision": on_first(check_precision),
         "determinism": on_first(check_determinism),
         "jit": on_first(check_jit),
-        "gradient": on_all(check_gradient),
+        "gradient": gradient,
         "vmap": on_first(check_vmap),
         **{f"invariance ({change})": on_all(check_invariance, change) for change in CHANGES},
         "invariance (turned)": turned,

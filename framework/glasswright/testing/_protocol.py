@@ -43,7 +43,6 @@ class _Subject:
                 self._packing = make_packing(self.potential, self.protocol)
             except Exception as error:
                 fail(f"could not prepare the usual potential from random starts: {raised(error)}")
-        assert self._packing is not None
         return self._packing
 
     @property

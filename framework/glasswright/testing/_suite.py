@@ -142,7 +142,6 @@ def check_loaded(package: str) -> None:
             f"{package!r} is no installed plugin; {suggestion(package, known)}; install it (`pip install -e .`) with "
             f"an entry point in the group {PROJECT!r}"
         )
-    assert record is not None
     if record.status != "loaded":
         fail(f"{record.label} is {record.status}: {record.error or 'see GLASSWRIGHT_DISABLE_PLUGINS'}")
 
