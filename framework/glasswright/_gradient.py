@@ -208,7 +208,10 @@ def combine(
         return Evaluation(None, {}, {}, {}, {}, {}, {}, outcomes), nothing
     # Gathered on the host: these are few numbers, and every operation on the device has a price.
     accepted = np.asarray([one.measured is not None for one in samples])
-    check_shapes([row.values for row in rows], [one.index for one in samples if one.measured is not None])
+    check_shapes(
+        [{name: np.asarray(value) for name, value in row.values.items()} for row in rows],
+        [one.index for one in samples if one.measured is not None],
+    )
     empty = {name: np.zeros_like(value) for name, value in rows[0].values.items()}
     gathered = {
         name: np.stack([(empty if one.measured is None else one.measured.values)[name] for one in samples])

@@ -106,7 +106,7 @@ def _component(component: Component, preset: bool) -> dict[str, Any]:
 
 
 def _value(parameter: Parameter) -> dict[str, Any]:
-    options: list[dict[str, Any]] = {
+    possible: dict[str, list[dict[str, Any]]] = {
         "integer": [{"type": "integer"}],
         "number": [{"type": "number"}],
         "boolean": [{"type": "boolean"}],
@@ -115,7 +115,8 @@ def _value(parameter: Parameter) -> dict[str, Any]:
         "choice": [{"enum": [choice for choice in parameter.choices if choice is not None]}],
         "component": [{"$ref": f"#/$defs/{parameter.group}"}],
         "schedule": [{"type": "number"}, {"$ref": "#/$defs/schedule"}],
-    }.get(parameter.kind, [])
+    }
+    options = possible.get(parameter.kind, [])
     if not options:
         return {}
     if parameter.optional:
@@ -124,7 +125,11 @@ def _value(parameter: Parameter) -> dict[str, Any]:
 
 
 def _fields(node: Any, preset: bool) -> dict[str, Any]:
-    types = {"int": {"type": "integer"}, "float": {"type": "number"}, "float | None": {"type": ["number", "null"]}}
+    types: dict[str, dict[str, Any]] = {
+        "int": {"type": "integer"},
+        "float": {"type": "number"},
+        "float | None": {"type": ["number", "null"]},
+    }
     names = {
         name: str(getattr(field.type, "__name__", field.type)) for name, field in node.__dataclass_fields__.items()
     }

@@ -229,7 +229,7 @@ def instantiate(kind: str, node: Any, key: str, system: Mapping[str, Any]) -> An
     return construct(_component(kind, node, key), node, key, system)
 
 
-def construct(component: Component, node: Mapping[str, Any], key: str, system: Mapping[str, Any]) -> Any:
+def construct(component: Component, node: dict[str, Any], key: str, system: Mapping[str, Any]) -> Any:
     """This component with the parameters of a node, each checked against its type."""
     known = parameters(component)
     given = {name: value for name, value in node.items() if name != "_target_"}

@@ -61,7 +61,7 @@ class Bench:
             names = [name for name, found in self.traced.items() if not isinstance(found, Exception)]
             return self.traced | {name: self.values[name] for name in names}
         state = self.packing.state()
-        return {name: _attempt(lambda m=measure: m(state)) for name, measure in self.measures.items()}
+        return {name: _attempt(functools.partial(measure, state)) for name, measure in self.measures.items()}
 
     @functools.cached_property
     def traced(self) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class Bench:
         together = _attempt(lambda: self._trace(list(self.measures)))
         if not isinstance(together, Exception):
             return dict.fromkeys(self.measures, together)
-        return {name: _attempt(lambda n=name: self._trace([n])) for name in self.measures}
+        return {name: _attempt(functools.partial(self._trace, [name])) for name in self.measures}
 
     def _trace(self, names: list[str]) -> Any:
         def values(parameters, prepared):
@@ -147,7 +147,8 @@ class Bench:
         parameters = self.packing.parameters
         leaves, structure = jax.tree.flatten(parameters)
         keys = jax.random.split(jax.random.key(3), len(leaves))
-        direction = structure.unflatten([jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)])
+        slopes = [jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
+        direction = jax.tree.unflatten(structure, slopes)
 
         def derivatives(names):
             @eqx.filter_jit

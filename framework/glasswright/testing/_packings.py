@@ -153,7 +153,7 @@ def make_packing_with_holes(potential: AbstractPotential, protocol: AbstractProt
 
 def neighbor_counts(configuration: Configuration, reach: float) -> np.ndarray:
     """How many particles are within reach of each."""
-    i, j = np.triu_indices(configuration.n_particles, 1)
+    i, j = jnp.triu_indices(configuration.n_particles, 1)
     near = np.linalg.norm(np.asarray(configuration.displacement(i, j)), axis=1) < reach
     return np.bincount(np.concatenate([i[near], j[near]]), minlength=configuration.n_particles)
 

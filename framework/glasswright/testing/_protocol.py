@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import equinox as eqx
 import jax
@@ -135,10 +135,11 @@ def check_remember(subject: _Subject) -> None:
     if not jax.tree.leaves(prepared.memory):
         return
     again: Any = subject.protocol.remember(subject.potential, prepared.configuration)
-    if jax.tree.structure(again) != jax.tree.structure(prepared.memory):
+    first, second = (cast(Any, jax.tree.structure(one)) for one in (prepared.memory, again))
+    if first != second:
         fail(
             "`remember` gives a memory of another structure than `prepare` (or none), so runs could not be resumed; "
-            f"{jax.tree.structure(again)} instead of {jax.tree.structure(prepared.memory)}"
+            f"{second} instead of {first}"
         )
     other = Bench(subject.bench.measures, Packing("remembered", subject.potential, subject.protocol, prepared))
     vars(other)["prepared"] = Prepared(prepared.configuration, prepared.outcome, {}, again)
