@@ -221,6 +221,7 @@ def ensemble(tmp_path_factory) -> dict:
     return json.loads((folder / "analysis.json").read_text())
 
 
+@pytest.mark.slow
 def test_an_ensemble_before_any_training(ensemble):
     one = ensemble["tunability"]
     assert ensemble["packing"]["source"] == "fresh"

@@ -211,6 +211,7 @@ def check(case_name: str, names: tuple[str, ...] | None = None) -> dict[str, flo
     return errors
 
 
+@pytest.mark.slow
 def test_a_small_part():
     """Harmonic spheres in two dimensions; the whole grid takes minutes."""
     check("soft_sphere 2D", SMALL)

@@ -28,8 +28,8 @@ PARAMETERS = {
 }
 
 CASES = conformance_cases("glasswright", PARAMETERS)
-# Every potential has to be compiled for by itself.
-LONG = ("potential-", "protocol-")
+# Every potential has to be compiled for by itself; derivatives of properties are checked in test_properties.py by default.
+LONG = ("potential-", "protocol-", "property-")
 
 
 @pytest.mark.parametrize(
