@@ -28,7 +28,7 @@ PARAMETERS = {
 }
 
 CASES = conformance_cases("glasswright", PARAMETERS)
-# Every potential has to be compiled for by itself; derivatives of properties are checked in test_properties.py by default.
+# Minutes of compiling. By default test_properties.py checks derivatives of properties.
 LONG = ("potential-", "protocol-", "property-")
 
 

@@ -1,0 +1,144 @@
+"""Averaged gradients against what the average does after a finite step (the paper's Fig. S1a).
+
+After a step of one design variable the average is known in two ways: every packing followed to where its minimum has
+gone, which compares the same packings; and all of them quenched anew from their random starts, which is what the
+ensemble means, but ends in other minima.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from glasswright._gradient import Sample, sample
+from glasswright._team import Found, Team
+from glasswright.run.plot import COLOURS
+from packings import SYMBOLS, Raw, Setting, canvas, mean_and_error, parser, table, untrained
+
+FOLLOWED_LENGTH = 1e-4
+FRESH_LENGTH = 0.01
+LINES = np.array([1.0, -1.0])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parser(__doc__, __file__, 500).parse_args(arguments)
+    raw, n, seed = Raw(options.raw), options.n, options.seed
+    followed_steps, fresh_steps = steps(FOLLOWED_LENGTH), steps(FRESH_LENGTH)
+    with Team(options.lanes) as team:
+        before = raw.rows("a = 5", n, {"seed": seed}, lambda indices: untrained(seed, team, indices))
+        followed = raw.rows(
+            "followed",
+            n,
+            {"seed": seed, "length": FOLLOWED_LENGTH},
+            lambda indices: follow(seed, team, indices, followed_steps),
+        )
+        fresh = raw.rows(
+            "fresh", n, {"seed": seed, "length": FRESH_LENGTH}, lambda indices: quench(seed, team, indices, fresh_steps)
+        )
+    gradients = before["d_nu"]
+    lengths = np.linalg.norm(gradients, axis=1)
+    print(f"{n} packings, {int(np.sum(np.isfinite(lengths)))} converged")
+    print(
+        "length of a packing's gradient: "
+        + ", ".join(f"{q:g} % {np.nanpercentile(lengths, q):.3g}" for q in (50, 90, 99, 100))
+    )
+    table_of(raw, before, followed, fresh)
+    draw(before, followed, fresh).savefig(options.output, dpi=130)
+
+
+def steps(length: float) -> np.ndarray:
+    """Steps forth and back along each design variable, shape `(variable, sign, variable)`."""
+    return length * np.eye(len(SYMBOLS))[:, None] * LINES[:, None]
+
+
+def follow(seed: int, team: Team, indices: Sequence[int], steps: np.ndarray) -> dict[str, np.ndarray]:
+    """Values where each minimum has gone after each step; NaN where it was lost. `rearranged` marks other minima."""
+    setting = Setting()
+    protocol = setting.world["protocol"]
+    start = setting.ensemble(seed, gradients=False).samples(team, setting.values, indices)
+
+    def one(item: Sample) -> Found[None]:
+        numbers = np.full((*steps.shape[:2], 2), np.nan)
+        if item.measured is not None and item.prepared is not None:
+            memory = protocol.remember(setting.world["potential"], item.prepared.configuration)
+            known = dataclasses.replace(item.prepared, memory=memory)
+            for where in np.ndindex(steps.shape[:2]):
+                values = setting.moved(steps[where])
+                potential = setting.design.insert(setting.world, values)["potential"]
+                prepared = protocol.follow(potential, known, key=jax.random.key(0))
+                end = sample(setting.design, values, setting.world, setting.terms, prepared, gradients=False)
+                if end.measured is not None:
+                    numbers[where] = end.measured.values["nu"], end.statistics["rearranged"]
+        return Found(numbers)
+
+    numbers = np.array([found.shared for found in team.map(one, start)])
+    return {"nu": numbers[..., 0], "rearranged": numbers[..., 1]}
+
+
+def quench(seed: int, team: Team, indices: Sequence[int], steps: np.ndarray) -> dict[str, np.ndarray]:
+    """Values of quenches from the same random starts after each step."""
+    setting = Setting()
+    ensemble = setting.ensemble(seed, gradients=False)
+    found = [
+        [table(setting, ensemble.samples(team, setting.moved(step), indices))["nu"] for step in both] for both in steps
+    ]
+    return {"nu": np.moveaxis(np.array(found), -1, 0)}
+
+
+def slopes(before, followed, fresh):
+    """Slope of the mean of nu in each variable with its standard error: averaged gradient, followed, fresh.
+
+    The averaged gradient stands twice: over the packings that stayed with their minimum, to compare with the followed
+    ones, and over all.
+    """
+    gradient = before["d_nu"]
+    difference = (followed["nu"][..., 0] - followed["nu"][..., 1]) / (2.0 * FOLLOWED_LENGTH)
+    stayed = np.all(followed["rearranged"] == 0.0, axis=(1, 2)) & np.all(np.isfinite(difference), axis=1)
+    anew = (fresh["nu"][..., 0] - fresh["nu"][..., 1]) / (2.0 * FRESH_LENGTH)
+    whole = np.all(np.isfinite(anew), axis=1)
+    everyone = np.all(np.isfinite(gradient), axis=1)
+    return {
+        "averaged gradient, packings that stayed": mean_and_error(gradient[stayed]),
+        "followed": mean_and_error(difference[stayed]),
+        "followed minus gradient, packing by packing": mean_and_error((difference - gradient)[stayed]),
+        "averaged gradient, all": mean_and_error(gradient[everyone]),
+        "quenched anew": mean_and_error(anew[whole]),
+    }
+
+
+def table_of(raw: Raw, before, followed, fresh) -> None:
+    """Print the slopes."""
+    rearranged = int(np.sum(np.any(followed["rearranged"] > 0.0, axis=(1, 2))))
+    print(
+        f"steps {FOLLOWED_LENGTH:g} (followed; {rearranged} packings rearranged or lost) and {FRESH_LENGTH:g} (fresh)"
+    )
+    for label, (mean, error) in slopes(before, followed, fresh).items():
+        print(f"  {label:45}" + "  ".join(f"{m:9.4f}({e:.4f})" for m, e in zip(mean, error, strict=True)))
+
+
+def draw(before, followed, fresh):
+    """Change found against change predicted, for a step of one in each variable."""
+    found = slopes(before, followed, fresh)
+    figure = canvas(10.0, 4.4)
+    left, right = figure.subplots(1, 2)
+    for axes, predicted, measured, title in (
+        (
+            left,
+            "averaged gradient, packings that stayed",
+            "followed",
+            f"same packings followed, step ±{FOLLOWED_LENGTH:g}",
+        ),
+        (right, "averaged gradient, all", "quenched anew", f"quenched anew, step ±{FRESH_LENGTH:g}"),
+    ):
+        (x, x_error), (y, y_error) = found[predicted], found[measured]
+        reach = 1.15 * max(np.max(np.abs(x) + x_error), np.max(np.abs(y) + y_error))
+        axes.plot([-reach, reach], [-reach, reach], color="0.7", linewidth=1.0)
+        for k, symbol in enumerate(SYMBOLS):
+            axes.errorbar(x[k], y[k], y_error[k], x_error[k], fmt="o", color=COLOURS[k], capsize=3, label=symbol)
+        axes.set(xlabel="averaged gradient", ylabel="change of the mean / change of the variable", title=title)
+        axes.legend(frameon=False)
+    return figure
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Estimators of the squared distance of a mean from its target: what batches of a few packings give on average."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from averaged_gradients import FRESH_LENGTH, quench, steps
+from glasswright._team import Team
+from glasswright.run.plot import COLOURS
+from glasswright_plugins.objectives.target import Target
+from glasswright_plugins.samplers.fresh import Fresh
+from packings import SYMBOLS, Raw, canvas, mean_and_error, parser, untrained
+
+SIZES = (2, 4, 8, 16, 32)
+# How far the mean is above the target: about as far as a training comes, where the bias of the plain square matters.
+DISTANCE = 0.02
+# The variable whose derivative is drawn: the small particles' diameter.
+VARIABLE = 0
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parser(__doc__, __file__, 10_000)
+    options.add_argument("--fresh", type=int, default=500, help="packings to quench anew for finite differences")
+    options = options.parse_args(arguments)
+    raw, seed = Raw(options.raw), options.seed
+    with Team(options.lanes) as team:
+        before = raw.rows("a = 5", options.n, {"seed": seed}, lambda indices: untrained(seed, team, indices))
+        fresh = raw.rows(
+            "fresh",
+            options.fresh,
+            {"seed": seed, "length": FRESH_LENGTH},
+            lambda indices: quench(seed, team, indices, steps(FRESH_LENGTH)),
+        )
+    accepted = np.all(np.isfinite(before["d_nu"]), axis=1)
+    values, gradients = before["nu"][accepted], before["d_nu"][accepted]
+    target = float(np.mean(values)) - DISTANCE
+    truth = true_loss(values, target), true_gradient(fresh["nu"], target)
+    found = {
+        (estimator, size): batches(values, gradients, size, estimator, target)
+        for estimator in ("unbiased", "plain")
+        for size in SIZES
+    }
+    report(truth, found)
+    draw(truth, found).savefig(options.output, dpi=130)
+
+
+def true_loss(values: np.ndarray, target: float) -> tuple[float, float]:
+    """Squared distance of the mean, and its standard error from that of the mean."""
+    mean, error = mean_and_error(values)
+    return float((mean - target) ** 2), float(2.0 * abs(mean - target) * error)
+
+
+def true_gradient(fresh: np.ndarray, target: float) -> tuple[np.ndarray, np.ndarray]:
+    """Its gradient by central differences of quenches from the same starts, and its standard error."""
+    whole = fresh[np.all(np.isfinite(fresh), axis=(1, 2))]
+    slope, error = mean_and_error((whole[..., 0] - whole[..., 1]) / (2.0 * FRESH_LENGTH))
+    return 2.0 * DISTANCE * slope, 2.0 * DISTANCE * error
+
+
+def batches(values: np.ndarray, gradients: np.ndarray, size: int, estimator: str, target: float):
+    """Mean over disjoint batches of `size` packings of the loss and its gradient, each with its standard error."""
+    objective, sampler = Target(target, estimator=estimator), Fresh(size)
+    accepted = jnp.ones(size, dtype=bool)
+    count = len(values) // size
+    f = values[: count * size].reshape(count, size)
+    g = gradients[: count * size].reshape(count, size, -1)
+    losses, cotangents = jax.vmap(jax.value_and_grad(lambda x: objective.loss(x, accepted, sampler)))(f)
+    return mean_and_error(np.asarray(losses)), mean_and_error(np.einsum("bm,bmk->bk", cotangents, g))
+
+
+def report(truth, found) -> None:
+    """Print what the batches gave and what they should have given."""
+    (loss, loss_error), (gradient, gradient_error) = truth
+    print(f"squared distance {loss:.3e} +- {loss_error:.1e}; its gradient by differences, and by batches:")
+    print("  " + " ".join(f"{m:9.4f}({e:.4f})" for m, e in zip(gradient, gradient_error, strict=True)))
+    for (estimator, size), ((mean, error), (slope, slope_error)) in found.items():
+        print(f"  {estimator:9} of {size:2}: {mean:.3e} +- {error:.1e}  ", end="")
+        print(" ".join(f"{m:9.4f}({e:.4f})" for m, e in zip(slope, slope_error, strict=True)))
+
+
+def draw(truth, found):
+    """Loss and one component of its gradient against the size of the batches."""
+    figure = canvas(10.0, 4.2)
+    panels = figure.subplots(1, 2)
+    for k, (axes, title) in enumerate(zip(panels, ("loss", f"derivative in {SYMBOLS[VARIABLE]}"), strict=True)):
+        mean, error = (truth[0][0], truth[0][1]) if k == 0 else (truth[1][0][VARIABLE], truth[1][1][VARIABLE])
+        axes.axhspan(mean - error, mean + error, color="0.85", label="squared distance of the mean")
+        for estimator, colour in (("unbiased", COLOURS[0]), ("plain", COLOURS[1])):
+            points = [found[estimator, size][k] for size in SIZES]
+            if k == 1:
+                points = [(slope[VARIABLE], slope_error[VARIABLE]) for slope, slope_error in points]
+            centre, width = np.array(points).T
+            axes.errorbar(SIZES, centre, width, fmt="o-", color=colour, capsize=3, label=estimator)
+        axes.set_xscale("log", base=2)
+        axes.set(xlabel="packings in a batch", ylabel=title, xticks=SIZES, xticklabels=[str(size) for size in SIZES])
+        axes.legend(frameon=False)
+    return figure
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""What the scripts of this folder share: many packings of the untrained ensemble, and raw numbers kept in a file."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import glasswright as gw
+import numpy as np
+from glasswright._design import resolve_design
+from glasswright._ensemble import Ensemble
+from glasswright._gradient import Sample
+from glasswright._team import Team
+from glasswright_plugins.objectives.target import Target
+from glasswright_plugins.potentials.harmonic_morse import HarmonicMorse
+from glasswright_plugins.properties.bulk_modulus import BulkModulus
+from glasswright_plugins.properties.poisson_ratio import PoissonRatio
+from glasswright_plugins.properties.pressure import Pressure
+from glasswright_plugins.properties.shear_modulus import ShearModulus
+from glasswright_plugins.protocols.quench import Quench
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+IMAGES = Path(__file__).parent.parent / "images"
+PROPERTIES = {"nu": PoissonRatio, "bulk": BulkModulus, "shear": ShearModulus, "pressure": Pressure}
+BOUNDS = {"diameter": (0.1, 3.0), "binding_energy": (0.0, 10.0)}
+# The design variables as one vector; species 1 is the small one.
+SYMBOLS = (r"$\sigma_1$", r"$\sigma_2$", r"$B_{11}$", r"$B_{12}$", r"$B_{22}$")
+# Configurations after which raw numbers are saved.
+CHUNK = 100
+
+
+class Setting:
+    """The paper's system (N = 368, two species, two dimensions), untrained, and what is measured."""
+
+    def __init__(self, properties: Sequence[str] = ("nu",), inverse_range: float = 5.0):
+        self.world = {
+            "potential": HarmonicMorse(inverse_range=inverse_range),
+            "system": gw.System(),
+            "protocol": Quench(),
+        }
+        # The target is not used: only values and gradients of the properties are asked for.
+        self.terms = {name: gw.Term(PROPERTIES[name](), Target(0.0)) for name in properties}
+        self.design = resolve_design(self.world, BOUNDS)
+        # NumPy's arrays: JAX's would have weak types and make everything compile again.
+        self.values = {name: np.asarray(value) for name, value in self.design.values(self.world).items()}
+
+    def ensemble(self, seed: int, **options: Any) -> Ensemble:
+        """The configurations of a seed."""
+        return Ensemble(self.world, self.terms, self.design, seed, **options)
+
+    def moved(self, step: np.ndarray) -> dict[str, np.ndarray]:
+        """The design after a step of its five variables."""
+        parts = np.split(step, np.cumsum([self.values[name].size for name in self.design.names])[:-1])
+        return {name: self.values[name] + part for name, part in zip(self.design.names, parts, strict=True)}
+
+    def flat(self, gradient: dict[str, np.ndarray]) -> np.ndarray:
+        """A gradient as one vector."""
+        return np.concatenate([np.ravel(gradient[name]) for name in self.design.names])
+
+
+def table(setting: Setting, found: Sequence[Sample]) -> dict[str, np.ndarray]:
+    """Outcomes, values and gradients (`d_...`) over the requested configurations; NaN where one was rejected."""
+    columns = {"outcome": np.array([int(one.outcome) for one in found])}
+    for name in setting.terms:
+        columns[name] = np.array([np.nan if one.measured is None else one.measured.values[name] for one in found])
+        columns[f"d_{name}"] = np.array([_gradient(setting, one, name) for one in found])
+    return columns
+
+
+def _gradient(setting: Setting, one: Sample, name: str) -> np.ndarray:
+    if one.measured is None or name not in one.measured.gradients:
+        return np.full(len(SYMBOLS), np.nan)
+    return setting.flat(one.measured.gradients[name])
+
+
+def untrained(seed: int, team: Team, indices: Sequence[int], inverse_range: float = 5.0) -> dict[str, np.ndarray]:
+    """All properties and their gradients in packings of the untrained ensemble."""
+    setting = Setting(tuple(PROPERTIES), inverse_range)
+    return table(setting, setting.ensemble(seed).samples(team, setting.values, indices))
+
+
+def mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over the first axis and its standard error."""
+    return np.mean(values, axis=0), np.std(values, axis=0, ddof=1) / np.sqrt(len(values))
+
+
+class Raw:
+    """Raw numbers in an .npz, in sections of arrays with one row for each requested configuration.
+
+    Pictures are drawn again from it, and work that was interrupted goes on.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.arrays: dict[str, np.ndarray] = {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            with np.load(path) as file:
+                self.arrays = dict(file)
+
+    def rows(
+        self, name: str, n: int, parameters: dict[str, Any], compute: Callable[[range], dict[str, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
+        """The section of configurations 0 to `n`; what is not there with these parameters is computed."""
+        key, prefix = json.dumps(parameters, sort_keys=True), f"{name}/"
+        if str(self.arrays.get(f"{prefix}parameters")) != key:
+            self.arrays = {k: v for k, v in self.arrays.items() if not k.startswith(prefix)}
+            self.arrays |= {f"{prefix}parameters": np.array(key), f"{prefix}seconds": np.array(0.0)}
+        done = next((len(v) for k, v in self.arrays.items() if k.startswith(prefix) and v.ndim), 0)
+        while done < n:
+            begin, last = time.monotonic(), min(done + CHUNK, n)
+            for k, rows in compute(range(done, last)).items():
+                before = self.arrays.get(prefix + k)
+                self.arrays[prefix + k] = rows if before is None else np.concatenate([before, rows])
+            self.arrays[f"{prefix}seconds"] = self.arrays[f"{prefix}seconds"] + (time.monotonic() - begin)
+            done = last
+            np.savez_compressed(self.path, **self.arrays)
+            print(f"{name}: {done}/{n}, {self.arrays[f'{prefix}seconds']:.0f} s", file=sys.stderr, flush=True)
+        section = {k.removeprefix(prefix): v for k, v in self.arrays.items() if k.startswith(prefix)}
+        return {k: v[:n] if v.ndim else v for k, v in section.items()}
+
+
+def parser(description: str, script: str, n: int) -> argparse.ArgumentParser:
+    """The options that all scripts have."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    made.add_argument("--n", type=int, default=n, help="packings to request")
+    made.add_argument("--seed", type=int, default=0, help="seed of their random starts")
+    made.add_argument("--output", type=Path, default=IMAGES / f"{Path(script).stem}.png", help="the picture")
+    made.add_argument("--raw", type=Path, default=Path("outputs/packings.npz"), help="raw numbers, used again if there")
+    made.add_argument("--lanes", type=int, help="packings to work on at a time (default: one for each core)")
+    return made
+
+
+def canvas(width: float, height: float) -> Figure:
+    """An empty figure, in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
