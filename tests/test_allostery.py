@@ -163,6 +163,7 @@ def test_gradient_at_given_places(reference_2d):
     np.testing.assert_allclose(difference, slope, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_soft_spheres_and_rattlers(soft_spheres):
     """Only particles that touch are a pair that a place can name; rattlers do not respond."""
     protocol, potential, prepared = soft_spheres

@@ -43,6 +43,7 @@ def test_the_testing_module_is_documented():
     assert {f"glasswright.testing.{name}" for name in public} <= set(references())
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_page_run(tmp_path, monkeypatch, capsys):
     """The blocks of `docs/api.md`, one after the other, in an empty folder."""
     monkeypatch.chdir(tmp_path)

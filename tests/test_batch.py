@@ -152,6 +152,7 @@ def test_the_last_descents_run_in_fewer_lanes(starts, monkeypatch):
     assert_minima(HarmonicMorse(), narrow)
 
 
+@pytest.mark.slow
 def test_saddles_are_left_and_zero_modes_pinned():
     """A square lattice is force-free by symmetry, and no minimum; in a large box, clusters float."""
     potential = HarmonicMorse(n_species=1, diameter=1.0, binding_energy=0.5)

@@ -134,6 +134,7 @@ def test_the_measure_is_the_number_of_carrying_bonds_per_particle(modulus, refer
     assert measured(1e-3 * values) == pytest.approx(measured(values), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_bulk_and_shear_against_central_differences(reference_2d):
     """Also of single contributions: the response moves with the potential, and the derivative knows."""
     protocol, potential = reference_2d.protocol, reference_2d.potential

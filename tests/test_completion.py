@@ -25,7 +25,10 @@ def ask(line: str, monkeypatch, capfd, shell: str = "bash") -> list[str]:
         ("glasswright plugins ", ["--json", "new", "show"]),
         ("glasswright plugins show poisson", ["poisson_ratio"]),
         ("glasswright plugins new mine --kind prop", ["property"]),
-        ("glasswright train potential=harm", ["potential=harmonic_morse"]),
+        (
+            "glasswright train potential=harm",
+            ["potential=harmonic_morse", "potential=harmonic_spring_network"],
+        ),
         ("glasswright train train.tol", ["train.tolerance="]),
         ("glasswright measure property=bulk", ["property=bulk_modulus"]),
     ],

@@ -209,15 +209,15 @@ def test_mistakes_in_user_experiments_are_not_dropped(tmp_path, text, message):
 
 # The overrides of a wrong request, and what its one line has to say.
 WRONG = [
-    ("foo=1", "foo: no such key; possible: chunk_size, design"),
+    ("foo=1", "foo: no such key; possible: chunk_size, combination, design"),
     ("potentail=harmonic_morse", "did you mean 'potential'?"),
     ("potential=harmonc_morse", "no such potential; did you mean 'harmonic_morse'?"),
     (
         "property=[poison_ratio]",
-        "no such property; did you mean 'poisson_ratio'? possible: anisotropy, bond_order, bulk_modulus",
+        "no such property; did you mean 'poisson_ratio'? possible: allosteric_response, anisotropy, ",
     ),
     ("property=[poisson_ratio,poisson_ratio]", "poisson_ratio is chosen twice"),
-    ("property=[]", "possible: anisotropy, bond_order, bulk_modulus"),
+    ("property=[]", "possible: allosteric_response, anisotropy, "),
     ("property=[pressure]", "terms.pressure.objective.target is required"),
     ("experiment=nope", "no such experiment; possible: density_and_poisson, ensemble_poisson"),
     ("terms.poisson_ratio.objective.targt=1", "did you mean 'target'?"),

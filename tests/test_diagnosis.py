@@ -1,5 +1,7 @@
 """A property or an objective that goes wrong is named, with the configuration, and without a traceback of JAX."""
 
+import dataclasses
+
 import equinox as eqx
 import glasswright as gw
 import jax
@@ -20,6 +22,9 @@ class Still(gw.State):
 
 class Nothing(gw.AbstractProtocol):
     """Leaves everything where it is: what is tested here has nothing to do with minima."""
+
+    # A state that only this protocol can make: nothing can be found out about properties before the first one.
+    provides = Still
 
     def prepare(self, potential, start, *, key):
         return gw.Prepared(start, gw.Outcome.converged)
@@ -106,6 +111,18 @@ def test_a_property_that_raises_is_named_with_the_configuration(measured, messag
     with pytest.raises(gw.RunError, match=rf"^terms\.mine\.property: {message}.* on configuration 0") as raised:
         gw.train(experiment(measured))
     assert "\n" not in str(raised.value)
+
+
+def test_a_property_that_raises_is_named_before_anything_is_prepared():
+    harmonic_morse = registry().get("potential", "harmonic_morse").cls
+    quench = registry().get("protocol", "quench").cls
+    own = experiment(Raises())
+    own = dataclasses.replace(own, potential=harmonic_morse(), protocol=quench(), system=gw.System())
+    own = dataclasses.replace(own, design={"diameter": (0.1, 3.0)})
+    with pytest.raises(
+        gw.RequestError, match=r"^terms\.mine\.property: Raises\.measure raised KeyError: 'no such thing' \("
+    ):
+        gw.train(own)
 
 
 def test_a_property_that_is_not_a_number_is_named_once(capsys, monkeypatch):

@@ -70,6 +70,7 @@ def test_only_what_a_strain_would_break_is_rejected(potential, starts, packings,
         assert gw.Outcome(int(found.outcome)) == (gw.Outcome.unstable if broken[k] else gw.Outcome.converged)
 
 
+@pytest.mark.slow
 def test_many_at_once_are_judged_likewise(potential, starts):
     some = jax.tree.map(lambda x: x[:16], starts)
     protocol = Quench(stability="elastic")

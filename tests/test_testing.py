@@ -22,6 +22,8 @@ from glasswright.testing._static import as_component
 # Components that have to be told something.
 PARAMETERS = {
     "band": {"lower": 0.3, "upper": 0.35},
+    "curve": {"target": [0.3, 0.4]},
+    "ratio": {"target": 0.3},
     "target": {"target": 0.3},
     "target_each": {"target": 0.3},
     "sum": {"first": "soft_sphere", "second": "morse"},

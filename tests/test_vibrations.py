@@ -185,6 +185,7 @@ def test_gradients_of_a_window_against_central_differences(reference_2d):
     np.testing.assert_allclose(difference, slopes, rtol=1e-5, atol=1e-5 * float(jnp.max(jnp.abs(slopes))))
 
 
+@pytest.mark.slow
 def test_repeated_frequencies():
     """Two equal dimers float free: the density of states has its derivative, and modes of their own do not exist."""
     s, a, energy, box = 1.0, 5.0, 0.3, 12.0

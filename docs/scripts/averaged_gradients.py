@@ -13,7 +13,7 @@ import numpy as np
 from glasswright._gradient import Sample, sample
 from glasswright._team import Found, Team
 from glasswright.run.plot import COLOURS
-from packings import SYMBOLS, Raw, Setting, canvas, mean_and_error, parser, table, untrained
+from packings import PROPERTIES, SYMBOLS, Raw, Setting, canvas, mean_and_error, parser, table, untrained
 
 FOLLOWED_LENGTH = 1e-4
 FRESH_LENGTH = 0.01
@@ -76,13 +76,14 @@ def follow(seed: int, team: Team, indices: Sequence[int], steps: np.ndarray) -> 
 
 
 def quench(seed: int, team: Team, indices: Sequence[int], steps: np.ndarray) -> dict[str, np.ndarray]:
-    """Values of quenches from the same random starts after each step."""
-    setting = Setting()
+    """Values of all properties in quenches from the same random starts after each step."""
+    setting = Setting(tuple(PROPERTIES))
     ensemble = setting.ensemble(seed, gradients=False)
-    found = [
-        [table(setting, ensemble.samples(team, setting.moved(step), indices))["nu"] for step in both] for both in steps
-    ]
-    return {"nu": np.moveaxis(np.array(found), -1, 0)}
+    found = [[table(setting, ensemble.samples(team, setting.moved(step), indices)) for step in both] for both in steps]
+    return {
+        name: np.moveaxis(np.array([[columns[name] for columns in both] for both in found]), -1, 0)
+        for name in PROPERTIES
+    }
 
 
 def slopes(before, followed, fresh):

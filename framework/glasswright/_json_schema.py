@@ -57,6 +57,7 @@ def schema(command: str = "train", *, preset: bool = False) -> dict[str, Any]:
         "property": {"$ref": "#/$defs/property"},
         "objective": {"anyOf": [{"$ref": "#/$defs/objective"}, {"type": "null"}]},
         "weight": _open({"type": "number", "minimum": 0}, preset),
+        "scale": _open({"type": "number", "exclusiveMinimum": 0}, preset),
     }
     assert set(term) == set(TermNode.__dataclass_fields__)
     chosen = ("potential", "protocol") if command == "measure" else KINDS.keys() - {"property", "objective"}

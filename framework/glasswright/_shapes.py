@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ._diagnosis import describe
 from ._equilibrium import Equilibrium
 from ._errors import RequestError
 from ._hessian import DenseHessian
@@ -41,9 +42,9 @@ def value_shape(
     except RequestError:
         raise
     except Exception as error:  # a property may fail in any way
-        text = " ".join(str(error).splitlines()[:1]) or "cannot be measured"
-        if not isinstance(error, ValueError):
-            text = f"{type(measured).__name__} cannot be measured on such a system: {type(error).__name__}: {text}"
+        # A property says what it cannot be measured on with a `ValueError`; anything else is its own mistake.
+        refused = isinstance(error, ValueError) and str(error)
+        text = str(error).splitlines()[0] if refused else describe(error, measured)
         raise RequestError(f"{key}: {text}") from error
     if name is not None:
         _known[name] = shape

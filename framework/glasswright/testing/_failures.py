@@ -21,6 +21,8 @@ def run_all(title: str, checks: Mapping[str, Callable[[], None]]) -> None:
             check()
         except ConformanceError as error:
             failures.append(f"{name}: {error}")
+        except Exception as error:  # what one check has found can keep the next from running at all
+            failures.append(f"{name}: {raised(error)}")
     if failures:
         number = "1 check fails" if len(failures) == 1 else f"{len(failures)} checks fail"
         fail("\n".join([f"{title}: {number}", *(f"- {failure}" for failure in failures)]))

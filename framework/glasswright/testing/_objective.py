@@ -1,3 +1,4 @@
+import contextlib
 import functools
 from collections.abc import Callable
 
@@ -6,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._objective import AbstractObjective
+from .._property import AbstractProperty
 from .._sampler import AbstractSampler
 from ..registry import Component, registry
 from ._failures import fail, raised, run_all
@@ -17,23 +19,41 @@ BATCH = 6
 ACCEPTED = np.array([True, False, True, True, False, True])
 
 
-def check_objective(instance: AbstractObjective, *, shape: tuple[int, ...] = ()) -> None:
+class Anything(AbstractProperty):
+    """Stands for whatever property has values of a shape."""
+
+    def measure(self, state):
+        """Nothing: it is never measured."""
+        raise NotImplementedError
+
+
+def check_objective(instance: AbstractObjective, *, shape: tuple[int, ...] | None = None) -> None:
     """Check everything that an objective has to do; raises one `ConformanceError` that lists what it does not.
 
     **Arguments:**
 
     - `instance`: the objective.
-    - `shape`: of the property's values that it judges.
+    - `shape`: of the property's values that it judges; left out, the first that it does not refuse.
     """
     __tracebackhide__ = True
     component = as_component(instance)
     run_all(f"objective {component.name}", objective_checks(component, instance, shape))
 
 
+def accepted_shape(instance: AbstractObjective) -> tuple[int, ...]:
+    """The first of some shapes of values that the objective does not refuse."""
+    for shape in ((), (2,), (3,), (2, 2), (3, 3)):
+        with contextlib.suppress(ValueError):
+            instance.check_property(Anything(), shape)
+            return shape
+    return ()
+
+
 def objective_checks(
-    component: Component, instance: AbstractObjective, shape: tuple[int, ...] = ()
+    component: Component, instance: AbstractObjective, shape: tuple[int, ...] | None = None
 ) -> dict[str, Callable[[], None]]:
     """The checks of one objective, by name."""
+    shape = accepted_shape(instance) if shape is None else shape
     values = np.asarray(0.4 + 0.1 * jax.random.normal(jax.random.key(0), (BATCH, *shape)))
     rows = ACCEPTED.reshape((-1,) + (1,) * len(shape))
     values = np.where(rows, values, 0.0)
