@@ -33,7 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             lambda indices: follow(seed, team, indices, followed_steps),
         )
         fresh = raw.rows(
-            "fresh", n, {"seed": seed, "length": FRESH_LENGTH}, lambda indices: quench(seed, team, indices, fresh_steps)
+            "fresh",
+            n,
+            {"seed": seed, "length": FRESH_LENGTH, "properties": sorted(PROPERTIES)},
+            lambda indices: quench(seed, team, indices, fresh_steps),
         )
     gradients = before["d_nu"]
     lengths = np.linalg.norm(gradients, axis=1)

@@ -13,7 +13,7 @@ from glasswright._team import Team
 from glasswright.run.plot import COLOURS
 from glasswright_plugins.objectives.target import Target
 from glasswright_plugins.samplers.fresh import Fresh
-from packings import SYMBOLS, Raw, canvas, mean_and_error, parser, untrained
+from packings import PROPERTIES, SYMBOLS, Raw, canvas, mean_and_error, parser, untrained
 
 SIZES = (2, 4, 8, 16, 32)
 PROPERTY = "pressure"
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         fresh = raw.rows(
             "fresh",
             options.fresh,
-            {"seed": seed, "length": FRESH_LENGTH},
+            {"seed": seed, "length": FRESH_LENGTH, "properties": sorted(PROPERTIES)},
             lambda indices: quench(seed, team, indices, steps(FRESH_LENGTH)),
         )
     accepted = np.all(np.isfinite(before[f"d_{PROPERTY}"]), axis=1)
