@@ -128,7 +128,8 @@ def exchange(mine: dict[int, Any]) -> dict[int, Any]:
     for part, size in zip(parts, sizes, strict=True):
         known = _decode(json.loads(part[: int(size)].tobytes().decode()))
         result |= {int(key): value for key, value in known.items()}
-    return result
+    # In one order everywhere, or files would depend on who knew what.
+    return dict(sorted(result.items()))
 
 
 def _encode(value: Any) -> Any:

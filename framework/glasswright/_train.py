@@ -150,8 +150,9 @@ def _run(experiment: Experiment, design: Design, team: Team, output, state: Trai
                     hint = "" if output is None else f"; go on with: glasswright resume {output.path}"
                     raise Stopped(f"stopped by SIGTERM after step {line['step']}{hint}")
         result = final_result(experiment, design, state, lines, before + perf_counter() - begin)
+        frames = _frames(team, samples) if experiment.sampler.is_population else []
         if output is not None:
-            _write_end(output, experiment, design, state, samples, lines, result)
+            _write_end(output, experiment, design, state, samples, lines, result, frames)
         return result
     finally:
         if output is not None:
@@ -288,7 +289,19 @@ def restore(experiment: Experiment, design: Design, checkpoint: Checkpoint) -> T
     )
 
 
-def _write_end(output: RunDirectory, experiment: Experiment, design: Design, state, samples, lines, result) -> None:
+def _frames(team: Team, samples: list[Sample]) -> list[str]:
+    """The accepted packings of all processes as text, in the order of their indices."""
+    mine = {
+        one.index: write_configuration(one.prepared.configuration)
+        for one in samples
+        if one.measured is not None and one.prepared is not None
+    }
+    return list(team.all(mine).values())
+
+
+def _write_end(
+    output: RunDirectory, experiment: Experiment, design: Design, state, samples, lines, result, frames: list[str]
+) -> None:
     from .run.plot import target_of, training_figure
 
     accepted = [one.prepared for one in samples if one.measured is not None and one.prepared is not None]
@@ -296,8 +309,7 @@ def _write_end(output: RunDirectory, experiment: Experiment, design: Design, sta
     potential = design.insert(experiment.world, state.values)["potential"]
     diameters = getattr(potential, "diameter", None)
     targets = {name: target_of(term) for name, term in experiment.terms.items()}
-    if shown is not None:
-        frames = [write_configuration(one.configuration) for one in accepted]
+    if frames:
         output.write_text("final.extxyz", "".join(frames))
     output.write_bytes(
         "training.png",
