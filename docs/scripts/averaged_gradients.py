@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         + ", ".join(f"{q:g} % {np.nanpercentile(lengths, q):.3g}" for q in (50, 90, 99, 100))
     )
     table_of(raw, before, followed, fresh)
-    draw(before, followed, fresh).savefig(options.output, dpi=130)
+    draw(before, fresh).savefig(options.output, dpi=130)
 
 
 def steps(length: float) -> np.ndarray:
@@ -116,32 +116,38 @@ def table_of(raw: Raw, before, followed, fresh) -> None:
     print(
         f"steps {FOLLOWED_LENGTH:g} (followed; {rearranged} packings rearranged or lost) and {FRESH_LENGTH:g} (fresh)"
     )
-    for label, (mean, error) in slopes(before, followed, fresh).items():
+    found = slopes(before, followed, fresh)
+    for name in ("pressure", "bulk"):
+        gradient, slope = gradient_and_slope(before, fresh, name)
+        found |= {
+            f"{name}, averaged gradient": mean_and_error(gradient),
+            f"{name}, quenched anew": mean_and_error(slope),
+        }
+    for label, (mean, error) in found.items():
         print(f"  {label:45}" + "  ".join(f"{m:9.4f}({e:.4f})" for m, e in zip(mean, error, strict=True)))
 
 
-def draw(before, followed, fresh):
-    """Change found against change predicted, for a step of one in each variable."""
-    found = slopes(before, followed, fresh)
+def draw(before, fresh):
+    """Slope of the mean found by quenching anew against the averaged gradient, for properties whose averages exist."""
     figure = canvas(10.0, 4.4)
-    left, right = figure.subplots(1, 2)
-    for axes, predicted, measured, title in (
-        (
-            left,
-            "averaged gradient, packings that stayed",
-            "followed",
-            f"same packings followed, step ±{FOLLOWED_LENGTH:g}",
-        ),
-        (right, "averaged gradient, all", "quenched anew", f"quenched anew, step ±{FRESH_LENGTH:g}"),
+    for axes, name, title in zip(
+        figure.subplots(1, 2), ("pressure", "bulk"), ("pressure", "bulk modulus"), strict=True
     ):
-        (x, x_error), (y, y_error) = found[predicted], found[measured]
+        (x, x_error), (y, y_error) = (mean_and_error(rows) for rows in gradient_and_slope(before, fresh, name))
         reach = 1.15 * max(np.max(np.abs(x) + x_error), np.max(np.abs(y) + y_error))
         axes.plot([-reach, reach], [-reach, reach], color="0.7", linewidth=1.0)
         for k, symbol in enumerate(SYMBOLS):
             axes.errorbar(x[k], y[k], y_error[k], x_error[k], fmt="o", color=COLOURS[k], capsize=3, label=symbol)
-        axes.set(xlabel="averaged gradient", ylabel="change of the mean / change of the variable", title=title)
+        axes.set(xlabel="averaged gradient", ylabel=f"change found over ±{FRESH_LENGTH:g} / step", title=title)
         axes.legend(frameon=False)
     return figure
+
+
+def gradient_and_slope(before, fresh, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Of each packing the gradient, and the central difference between quenches from its random start."""
+    slope = (fresh[name][..., 0] - fresh[name][..., 1]) / (2.0 * FRESH_LENGTH)
+    gradient = before[f"d_{name}"]
+    return gradient[np.all(np.isfinite(gradient), axis=1)], slope[np.all(np.isfinite(slope), axis=1)]
 
 
 if __name__ == "__main__":
