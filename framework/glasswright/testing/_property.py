@@ -75,11 +75,9 @@ def _protocols() -> list[AbstractProtocol]:
 def protocol_for(wanted: AbstractProperty) -> AbstractProtocol:
     """The first protocol whose states the property can read: the usual one if it can."""
     for protocol in _protocols():
-        if issubclass(type(protocol).provides, type(wanted).requires):
+        if issubclass(type(protocol).provides, wanted.requires):
             return protocol
-    fail(
-        f"requires {type(wanted).requires.__name__}, which no registered protocol provides with its default parameters"
-    )
+    fail(f"requires {wanted.requires.__name__}, which no registered protocol provides with its default parameters")
 
 
 def property_checks(

@@ -18,6 +18,7 @@ class Pair(gw.AbstractProperty):
     second: gw.AbstractProperty = BulkModulus()
 
     units = "units of the first, units of the second"
+    source = "docs/composing.md: what the objective `ratio` judges"
 
     @property
     def requires(self):
