@@ -11,7 +11,7 @@ import numpy as np
 import optax
 import pytest
 from conftest import component
-from glasswright import cli
+from glasswright import _team, cli
 from glasswright._ensemble import TRAINING, VALIDATION, Ensemble, random_start, random_starts
 from glasswright._experiment import check_experiment
 from glasswright._gradient import evaluate
@@ -140,6 +140,33 @@ def test_no_number_depends_on_devices_or_chunks(run, tmp_path, devices, chunk_si
     assert result | {"seconds": 0} == expected | {"seconds": 0}
     if experiment.sampler.is_population:
         assert (tmp_path / "final.extxyz").read_bytes() == (directory / "final.extxyz").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["fresh", pytest.param("tracked", marks=pytest.mark.slow)])
+def test_workers_find_the_same_numbers_as_threads(name, tmp_path, monkeypatch):
+    """Both phases of the gradient in processes of their own from the second step on."""
+    asked = []
+    monkeypatch.setattr(_team, "HIRE_AFTER", 0.0)
+    monkeypatch.setattr(_team, "available_devices", lambda: 2)
+    of_crew = _team.Crew.asked
+
+    def ask(crew, work):
+        for one in crew._starting:
+            one.result()
+        found = of_crew(crew, work)
+        asked.append(found is not None)
+        return found
+
+    monkeypatch.setattr(_team.Crew, "asked", ask)
+    results = []
+    for devices in (1, 2):
+        changed = dataclasses.replace(RUNS[name], devices=devices, steps=2)
+        directory = tmp_path / str(devices)
+        results.append(train(changed, directory, progress=False) | {"seconds": 0})
+    assert asked[0] is False
+    assert all(asked[1:])
+    assert lines(tmp_path / "1") == lines(tmp_path / "2")
+    assert results[0] == results[1]
 
 
 def test_every_requested_configuration_is_accounted_for(run):

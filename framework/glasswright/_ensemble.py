@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -13,8 +13,10 @@ from ._jit import fast_jit
 from ._objective import Term
 from ._protocol import Outcome, Prepared
 from ._team import Found, Team
+from ._worker import Work
 from .relax.batch import bytes_per_configuration, expected_pairs
 
+Item = TypeVar("Item")
 # Configurations of a validation are none of a training: they come from another stream of the same seed.
 TRAINING, VALIDATION = 0, 1
 
@@ -35,7 +37,24 @@ def random_starts(system, seed, stream, indices, step):
 
 
 @dataclasses.dataclass(frozen=True)
-class Ensemble:
+class Request:
+    """What an ensemble is asked for: one configuration, by its index.
+
+    - `index`, `step`: which it is, and in which step of a training.
+    - `values`: the design variables.
+    - `previous`: follow this one; None draws a new one.
+    - `keep`: whether the memory of what was prepared is wanted: it is large.
+    """
+
+    index: int
+    step: int
+    values: dict[str, Any]
+    previous: Prepared | None
+    keep: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Ensemble(Work[Request, Found[Prepared]]):
     """Where configurations come from, and what is to be known about each.
 
     **Arguments:**
@@ -78,23 +97,28 @@ class Ensemble:
             if found is not None:
                 return [_sample(index, one) for index, one in zip(indices, found, strict=True)]
 
-        def one(index: int) -> Found[Prepared]:
-            start, key = random_start(world["system"], *self._numbers(index, step))
-            protocol, potential = world["protocol"], world["potential"]
-            if potential.start is not None:
-                start = dataclasses.replace(potential.start, box=world["system"].box)
-            if index in known:
-                # The box may have changed with the design.
-                prepared = protocol.follow(potential, in_box(world["system"], known[index]), key=key)
-            else:
-                prepared = protocol.prepare(potential, start, key=key)
-            found = sample(self.design, values, self.world, self.terms, prepared, index, gradients=self.gradients)
-            if index not in keep:
-                prepared = dataclasses.replace(prepared, memory=None)
-            return _found(found, prepared)
-
-        found = [result for chunk in _chunks(indices, self.chunk_size) for result in team.map(one, chunk)]
+        requests = [Request(index, step, dict(values), known.get(index), index in keep) for index in indices]
+        found = [result for chunk in _chunks(requests, self.chunk_size) for result in team.map(self, chunk)]
         return [_sample(index, result) for index, result in zip(indices, found, strict=True)]
+
+    def __call__(self, request: Request) -> Found[Prepared]:
+        """One configuration, prepared and measured."""
+        world = self.design.insert(self.world, request.values)
+        protocol, potential, system = world["protocol"], world["potential"], world["system"]
+        start, key = random_start(system, *self._numbers(request.index, request.step))
+        if request.previous is not None:
+            # The box may have changed with the design.
+            prepared = protocol.follow(potential, in_box(system, request.previous), key=key)
+        else:
+            if potential.start is not None:
+                start = dataclasses.replace(potential.start, box=system.box)
+            prepared = protocol.prepare(potential, start, key=key)
+        found = sample(
+            self.design, request.values, self.world, self.terms, prepared, request.index, gradients=self.gradients
+        )
+        if not request.keep:
+            prepared = dataclasses.replace(prepared, memory=None)
+        return _found(found, prepared)
 
     def _numbers(self, *numbers: int):
         return (np.asarray(number) for number in (self.seed, self.stream, *numbers))
@@ -140,9 +164,9 @@ class Ensemble:
         ]
 
 
-def _chunks(indices: list[int], size: int | None) -> list[list[int]]:
-    size = size or max(len(indices), 1)
-    return [indices[start : start + size] for start in range(0, len(indices), size)]
+def _chunks(items: list[Item], size: int | None) -> list[list[Item]]:
+    size = size or max(len(items), 1)
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def batch_size(system, potential, device) -> int:

@@ -22,6 +22,7 @@ from ._objective import Term
 from ._protocol import Outcome, Prepared
 from ._sampler import AbstractSampler
 from ._team import Found, Team
+from ._worker import Work
 
 
 class Measured(eqx.Module):
@@ -288,6 +289,28 @@ def standard_error(values: np.ndarray) -> np.ndarray | None:
     return np.std(values, axis=0, ddof=1) / np.sqrt(n) if n > 1 else None
 
 
+@dataclasses.dataclass(frozen=True)
+class PullBack(Work[tuple[dict[str, Any], Prepared | None, dict[str, Array]], Found[None]]):
+    """Phase two of one configuration: design variables, what was prepared, and the cotangents of terms."""
+
+    design: Design
+    world: dict[str, Any]
+    terms: dict[str, Term]
+
+    def __call__(self, item):
+        """The design's gradient of each of these terms."""
+        values, prepared, along = item
+        if not along or prepared is None:
+            return Found(None)
+        prepared = dataclasses.replace(prepared, statistics={})
+        if prepared.memory is None:
+            here = self.design.insert(self.world, values)
+            memory = here["protocol"].remember(here["potential"], prepared.configuration)
+            prepared = dataclasses.replace(prepared, memory=memory)
+        some = {name: self.terms[name] for name in along}
+        return Found(jax.tree.map(np.asarray, pull_back(self.design, values, self.world, some, prepared, along)))
+
+
 def evaluate(
     design: Design,
     values: Mapping[str, Array],
@@ -306,20 +329,9 @@ def evaluate(
     if not any(cotangents):
         return evaluation
 
-    def pull(item: tuple[Sample, dict[str, Array]]) -> Found[None]:
-        one, along = item
-        if not along or one.prepared is None:
-            return Found(None)
-        here = design.insert(world, values)
-        prepared = dataclasses.replace(one.prepared, statistics={})
-        if prepared.memory is None:
-            memory = here["protocol"].remember(here["potential"], prepared.configuration)
-            prepared = dataclasses.replace(prepared, memory=memory)
-        some = {name: terms[name] for name in along}
-        pulled = pull_back(design, dict(values), dict(world), some, prepared, along)
-        return Found(jax.tree.map(np.asarray, pulled))
-
-    parts = team.map(pull, list(zip(samples, cotangents, strict=True)))
+    work = PullBack(design, dict(world), dict(terms))
+    items = [(dict(values), one.prepared, along) for one, along in zip(samples, cotangents, strict=True)]
+    parts = team.map(work, items)
     gradients = dict(evaluation.gradients)
     for found in parts:
         for name, part in (found.shared or {}).items():

@@ -1,26 +1,36 @@
-"""Who does the work: threads on the cores of a CPU, accelerators, and other hosts.
+"""Who does the work: lanes on the cores of a CPU, accelerators, and other hosts.
 
-On a CPU every configuration is prepared by itself in a thread of its own (a lane): XLA computes outside of Python's
-lock, and all lanes call the same compiled programs, so that no number depends on how many there are. Several processes
-under `jax.distributed` share the configurations of a step and exchange what they found, bit by bit.
+On a CPU every configuration is prepared by itself, in one of several lanes. A lane is at first a thread: XLA computes
+outside of Python's lock, and all threads call the same compiled programs. Work that goes on for longer is given to
+processes, each on a core of its own, which are faster but have to compile first. Several hosts under
+`jax.distributed` share the configurations of a step and exchange what they found, bit by bit. No number depends on who
+worked on what.
 """
 
 import base64
+import hashlib
 import json
 import os
+import queue
+import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from time import perf_counter
 from typing import Any, Generic, NamedTuple, TypeVar
 
+import cloudpickle
 import jax
 import numpy as np
 
-from ._errors import RequestError
+from ._errors import RequestError, RunError
+from ._worker import Unsendable, Work, Worker
 
 Item = TypeVar("Item")
 Kept = TypeVar("Kept")
 # Lanes for each core at most: more than one gains nothing, but shows that results do not depend on it.
 MAX_OVERSUBSCRIPTION = 8
+# Seconds of work in threads before workers are started. These compile everything anew, which takes about half as long.
+HIRE_AFTER = 30.0
 
 
 class Found(NamedTuple, Generic[Kept]):
@@ -79,11 +89,13 @@ class Team:
         self.hosts, self.rank = jax.process_count(), jax.process_index()
         self._threads = ThreadPoolExecutor(self.lanes, "lane") if self.lanes > 1 else None
         self._warm = False
+        self._crew = Crew(min(self.lanes, available_devices()))
 
     def __enter__(self) -> "Team":
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._crew.dismiss()
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -109,10 +121,104 @@ class Team:
     def _map(self, items: list[Item], function: Callable[[Item], Found[Kept]]) -> list[Found[Kept]]:
         if self._threads is None:
             return [function(item) for item in items]
+        if isinstance(function, Work) and len(items) > 1 and not self.accelerators:
+            asked = self._crew.asked(function)
+            if asked is not None:
+                try:
+                    return list(self._threads.map(asked, items))
+                except Unsendable as error:
+                    self._crew.give_up(error)
+        begin = perf_counter()
         # The first one compiles; several at once would each do so.
         head = [] if self._warm else [function(item) for item in items[:1]]
         self._warm = self._warm or bool(items)
-        return head + list(self._threads.map(function, items[len(head) :]))
+        found = head + list(self._threads.map(function, items[len(head) :]))
+        if isinstance(function, Work) and len(items) > 1 and not self.accelerators:
+            self._crew.hire_after(perf_counter() - begin, len(items))
+        return found
+
+
+class Crew:
+    """The workers of a team, once they are worth their start.
+
+    **Arguments:**
+
+    - `size`: how many there may be.
+    """
+
+    def __init__(self, size: int):
+        self._size = size
+        self._seconds = 0.0
+        self._workers: list[Worker] = []
+        self._starting: list[Future[None]] = []
+        self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+        self._work: tuple[Any, bytes, bytes] = None, b"", b""
+        self._printed: set[str] = set()
+        self._given_up = False
+
+    def hire_after(self, seconds: float, n_items: int) -> None:
+        """Start workers, in the background, once work in threads has taken long enough; never more than items."""
+        self._seconds += seconds
+        if self._seconds < HIRE_AFTER or self._workers or self._given_up:
+            return
+        try:
+            for _ in range(min(self._size, n_items)):
+                self._workers.append(Worker())
+        except (OSError, RunError) as error:
+            self.give_up(error)
+            return
+        waiting = ThreadPoolExecutor(len(self._workers), "hire")
+        self._starting = [waiting.submit(worker.wait) for worker in self._workers]
+        waiting.shutdown(wait=False)
+
+    def asked(self, work: Work[Item, Any]) -> Callable[[Item], Any] | None:
+        """The same as `work`, done by whichever worker is idle; None while there are none."""
+        if not self._workers or not all(one.done() for one in self._starting):
+            return None
+        known, name, content = self._work
+        try:
+            while self._starting:
+                self._starting.pop().result()
+                self._idle.put(self._workers[len(self._starting)])
+            if known is not work:
+                content = cloudpickle.dumps(work)
+                name = hashlib.sha256(content).digest()
+                self._work = work, name, content
+        except Exception as error:
+            self.give_up(error)
+            return None
+
+        def ask(item: Item) -> Any:
+            worker = self._idle.get()
+            try:
+                result, printed = worker.run(name, content, item)
+            finally:
+                self._idle.put(worker)
+            self._print(printed)
+            return result
+
+        return ask
+
+    def give_up(self, error: Exception) -> None:
+        """Remain with threads, and say why."""
+        if not self._given_up:
+            self._given_up = True
+            text = " ".join(str(error).split())
+            print(f"glasswright: warning: lanes remain threads, no processes were possible: {text}", file=sys.stderr)
+            self.dismiss()
+
+    def dismiss(self) -> None:
+        """End all workers."""
+        for worker in self._workers:
+            worker.end()
+        self._workers, self._starting = [], []
+
+    def _print(self, text: str) -> None:
+        """What a worker printed, but no line twice: each of them says what the first has said."""
+        for line in text.splitlines():
+            if line not in self._printed:
+                self._printed.add(line)
+                print(line, file=sys.stderr)
 
 
 def exchange(mine: dict[int, Any]) -> dict[int, Any]:
