@@ -142,8 +142,7 @@ def test_no_number_depends_on_devices_or_chunks(run, tmp_path, devices, chunk_si
         assert (tmp_path / "final.extxyz").read_bytes() == (directory / "final.extxyz").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["fresh", pytest.param("tracked", marks=pytest.mark.slow)])
-def test_workers_find_the_same_numbers_as_threads(name, tmp_path, monkeypatch):
+def test_workers_find_the_same_numbers_as_threads(tmp_path, monkeypatch):
     """Both phases of the gradient in processes of their own from the second step on."""
     asked = []
     monkeypatch.setattr(_team, "HIRE_AFTER", 0.0)
@@ -160,7 +159,7 @@ def test_workers_find_the_same_numbers_as_threads(name, tmp_path, monkeypatch):
     monkeypatch.setattr(_team.Crew, "asked", ask)
     results = []
     for devices in (1, 2):
-        changed = dataclasses.replace(RUNS[name], devices=devices, steps=2)
+        changed = dataclasses.replace(RUNS["fresh"], devices=devices, steps=2)
         directory = tmp_path / str(devices)
         results.append(train(changed, directory, progress=False) | {"seconds": 0})
     assert asked[0] is False

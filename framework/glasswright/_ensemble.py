@@ -98,7 +98,9 @@ class Ensemble(Work[Request, Found[Prepared]]):
                 return [_sample(index, one) for index, one in zip(indices, found, strict=True)]
 
         requests = [Request(index, step, dict(values), known.get(index), index in keep) for index in indices]
-        found = [result for chunk in _chunks(requests, self.chunk_size) for result in team.map(self, chunk)]
+        # A memory takes longer to send to a worker than to use.
+        work = self.__call__ if any(one.previous is not None or one.keep for one in requests) else self
+        found = [result for chunk in _chunks(requests, self.chunk_size) for result in team.map(work, chunk)]
         return [_sample(index, result) for index, result in zip(indices, found, strict=True)]
 
     def __call__(self, request: Request) -> Found[Prepared]:
