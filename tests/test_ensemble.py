@@ -142,6 +142,7 @@ def test_no_number_depends_on_devices_or_chunks(run, tmp_path, devices, chunk_si
         assert (tmp_path / "final.extxyz").read_bytes() == (directory / "final.extxyz").read_bytes()
 
 
+@pytest.mark.slow
 def test_workers_find_the_same_numbers_as_threads(tmp_path, monkeypatch):
     """Both phases of the gradient in processes of their own from the second step on."""
     asked = []
