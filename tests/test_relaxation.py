@@ -145,9 +145,13 @@ def test_a_small_pair_list_grows_instead_of_losing_pairs(reference_2d):
 def test_a_pair_list_knows_when_it_is_stale(reference_2d):
     configuration, cutoff = reference_2d.configuration, reference_2d.potential.cutoff
     pairs = build_pair_list(configuration, cutoff + 0.3)
-    step = jnp.zeros_like(configuration.fractional).at[0, 0].set(1.0)
-    assert bool(pairs.covers(configuration.moved(0.149 * step), cutoff))
-    assert not bool(pairs.covers(configuration.moved(0.151 * step), cutoff))
+    # The two that move furthest may have moved towards each other.
+    alone = jnp.zeros_like(configuration.fractional).at[0, 0].set(1.0)
+    both = alone.at[5, 1].set(-0.5)
+    for step, limit in ((alone, 0.3), (both, 0.2)):
+        assert bool(pairs.covers(configuration.moved(0.999 * limit * step), cutoff))
+        assert not bool(pairs.covers(configuration.moved(1.001 * limit * step), cutoff))
+    assert not bool(pairs.covers(configuration.moved(jnp.nan * alone), cutoff))
     assert not bool(pairs.covers(configuration, cutoff + 0.31))
 
 

@@ -47,13 +47,17 @@ class PairList(eqx.Module):
     def covers(self, configuration: Configuration, cutoff: Float[Array, ""]) -> Bool[Array, ""]:
         """Whether the list certainly holds every pair within `cutoff` in `configuration` (same box).
 
-        Two particles can approach each other by at most twice the largest displacement since the list was made.
+        Two particles can approach each other by at most the two largest displacements since the list was made.
         """
         moved, box = configuration.fractional - self.reference.fractional, self.reference.box
         shift = sum(moved[:, b, None] * box[:, b] for b in range(moved.shape[1]))
-        travelled = jnp.sqrt(jnp.max(jnp.sum(shift**2, axis=1)))
+        travelled = jnp.sum(shift**2, axis=1)
+        first = jnp.argmax(travelled)
+        # A displacement that is not a number is the largest of all, and no radius covers a sum with it.
+        second = jnp.max(jnp.where(jnp.arange(travelled.shape[0]) == first, 0.0, travelled))
+        nearer = jnp.sqrt(travelled[first]) + jnp.sqrt(second)
         same_box = jnp.all(configuration.box == self.reference.box)
-        return same_box & (2.0 * travelled + cutoff <= self.radius) & ~self.overflowed
+        return same_box & (nearer + cutoff <= self.radius) & ~self.overflowed
 
 
 def find_pairs(configuration: Configuration, radius: Float[Array, ""], capacity: int) -> PairList:
