@@ -1,5 +1,17 @@
 import json
+import os
+import shutil
+import tempfile
 from pathlib import Path
+
+# Before JAX is imported: what one process of a test session has compiled, no other of it compiles again, commands that
+# tests run included. JAX warns of settings of the compiler that it takes for missing abilities of the machine.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    COMPILED = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="glasswright-compiled-")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+else:
+    COMPILED = None
 
 import glasswright as gw
 import jax
@@ -8,6 +20,12 @@ import numpy as np
 import pytest
 from glasswright.registry import registry
 from glasswright.run.extxyz import read_configuration
+
+
+def pytest_unconfigure():
+    if COMPILED is not None:
+        shutil.rmtree(COMPILED, ignore_errors=True)
+
 
 REFERENCE = Path(__file__).parent / "reference"
 PACKINGS = ("2d_n368_sp2_a5", "3d_n256_sp2_a10")
