@@ -63,41 +63,6 @@ def pair_index(a: Int[Array, " p"], b: Int[Array, " p"], n_species: int) -> Int[
     return low * n_species - low * (low - 1) // 2 + high - low
 
 
-def pair_diameter(
-    diameter: Float[Array, " s"], configuration: gw.Configuration, i: Int[Array, " p"], j: Int[Array, " p"]
-) -> Float[Array, " p"]:
-    """Mean diameter of each pair, in units of length."""
-    factor = gw.diameter_factor(configuration)
-    if factor is None:
-        return 0.5 * (diameter[configuration.species[i]] + diameter[configuration.species[j]])
-    own = diameter[configuration.species] * factor
-    return 0.5 * (own[i] + own[j])
-
-
-def pair_binding_energy(
-    binding_energy: Float[Array, " t"],
-    n_species: int,
-    configuration: gw.Configuration,
-    i: Int[Array, " p"],
-    j: Int[Array, " p"],
-) -> Float[Array, " p"]:
-    """Binding energy of each pair, in units of energy."""
-    packed = pair_index(configuration.species[i], configuration.species[j], n_species)
-    factor = gw.bond_factor(configuration, i, j)
-    return binding_energy[packed] if factor is None else binding_energy[packed] * factor
-
-
-def largest_diameter(diameter: Float[Array, " s"], configuration: gw.Configuration) -> Float[Array, ""]:
-    """Of all particles in a configuration, or of all species where particles of a species are alike."""
-    factor = gw.diameter_factor(configuration)
-    return jnp.max(diameter if factor is None else diameter[configuration.species] * factor)
-
-
-def knows_disorder(field: str) -> bool:
-    """What the above take into account."""
-    return field in ("diameter_factor", "bond_seed", "bond_spread")
-
-
 def check(owner: str, *, positive: dict | None = None, not_negative: dict | None = None) -> None:
     """Raise a `ValueError` for concrete parameters that are out of range."""
     for parameters, least in ((positive or {}, "positive"), (not_negative or {}, "not negative")):

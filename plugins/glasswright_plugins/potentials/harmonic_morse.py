@@ -1,6 +1,5 @@
 from collections.abc import Sequence
 
-import glasswright as gw
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -8,16 +7,13 @@ from ._parameters import (
     check,
     count_species,
     default_diameter,
-    knows_disorder,
-    largest_diameter,
-    pair_binding_energy,
-    pair_diameter,
     per_pair,
     per_species,
 )
+from ._species import AbstractSpeciesPotential
 
 
-class HarmonicMorse(gw.AbstractPairPotential):
+class HarmonicMorse(AbstractSpeciesPotential):
     """Harmonic repulsion joined to a Morse attraction, smoothed to zero by XPLOR: the paper's potential.
 
     With `s` the mean diameter of a pair and `B` its binding energy, `V = k/2 (r - s)² - B` for `r < s` and
@@ -65,22 +61,13 @@ class HarmonicMorse(gw.AbstractPairPotential):
             not_negative={"binding_energy": self.binding_energy},
         )
 
-    @property
-    def cutoff(self) -> Float[Array, ""]:
-        return jnp.max(self.diameter) + 9.9 / self.inverse_range
-
-    def reach(self, configuration):
-        """The cutoff of the largest particles."""
-        return largest_diameter(self.diameter, configuration) + 9.9 / self.inverse_range
-
-    def knows_disorder(self, field):
-        """Polydispersity and heterogeneity."""
-        return knows_disorder(field)
+    def range_of(self, diameter):
+        """Where the energy ends."""
+        return diameter + 9.9 / self.inverse_range
 
     def pair_parameters(self, configuration, i, j):
         """Mean diameter, binding energy, and inverse of `cutoff² - onset²`, of each pair."""
-        s = pair_diameter(self.diameter, configuration, i, j)
-        binding_energy = pair_binding_energy(self.binding_energy, self.diameter.shape[0], configuration, i, j)
+        s, binding_energy = self.diameter_and_energy(configuration, i, j)
         onset, cutoff = self._range(s)
         return s, binding_energy, 1.0 / (cutoff**2 - onset**2)
 
@@ -98,4 +85,4 @@ class HarmonicMorse(gw.AbstractPairPotential):
 
     def _range(self, s):
         """Where the smoothing begins and where it ends, for pairs of mean diameter `s`."""
-        return s + 5.0 / self.inverse_range, s + 9.9 / self.inverse_range
+        return s + 5.0 / self.inverse_range, self.range_of(s)

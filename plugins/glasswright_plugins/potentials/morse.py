@@ -1,4 +1,3 @@
-import glasswright as gw
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -8,17 +7,14 @@ from ._parameters import (
     check,
     count_species,
     default_diameter,
-    knows_disorder,
-    largest_diameter,
-    pair_binding_energy,
-    pair_diameter,
     per_pair,
     per_species,
     xplor,
 )
+from ._species import AbstractSpeciesPotential
 
 
-class Morse(gw.AbstractPairPotential):
+class Morse(AbstractSpeciesPotential):
     """Morse, smoothed to zero by XPLOR: `V = e (exp(-2a(r - s)) - 2 exp(-a(r - s))) S(r)`.
 
     The smoothing goes from `s + 5/a` to `s + 9.9/a`.
@@ -59,23 +55,13 @@ class Morse(gw.AbstractPairPotential):
             not_negative={"binding_energy": self.binding_energy},
         )
 
-    @property
-    def cutoff(self) -> Float[Array, ""]:
-        return jnp.max(self.diameter) + 9.9 / self.inverse_range
-
-    def reach(self, configuration):
-        """The cutoff of the largest particles."""
-        return largest_diameter(self.diameter, configuration) + 9.9 / self.inverse_range
-
-    def knows_disorder(self, field):
-        """Polydispersity and heterogeneity."""
-        return knows_disorder(field)
+    def range_of(self, diameter):
+        """Where the energy ends."""
+        return diameter + 9.9 / self.inverse_range
 
     def pair_parameters(self, configuration, i, j):
         """Mean diameter and energy of each pair."""
-        n_species = self.diameter.shape[0]
-        s = pair_diameter(self.diameter, configuration, i, j)
-        return s, pair_binding_energy(self.binding_energy, n_species, configuration, i, j)
+        return self.diameter_and_energy(configuration, i, j)
 
     def pair_energy(self, r, parameters):
         s, energy = parameters

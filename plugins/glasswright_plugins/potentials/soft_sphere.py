@@ -1,5 +1,4 @@
 import equinox as eqx
-import glasswright as gw
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -9,16 +8,13 @@ from ._parameters import (
     check,
     count_species,
     default_diameter,
-    knows_disorder,
-    largest_diameter,
-    pair_binding_energy,
-    pair_diameter,
     per_pair,
     per_species,
 )
+from ._species import AbstractSpeciesPotential
 
 
-class SoftSphere(gw.AbstractPairPotential):
+class SoftSphere(AbstractSpeciesPotential):
     """Finite repulsion of overlapping spheres: `V = e / alpha (1 - r/s)^alpha` for `r < s`, zero beyond.
 
     `alpha = 2` are harmonic spheres, `alpha = 5/2` Hertzian ones. Particles without contact are rattlers.
@@ -62,23 +58,13 @@ class SoftSphere(gw.AbstractPairPotential):
         if self.exponent < 2.0:
             raise ValueError(f"soft_sphere(exponent={self.exponent}): must be at least 2, or forces jump at contact.")
 
-    @property
-    def cutoff(self) -> Float[Array, ""]:
-        return jnp.max(self.diameter)
-
-    def reach(self, configuration):
-        """The cutoff of the largest particles."""
-        return largest_diameter(self.diameter, configuration)
-
-    def knows_disorder(self, field):
-        """Polydispersity and heterogeneity."""
-        return knows_disorder(field)
+    def range_of(self, diameter):
+        """Where the energy ends."""
+        return diameter
 
     def pair_parameters(self, configuration, i, j):
         """Mean diameter and energy of each pair."""
-        n_species = self.diameter.shape[0]
-        s = pair_diameter(self.diameter, configuration, i, j)
-        return s, pair_binding_energy(self.binding_energy, n_species, configuration, i, j)
+        return self.diameter_and_energy(configuration, i, j)
 
     def pair_energy(self, r, parameters):
         s, energy = parameters

@@ -1,4 +1,3 @@
-import glasswright as gw
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -8,17 +7,14 @@ from ._parameters import (
     check,
     count_species,
     default_diameter,
-    knows_disorder,
-    largest_diameter,
-    pair_binding_energy,
-    pair_diameter,
     per_pair,
     per_species,
     xplor,
 )
+from ._species import AbstractSpeciesPotential
 
 
-class Yukawa(gw.AbstractPairPotential):
+class Yukawa(AbstractSpeciesPotential):
     """Screened repulsion, smoothed to zero by XPLOR: `V = e (s/r) exp(-kappa (r - s)) S(r)`.
 
     Source: Robbins, Kremer & Grest, J. Chem. Phys. 88, 3286 (1988), Eq. 1.
@@ -71,23 +67,13 @@ class Yukawa(gw.AbstractPairPotential):
                 "before the cutoff."
             )
 
-    @property
-    def cutoff(self) -> Float[Array, ""]:
-        return self.cutoff_ratio * jnp.max(self.diameter)
-
-    def reach(self, configuration):
-        """The cutoff of the largest particles."""
-        return self.cutoff_ratio * largest_diameter(self.diameter, configuration)
-
-    def knows_disorder(self, field):
-        """Polydispersity and heterogeneity."""
-        return knows_disorder(field)
+    def range_of(self, diameter):
+        """Where the energy ends."""
+        return self.cutoff_ratio * diameter
 
     def pair_parameters(self, configuration, i, j):
         """Mean diameter and energy of each pair."""
-        n_species = self.diameter.shape[0]
-        s = pair_diameter(self.diameter, configuration, i, j)
-        return s, pair_binding_energy(self.binding_energy, n_species, configuration, i, j)
+        return self.diameter_and_energy(configuration, i, j)
 
     def pair_energy(self, r, parameters):
         s, energy = parameters
