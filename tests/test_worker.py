@@ -192,4 +192,4 @@ def test_work_that_cannot_be_sent_stays_in_threads(monkeypatch, capfd):
         for _ in range(2):
             assert team.map(work, items) == [Found(k**2) for k in range(5)]
         assert not team._crew._workers
-    assert capfd.readouterr().err.count("lanes remain threads") == 1
+    assert capfd.readouterr().err.count("lanes stay threads") == 1

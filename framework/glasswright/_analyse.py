@@ -9,13 +9,13 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from ._accounting import count_rejected, describe_rejected
 from ._analysis import PARTS, Analysis, check_analysis
 from ._bonds import BondContributions
 from ._ensemble import Ensemble, random_start
 from ._errors import RunError, Stopped, suggestion
 from ._gradient import Measured, Sample, in_box, measure
 from ._measure import max_force
-from ._metrics import count_rejected
 from ._objective import Term
 from ._predictiveness import predictiveness
 from ._protocol import Outcome, Prepared
@@ -24,7 +24,7 @@ from ._spectrum import spectrum
 from ._team import Team
 from ._tunability import Tunability, scalar_terms, tunability, tunability_report
 from ._vibrations import VibrationalModes
-from .run.directory import write_atomically, write_json
+from .run.directory import start_folder, write_atomically, write_json
 from .run.progress import CountProgress, Silent
 
 # Packings of an analysis are none of a training (0) and none of a validation (1).
@@ -33,8 +33,6 @@ ANALYSIS = 2
 MOST_STARTS = 20
 # Bonds that are named and drawn.
 LARGEST = 10
-# Between two looks at signals and at the progress, in configurations for each lane.
-ROUND = 4
 
 
 def analyse(request: Analysis, directory: str | Path | None = None, *, progress: bool = True) -> dict[str, Any]:
@@ -49,7 +47,9 @@ def analyse(request: Analysis, directory: str | Path | None = None, *, progress:
     with Team(request.devices) as team:
         folder = None if directory is None or team.rank > 0 else Path(directory)
         if folder is not None:
-            _start(folder, request)
+            stale = ("analysis.json", "bonds.npz", *(f"{part}.png" for part in PARTS))
+            # What an earlier analysis left here would be taken for this one's.
+            start_folder(folder, request.config, stale)
         total = 1 + request.n_configurations * ("tunability" in request.parts) + len(request.parts)
         with CountProgress("analyse", total) if progress and team.rank == 0 else Silent() as bar, Terminated() as stop:
             work = _Work(request, team, folder, bar, stop)
@@ -115,9 +115,8 @@ class _Work:
                 prepared = protocol.prepare(potential, start, key=key)
             if prepared.accepted:
                 return in_box(system, prepared)
-            outcomes.append(Outcome(int(prepared.outcome)).name)
-        reasons = ", ".join(f"{outcomes.count(name)} {name}" for name in sorted(set(outcomes)))
-        raise RunError(f"no packing could be prepared: {reasons}")
+            outcomes.append(Outcome(int(prepared.outcome)))
+        raise RunError(f"no packing could be prepared: {describe_rejected(count_rejected(outcomes))}")
 
     def scalar_terms(self) -> dict[str, Term]:
         """The terms, array properties replaced by their entries, or left out where nobody named them."""
@@ -173,7 +172,7 @@ class _Work:
         if self.request.n_configurations:
             samples = self.samples()
             found = tunability(self.design, self.values, samples, **self.scales())
-            requested, rejected = len(samples), count_rejected(samples)
+            requested, rejected = len(samples), count_rejected(one.outcome for one in samples)
         report = tunability_report(found, self.design, self.values, self.change(found))
         report |= {"requested": requested, "converged": len(found.values), "rejected": rejected}
         if self.folder is not None:
@@ -188,13 +187,11 @@ class _Work:
             self.world, self.terms, self.design, self.request.seed, ANALYSIS, chunk_size=self.request.chunk_size
         )
         samples: list[Sample] = []
-        indices = list(range(self.request.n_configurations))
-        size = self.request.chunk_size or ROUND * self.team.lanes * self.team.hosts
-        for start in range(0, len(indices), size):
-            samples += ensemble.samples(self.team, self.values, indices[start : start + size])
-            self.bar.advance(len(indices[start : start + size]))
-            rejected = "".join(f"  {count} {name}" for name, count in count_rejected(samples).items())
-            self.bar.describe(f"tunability: {len(samples)} packings{rejected}")
+        for found in ensemble.rounds(self.team, self.values, range(self.request.n_configurations)):
+            samples += found
+            self.bar.advance(len(found))
+            rejected = describe_rejected(count_rejected(one.outcome for one in samples))
+            self.bar.describe(f"tunability: {len(samples)} packings  {rejected}".rstrip())
             self.check_stop()
         return samples
 
@@ -290,21 +287,6 @@ class _Work:
             "frequency": found.frequency,
             "participation_ratio": found.participation_ratio,
         }
-
-
-def _start(folder: Path, request: Analysis) -> None:
-    from .run.provenance import provenance
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"cannot write into {folder}: {error.strerror or error}") from error
-    # What an earlier analysis left here would be taken for this one's.
-    for name in ("analysis.json", "bonds.npz", *(f"{part}.png" for part in PARTS)):
-        (folder / name).unlink(missing_ok=True)
-    write_json(folder / "provenance.json", provenance())
-    if request.config is not None:
-        write_atomically(folder / "config.yaml", request.config)
 
 
 @eqx.filter_jit

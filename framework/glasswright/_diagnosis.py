@@ -11,9 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._errors import RunError
+from ._errors import RunError, named, one_line
 from ._objective import Term
 
+# Some libraries put whole arrays into their messages.
+LONGEST = 300
 _warned: set[tuple[str, str]] = set()
 
 
@@ -32,12 +34,10 @@ def blame(terms: Mapping[str, Term], values: Any, measurement: Callable[[str], A
 
 def describe(error: BaseException, measured: Any) -> str:
     """`PoissonRatio.measure raised ValueError: … (poisson_ratio.py, line 12)`."""
-    text = " ".join(str(error).split())
-    text = text if len(text) <= 300 else text[:297] + "…"
     advice = ""
     if isinstance(error, (jax.errors.JAXTypeError, jax.errors.JAXIndexError)):
         advice = "; measure must be made of operations that JAX can trace: no float(), no `if` on values, no NumPy"
-    return f"{type(measured).__name__}.measure raised {type(error).__name__}: {text}{_line(error, measured)}{advice}"
+    return f"{type(measured).__name__}.measure raised {named(error, LONGEST)}{_line(error, measured)}{advice}"
 
 
 def _line(error: BaseException, measured: Any) -> str:
@@ -69,7 +69,7 @@ def blame_objective(
         try:
             loss = jax.eval_shape(lambda v, t=term: t.objective.loss(v, jnp.asarray(accepted), sampler), values[name])
         except Exception as found:
-            text = " ".join(str(found).split())[:300]
+            text = one_line(found, LONGEST)
         else:
             if loss.shape == ():
                 continue

@@ -1,7 +1,7 @@
 """The configurations of a run: which they are by index, prepared and measured by a team."""
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -19,6 +19,8 @@ from .relax.batch import bytes_per_configuration, expected_pairs
 Item = TypeVar("Item")
 # Configurations of a validation are none of a training: they come from another stream of the same seed.
 TRAINING, VALIDATION = 0, 1
+# Configurations of a round for each lane: at its end some lanes wait for others.
+ROUND = 8
 
 
 @fast_jit
@@ -102,6 +104,11 @@ class Ensemble(Work[Request, Found[Prepared]]):
         work = self.__call__ if any(one.previous is not None or one.keep for one in requests) else self
         found = [result for chunk in _chunks(requests, self.chunk_size) for result in team.map(work, chunk)]
         return [_sample(index, result) for index, result in zip(indices, found, strict=True)]
+
+    def rounds(self, team: Team, values: Mapping[str, Any], indices: Sequence[int]) -> Iterator[list[Sample]]:
+        """Many configurations, a round at a time, between which others may look at signals and show progress."""
+        for chunk in _chunks(list(indices), self.chunk_size or ROUND * team.lanes * team.hosts):
+            yield self.samples(team, values, chunk)
 
     def __call__(self, request: Request) -> Found[Prepared]:
         """One configuration, prepared and measured."""

@@ -14,6 +14,18 @@ class Stopped(Exception):
     """A signal ended the run early, in good order: one line that says how to go on (exit code 0)."""
 
 
+def one_line(error: BaseException, limit: int | None = None) -> str:
+    """What an exception says, on one line, and cut where it is longer than `limit`."""
+    text = " ".join(str(error).split())
+    return text if limit is None or len(text) <= limit else text[: limit - 1] + "…"
+
+
+def named(error: BaseException, limit: int | None = None) -> str:
+    """The same behind the exception's type: `TypeError: …`."""
+    text = one_line(error, limit)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """`Did you mean 'x'? Possible: a, b, x.` for an unknown name."""
     known = sorted(known)

@@ -1,6 +1,5 @@
 """What a training says about itself: a line for each step, and the result."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -8,11 +7,11 @@ import jax
 import numpy as np
 import optax
 
+from ._accounting import count_rejected, describe_rejected, sum_rejected
 from ._design import Design
 from ._errors import RunError
 from ._experiment import Experiment
 from ._gradient import Evaluation, Sample
-from ._protocol import Outcome
 
 # Steps over which the share of rejected configurations is taken. A design that prepares nothing gives no gradient to
 # leave it by: so many empty steps in a row end the run, whatever share is allowed.
@@ -27,7 +26,7 @@ def metrics(experiment, state, evaluation: Evaluation, samples: list[Sample], op
             error = evaluation.standard_errors[name]
             terms[name]["standard_error"] = None if error is None else error.tolist()
             terms[name]["loss_floor"] = evaluation.floors[name]
-    rejected = count_rejected(samples)
+    rejected = count_rejected(one.outcome for one in samples)
     statistics: dict[str, Any] = {}
     for one in samples:
         for name, number in one.statistics.items():
@@ -46,24 +45,15 @@ def metrics(experiment, state, evaluation: Evaluation, samples: list[Sample], op
     }
 
 
-def count_rejected(samples: Sequence[Sample]) -> dict[str, int]:
-    """How many configurations ended in each outcome that is not `converged`."""
-    rejected = [one.outcome for one in samples if one.outcome != Outcome.converged]
-    return {outcome.name: rejected.count(outcome) for outcome in sorted(set(rejected))}
-
-
 def check_rejections(experiment: Experiment, lines: list[dict[str, Any]]) -> None:
     """Raise `RunError` if too many of the last configurations were rejected to go on."""
     recent = lines[-REJECTION_WINDOW:]
     if len(recent) < REJECTION_WINDOW:
         return
     requested = sum(line["requested"] for line in recent)
-    rejected: dict[str, int] = {}
-    for line in recent:
-        for name, count in line["rejected"].items():
-            rejected[name] = rejected.get(name, 0) + count
+    rejected = sum_rejected(recent)
     total, limit = sum(rejected.values()), experiment.rejection_limit
-    reasons = ", ".join(f"{count} {name}" for name, count in rejected.items())
+    reasons = describe_rejected(rejected)
     if all(line["loss"] is None for line in recent):
         raise RunError(f"nothing could be measured in {len(recent)} steps in a row: {reasons}")
     if total > limit * requested:
@@ -89,10 +79,6 @@ def reached(experiment: Experiment, line: dict[str, Any]) -> bool:
 
 
 def final_result(experiment: Experiment, design: Design, state, lines, seconds: float) -> dict[str, Any]:
-    rejected: dict[str, int] = {}
-    for line in lines:
-        for name, count in line["rejected"].items():
-            rejected[name] = rejected.get(name, 0) + count
     measured = [line for line in lines if line["loss"] is not None]
     final = measured[-1] if measured else lines[-1]
     potential = design.insert(experiment.world, state.values)["potential"]
@@ -105,7 +91,7 @@ def final_result(experiment: Experiment, design: Design, state, lines, seconds: 
         "seed": experiment.seed,
         "requested": sum(line["requested"] for line in lines),
         "converged": sum(line["converged"] for line in lines),
-        "rejected": rejected,
+        "rejected": sum_rejected(lines),
         "rearranged": sum(line["rearranged"] for line in lines),
         "seconds": seconds,
     }

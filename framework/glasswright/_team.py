@@ -22,7 +22,7 @@ import cloudpickle
 import jax
 import numpy as np
 
-from ._errors import RequestError, RunError
+from ._errors import RequestError, RunError, named
 from ._worker import Unsendable, Work, Worker
 
 Item = TypeVar("Item")
@@ -203,8 +203,7 @@ class Crew:
         """Remain with threads, and say why."""
         if not self._given_up:
             self._given_up = True
-            text = " ".join(str(error).split())
-            print(f"glasswright: warning: lanes remain threads, no processes were possible: {text}", file=sys.stderr)
+            print(f"glasswright: warning: lanes stay threads, processes failed: {named(error)}", file=sys.stderr)
             self.dismiss()
 
     def dismiss(self) -> None:

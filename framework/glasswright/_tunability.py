@@ -17,10 +17,10 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from ._accounting import count_rejected, describe_rejected
 from ._design import Design
 from ._errors import RequestError, RunError, suggestion
 from ._gradient import Measured, Sample, clipping, standard_error
-from ._metrics import count_rejected
 from ._objective import Term
 from ._property import AbstractProperty
 
@@ -234,7 +234,7 @@ def tunability(
     """
     rows: list[Measured] = [one.measured for one in samples if one.measured is not None]
     if not rows:
-        reasons = ", ".join(f"{count} {name}" for name, count in count_rejected(samples).items())
+        reasons = describe_rejected(count_rejected(one.outcome for one in samples))
         raise RunError(f"tunability: none of {len(samples)} packings could be measured: {reasons}")
     names = tuple(rows[0].values)
     found = np.array([[float(row.values[name]) for name in names] for row in rows])

@@ -7,22 +7,20 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from ._accounting import count_rejected, describe_rejected
 from ._design import Design
 from ._ensemble import VALIDATION, Ensemble
 from ._errors import RunError, Stopped
 from ._gradient import Sample, standard_error
 from ._objective import AbstractObjective, Term
-from ._protocol import Outcome
 from ._sampler import AbstractSampler
 from ._signals import Terminated
 from ._team import Team
-from .run.directory import append_line, read_lines, write_atomically, write_json
+from .run.directory import append_line, read_lines, start_folder, write_atomically, write_json
 from .run.progress import CountProgress, Silent
 
 # Before so many configurations a share of rejected ones says little.
 LEAST_FOR_A_SHARE = 50
-# Between two looks at signals and at the progress, in configurations for each lane.
-ROUND = 4
 
 
 class Unjudged(AbstractObjective):
@@ -80,7 +78,8 @@ def validate(
     folder = None if directory is None else Path(directory)
     with Team(request.devices) as team:
         if folder is not None and team.rank == 0:
-            _start(folder, request, resume)
+            # What an earlier validation left here would be taken for this one's.
+            start_folder(folder, request.config, () if resume else ("configurations.jsonl", "validation.json"))
         known = {} if folder is None else _known(folder)
         lines: dict[str, list[dict[str, Any]]] = {}
         total = sum(request.numbers.values())
@@ -99,14 +98,13 @@ def validate(
                 )
                 missing = [k for k in range(request.numbers[name]) if (name, k) not in known]
                 values = request.design.values(world)
-                size = request.chunk_size or ROUND * team.lanes * team.hosts
-                for start in range(0, len(missing), size):
-                    for one in ensemble.samples(team, values, missing[start : start + size]):
+                for samples in ensemble.rounds(team, values, missing):
+                    for one in samples:
                         line = _line(name, one)
                         lines[name].append(line)
                         if folder is not None and team.rank == 0:
                             append_line(folder / "configurations.jsonl", line)
-                    bar.advance(len(missing[start : start + size]))
+                    bar.advance(len(samples))
                     bar.describe(_describe(name, lines[name]))
                     _check_rejections(request, name, lines[name])
                     if team.any(stop.requested):
@@ -124,22 +122,6 @@ def validate(
         return report
 
 
-def _start(folder: Path, request: Validation, resume: bool) -> None:
-    from .run.provenance import provenance
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"cannot write into {folder}: {error.strerror or error}") from error
-    if not resume:
-        # What an earlier validation left here would be taken for this one's.
-        for name in ("configurations.jsonl", "validation.json"):
-            (folder / name).unlink(missing_ok=True)
-    write_json(folder / "provenance.json", provenance())
-    if request.config is not None:
-        write_atomically(folder / "config.yaml", request.config)
-
-
 def _known(folder: Path) -> dict[tuple[str, int], dict[str, Any]]:
     """The configurations that an interrupted validation has left, without a line that was cut short."""
     path = folder / "configurations.jsonl"
@@ -154,20 +136,13 @@ def _line(ensemble: str, one: Sample) -> dict[str, Any]:
     return {"ensemble": ensemble, "index": one.index, "outcome": one.outcome.name, "values": values}
 
 
-def rejected_by_outcome(lines: list[dict[str, Any]]) -> dict[str, int]:
-    """How many configurations ended in each outcome that is not `converged`."""
-    names = [line["outcome"] for line in lines]
-    return {outcome.name: names.count(outcome.name) for outcome in Outcome if outcome and outcome.name in names}
-
-
 def _check_rejections(request: Validation, ensemble: str, lines: list[dict[str, Any]]) -> None:
-    rejected = rejected_by_outcome(lines)
+    rejected = count_rejected(line["outcome"] for line in lines)
     total = sum(rejected.values())
     if len(lines) >= LEAST_FOR_A_SHARE and total > request.rejection_limit * len(lines):
-        reasons = ", ".join(f"{count} {name}" for name, count in rejected.items())
         raise RunError(
-            f"{total} of {len(lines)} {ensemble} configurations were rejected ({reasons}), more than the share of "
-            f"{request.rejection_limit:g} that train.rejection_limit allows"
+            f"{total} of {len(lines)} {ensemble} configurations were rejected ({describe_rejected(rejected)}), more "
+            f"than the share of {request.rejection_limit:g} that train.rejection_limit allows"
         )
 
 
@@ -177,14 +152,14 @@ def _describe(ensemble: str, lines: list[dict[str, Any]]) -> str:
     for name, value in (accepted[0] if accepted else {}).items():
         if isinstance(value, float):
             parts.append(f"{name} {np.mean([values[name] for values in accepted]):.5f}")
-    parts += [f"{count} {name}" for name, count in rejected_by_outcome(lines).items()]
+    parts += [f"{count} {name}" for name, count in count_rejected(line["outcome"] for line in lines).items()]
     return "  ".join(parts)
 
 
 def _report(terms: Mapping[str, Term], lines: list[dict[str, Any]]) -> dict[str, Any]:
     """Mean, standard error and standard deviation of each property, losses with their floors, and the counts."""
     accepted = np.array([line["values"] is not None for line in lines], dtype=bool)
-    rejected = rejected_by_outcome(lines)
+    rejected = count_rejected(line["outcome"] for line in lines)
     report: dict[str, Any] = {
         "properties": {},
         "loss": None,

@@ -21,7 +21,7 @@ from typing import IO, Any, Generic, TypeVar
 
 import cloudpickle
 
-from ._errors import RunError
+from ._errors import RunError, named
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -143,7 +143,7 @@ def _answer(task: bytes, known: dict[bytes, Callable[[Any], Any]]) -> bytes:
                 # Kept, and not made anew for every item: what it holds is what compiled functions are known by.
                 known[name] = pickle.loads(work)
         except Exception as error:
-            return pickle.dumps((None, Unsendable(_text(error)), said.getvalue()))
+            return pickle.dumps((None, Unsendable(named(error)), said.getvalue()))
         try:
             result, failure = known[name](item), None
         except Exception as error:
@@ -157,12 +157,8 @@ def _answer(task: bytes, known: dict[bytes, Callable[[Any], Any]]) -> bytes:
         return answer
     except Exception as error:
         # An exception that does not survive pickling, or a result.
-        other = Unsendable(_text(error)) if failure is None else RunError(_text(failure))
+        other = Unsendable(named(error)) if failure is None else RunError(named(failure))
         return pickle.dumps((None, other, said.getvalue()))
-
-
-def _text(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def claim_core() -> int | None:

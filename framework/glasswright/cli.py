@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import glasswright
 
-from ._errors import RequestError, RunError, Stopped, suggestion
+from ._errors import RequestError, RunError, Stopped, named, one_line, suggestion
 
 DONE, RUN_FAILED, REQUEST_WRONG, INTERRUPTED = 0, 1, 2, 130
 
@@ -152,8 +152,6 @@ def _completion(arguments: list[str]) -> list[str]:
 def _fail(error: BaseException, code: int) -> int:
     if any(os.environ.get(name, "0") not in ("", "0") for name in ("GLASSWRIGHT_TRACEBACK", "HYDRA_FULL_ERROR")):
         traceback.print_exception(error)
-    text = " ".join(str(error).split())
-    if not isinstance(error, (RequestError, RunError)):
-        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    text = one_line(error) if isinstance(error, (RequestError, RunError)) else named(error)
     print(f"glasswright: error: {text}", file=sys.stderr)
     return code

@@ -17,7 +17,7 @@ import pluggy
 
 from . import hookspecs
 from ._combination import AbstractCombination
-from ._errors import RequestError, suggestion
+from ._errors import RequestError, named, one_line, suggestion
 from ._objective import AbstractObjective
 from ._potential import AbstractPotential
 from ._property import AbstractProperty
@@ -275,7 +275,4 @@ def _hook_error(module: Any, error: pluggy.PluginValidationError) -> str:
 
 
 def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    if isinstance(error, PluginError):
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return one_line(error) if isinstance(error, PluginError) else named(error)

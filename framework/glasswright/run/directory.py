@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,26 @@ def write_json(path: Path, content: Any) -> None:
     write_atomically(path, json.dumps(plain(content), indent=1, allow_nan=False) + "\n")
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, unless it is there."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot write into {path}: {error.strerror or error}") from error
+
+
+def start_folder(folder: Path, config: str | None, stale: Iterable[str] = ()) -> None:
+    """The folder of a command that is no training, with what it was asked; of an earlier one, `stale` files go."""
+    from .provenance import provenance
+
+    make_folder(folder)
+    for name in stale:
+        (folder / name).unlink(missing_ok=True)
+    write_json(folder / "provenance.json", provenance())
+    if config is not None:
+        write_atomically(folder / "config.yaml", config)
+
+
 class RunDirectory:
     """Writes the files of one run. Every method leaves the directory readable.
 
@@ -58,10 +78,7 @@ class RunDirectory:
 
     def __init__(self, path: str | Path, keep: Sequence[dict[str, Any]] = ()):
         self.path = Path(path)
-        try:
-            (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(f"cannot write into {self.path}: {error.strerror or error}") from error
+        make_folder(self.path / "checkpoints")
         write_atomically(self.path / "metrics.jsonl", "".join(_line(line) for line in keep))
         try:
             self._metrics = open(self.path / "metrics.jsonl", "a")  # noqa: SIM115 - open for the whole run

@@ -1,6 +1,9 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
+from .._diagnosis import LONGEST
+from .._errors import named
+
 
 class ConformanceError(AssertionError):
     """A component does not do what its kind has to do; the text says what broke, with numbers, and what to do."""
@@ -30,9 +33,7 @@ def run_all(title: str, checks: Mapping[str, Callable[[], None]]) -> None:
 
 def raised(error: BaseException) -> str:
     """An exception as part of a sentence, on one line and not too long."""
-    text = " ".join(str(error).split())
-    text = text if len(text) <= 300 else text[:297] + "…"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return named(error, LONGEST)
 
 
 def listed(names: Iterable[Any]) -> str:
