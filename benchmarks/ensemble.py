@@ -3,9 +3,9 @@
     python benchmarks/ensemble.py [--sizes 8 64 512 2000] [--seconds 30] [--only lanes batched] [--width 512]
                                   [--profile DIR] [--json FILE]
 
-`lanes`: threads on the CPU, each with one configuration at a time, on one core and on all in turn. `batched`: many
-configurations in one program, for accelerators; measured where there is one, elsewhere only when asked for. Absolute
-rates depend on the machine and on what else runs on it.
+`lanes`: as a long `glasswright train` prepares them on CPUs, in worker processes that have a core of their own each; one of
+them at a time and all of them, in turn. `batched`: many configurations in one program, for accelerators; measured where
+there is one, elsewhere only when asked for. Absolute rates depend on the machine and on what else runs on it.
 """
 
 import argparse
@@ -27,11 +27,17 @@ import equinox as eqx
 import glasswright as gw
 import jax
 import numpy as np
+from glasswright import _team
+from glasswright._design import resolve_design
+from glasswright._ensemble import Ensemble
+from glasswright._team import Team
+from glasswright_plugins.objectives.target import Target
 from glasswright_plugins.potentials.harmonic_morse import HarmonicMorse
 from glasswright_plugins.properties.poisson_ratio import PoissonRatio
 from glasswright_plugins.protocols.quench import Quench
 from packing import Packing, read_packing
 
+BOUNDS = {"diameter": (0.1, 3.0), "binding_energy": (0.0, 10.0)}
 # One core and all of them take turns so many times.
 ROUNDS = 3
 PARTS = ("lanes", "batched")
@@ -62,8 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with _on_cpu():
             report["lanes"] = _lanes(work, options.sizes, options.seconds, cores)
             if options.profile:
-                with jax.profiler.trace(str(options.profile / "lanes")), ThreadPoolExecutor(len(cores)) as pool:
-                    _batch(work, range(options.sizes[0]), pool, float("inf"))
+                with jax.profiler.trace(str(options.profile / "lanes")), Team(1) as team:
+                    work.ensemble.samples(team, work.values, range(options.sizes[0]))
     if "batched" in parts:
         report["batched"] = _batched(work, options.sizes, options.seconds, options.width)
         if options.profile:
@@ -88,16 +94,12 @@ class Work:
             stiffness=packing.stiffness,
         )
         self.protocol = Quench()
-        self._measure = eqx.filter_jit(self._value_and_gradient)
+        world = {"potential": self.potential, "system": _system(packing), "protocol": self.protocol}
+        design = resolve_design(world, BOUNDS)
+        # The target is not used: only values and gradients are asked for.
+        self.ensemble = Ensemble(world, {"nu": gw.Term(PoissonRatio(), Target(0.0))}, design, seed=0)
+        self.values = {name: np.asarray(value) for name, value in design.values(world).items()}
         self._measure_many = eqx.filter_jit(self._values_and_gradients)
-
-    def one(self, index: int) -> bool:
-        """One configuration; whether it counts."""
-        start = jax.tree.map(lambda x: x[0], self._starts([index]))
-        prepared = self.protocol.prepare(self.potential, start, key=jax.random.key(index))
-        if prepared.accepted:
-            jax.block_until_ready(self._measure(self.potential, prepared))
-        return prepared.accepted
 
     def many(self, indices: Sequence[int], width: int) -> tuple[int, float, float] | None:
         """Configurations side by side: how many count, seconds of preparing and of measuring; None if unsupported."""
@@ -133,6 +135,11 @@ class Work:
         return jax.vmap(lambda one: self._value_and_gradient(potential, one))(prepared)
 
 
+def _system(packing: Packing) -> gw.System:
+    n, d = packing.species.shape[0], packing.dimension
+    return gw.System(n_particles=n, n_species=len(packing.diameter), dimension=d, density=n / packing.box_length**d)
+
+
 @contextlib.contextmanager
 def _on_cpu() -> Iterator[None]:
     """Computations of all threads on the CPU, also where there is an accelerator."""
@@ -143,63 +150,48 @@ def _on_cpu() -> Iterator[None]:
     jax.config.update("jax_default_device", before)
 
 
-def _use_cores(cores: Sequence[int]) -> None:
-    """Pin every thread there is, also XLA's own."""
-    if hasattr(os, "sched_setaffinity"):
-        for thread in pathlib.Path("/proc/self/task").iterdir():
-            # Threads may end meanwhile.
-            with contextlib.suppress(OSError):
-                os.sched_setaffinity(int(thread.name), cores)
-
-
-def _batch(work: Work, indices: Sequence[int], pool: ThreadPoolExecutor, deadline: float) -> tuple[int, int, float]:
-    """Configurations done, how many of them count, and seconds; none is begun after the deadline."""
-
-    def one(index: int) -> bool | None:
-        return work.one(index) if time.perf_counter() < deadline else None
-
-    start = time.perf_counter()
-    counts = [counts for counts in pool.map(one, indices) if counts is not None]
-    return len(counts), sum(counts), time.perf_counter() - start
-
-
 def _lanes(work: Work, sizes, seconds, cores) -> list[dict[str, Any]]:
     report = []
-    teams = {1: cores[:1]} | ({len(cores): cores} if len(cores) > 1 else {})
-    pools = {n: ThreadPoolExecutor(n) for n in teams}
-    # Compiles; pair lists come in a few sizes. One after another: threads would each compile the same.
-    for index in range(8):
-        work.one(index)
-    print(f"{'CPU lanes':10s}" + "".join(f"{f'{n} core' + 's' * (n > 1):>12s}" for n in teams) + f"{'speed-up':>10s}")
-    for size in sizes:
-        rounds: list[dict[int, float]] = []
-        done, accepted = dict.fromkeys(teams, 0), dict.fromkeys(teams, 0)
-        for _ in range(ROUNDS):
-            rounds.append({})
-            for n, own in teams.items():
-                _use_cores(own)
-                # Each team goes on where its last turn ended, and begins anew once the batch is done.
-                rest = range(done[n] % size, size)
-                number, counted, elapsed = _batch(
-                    work, rest, pools[n], time.perf_counter() + seconds / (ROUNDS * len(teams))
-                )
-                done[n], accepted[n] = done[n] + number, accepted[n] + counted
-                rounds[-1][n] = number / elapsed
-        rates = {n: statistics.median(one[n] for one in rounds) for n in teams}
-        speed_up = statistics.median(one[max(teams)] / one[1] for one in rounds)
-        report.append(
-            {"size": size, "rounds": rounds, "rates": rates, "speed_up": speed_up, "done": done, "accepted": accepted}
-        )
-        rejected = sum(done.values()) - sum(accepted.values())
-        print(
-            f"{size:<10d}"
-            + "".join(f"{rate:12.2f}" for rate in rates.values())
-            + f"{speed_up:10.2f}   run: {' and '.join(map(str, done.values()))}, rejected: {rejected}",
-            flush=True,
-        )
-    for pool in pools.values():
-        pool.shutdown()
-    _use_cores(cores)
+    # Workers from the first map on that was long enough: these are benchmarks of long runs.
+    _team.HIRE_AFTER = 0.0
+    with Team(max(len(cores), 2)) as everybody, Team(2) as alone, ThreadPoolExecutor(1) as one_at_a_time:
+        alone._threads, alone._crew = one_at_a_time, everybody._crew
+        teams = {1: alone} | ({len(cores): everybody} if len(cores) > 1 else {})
+        # Compiles, in every worker; pair lists come in a few sizes. The first round hires.
+        for _ in range(3):
+            list(work.ensemble.rounds(everybody, work.values, range(8 * everybody.lanes)))
+            everybody.wait_for_workers()
+        heads = [f"{n} core" + "s" * (n > 1) for n in teams]
+        print(f"{'CPU lanes':10s}" + "".join(f"{head:>12s}" for head in heads) + f"{'speed-up':>10s}")
+        for size in sizes:
+            rounds: list[dict[int, float]] = []
+            done, accepted = dict.fromkeys(teams, 0), dict.fromkeys(teams, 0)
+            for _ in range(ROUNDS):
+                rounds.append({})
+                for n, team in teams.items():
+                    # Each team goes on where its last turn ended, and begins anew once the batch is done.
+                    rest = range(done[n] % size, size)
+                    begin, number = time.perf_counter(), 0
+                    for samples in work.ensemble.rounds(team, work.values, rest):
+                        number += len(samples)
+                        accepted[n] += sum(one.measured is not None for one in samples)
+                        if time.perf_counter() - begin > seconds / (ROUNDS * len(teams)):
+                            break
+                    rounds[-1][n] = number / (time.perf_counter() - begin)
+                    done[n] += number
+            rates = {n: statistics.median(one[n] for one in rounds) for n in teams}
+            speed_up = statistics.median(one[max(teams)] / one[1] for one in rounds)
+            report.append(
+                {"size": size, "rounds": rounds, "rates": rates, "speed_up": speed_up, "done": done}
+                | {"accepted": accepted}
+            )
+            rejected = sum(done.values()) - sum(accepted.values())
+            print(
+                f"{size:<10d}"
+                + "".join(f"{rate:12.2f}" for rate in rates.values())
+                + f"{speed_up:10.2f}   run: {' and '.join(map(str, done.values()))}, rejected: {rejected}",
+                flush=True,
+            )
     print()
     return report
 

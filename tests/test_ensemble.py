@@ -151,8 +151,7 @@ def test_workers_find_the_same_numbers_as_threads(tmp_path, monkeypatch):
     of_crew = _team.Crew.asked
 
     def ask(crew, work):
-        for one in crew._starting:
-            one.result()
+        crew.wait()
         found = of_crew(crew, work)
         asked.append(found is not None)
         return found

@@ -147,13 +147,6 @@ def test_workers_ignore_signals_meant_for_the_run_and_end_with_it():
         pytest.fail(f"worker {pid} outlives its parent")
 
 
-def until_hired(team: Team) -> None:
-    for _ in range(600):
-        if all(one.done() for one in team._crew._starting):
-            return
-        time.sleep(0.1)
-
-
 def test_a_team_hires_once_it_is_worth_it(monkeypatch, capfd):
     """Same results, in the order of the items, from others; what all workers say is shown once."""
     monkeypatch.setattr(_team, "available_devices", lambda: 2)
@@ -163,7 +156,7 @@ def test_a_team_hires_once_it_is_worth_it(monkeypatch, capfd):
         assert not team._crew._workers
         monkeypatch.setattr(_team, "HIRE_AFTER", 0.0)
         assert team.map(Doing(), items) == before
-        until_hired(team)
+        team.wait_for_workers()
         assert len(team._crew._workers) == 2
         assert team.map(Doing(), items) == before == [Found(k**2) for k in range(9)]
         pids = {one.shared for one in team.map(Doing(), [("say", "hello")] * 20)}
@@ -188,7 +181,7 @@ def test_work_that_cannot_be_sent_stays_in_threads(monkeypatch, capfd):
     items = [("square", k) for k in range(5)]
     with Team(2) as team:
         team.map(work, items)
-        until_hired(team)
+        team.wait_for_workers()
         for _ in range(2):
             assert team.map(work, items) == [Found(k**2) for k in range(5)]
         assert not team._crew._workers

@@ -14,7 +14,7 @@ import os
 import queue
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from time import perf_counter
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -99,6 +99,10 @@ class Team:
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
+    def wait_for_workers(self) -> None:
+        """Until those that have been hired can work; without, they are asked as soon as they can."""
+        self._crew.wait()
+
     def map(self, function: Callable[[Item], Found[Kept]], items: Sequence[Item]) -> list[Found[Kept]]:
         """`function` of every item, which must be the same, in the same order, in all processes."""
         mine = range(self.rank, len(items), self.hosts)
@@ -170,6 +174,10 @@ class Crew:
         waiting = ThreadPoolExecutor(len(self._workers), "hire")
         self._starting = [waiting.submit(worker.wait) for worker in self._workers]
         waiting.shutdown(wait=False)
+
+    def wait(self) -> None:
+        """Until all that have been started can work."""
+        wait(self._starting)
 
     def asked(self, work: Work[Item, Any]) -> Callable[[Item], Any] | None:
         """The same as `work`, done by whichever worker is idle; None while there are none."""
