@@ -3,9 +3,9 @@
     python benchmarks/ensemble.py [--sizes 8 64 512 2000] [--seconds 30] [--only lanes batched] [--width 512]
                                   [--profile DIR] [--json FILE]
 
-`lanes`: as a long `glasswright train` prepares them on CPUs, in worker processes that have a core of their own each; one of
-them at a time and all of them, in turn. `batched`: many configurations in one program, for accelerators; measured where
-there is one, elsewhere only when asked for. Absolute rates depend on the machine and on what else runs on it.
+`lanes`: as a long `glasswright train` prepares them on CPUs, in worker processes that have a core of their own each;
+one of them at a time and all of them, in turn. `batched`: many configurations in one program, for accelerators;
+measured where there is one, elsewhere only when asked for. Absolute rates depend on the machine and on what else runs.
 """
 
 import argparse

@@ -128,7 +128,8 @@ def build_pair_list(
     if capacity is None or not capacity // 2 <= needed <= capacity:
         capacity = round_capacity(needed)
     i, j = np.zeros((2, capacity), dtype=np.int32)
-    i[:needed], j[:needed] = _interleaved(np.concatenate(first)), _interleaved(np.concatenate(second))
+    _fill_interleaved(i, np.concatenate(first))
+    _fill_interleaved(j, np.concatenate(second))
     numbers: Any = {"i": i, "j": j, "radius": radius, "n_pairs": np.asarray(needed)}
     return PairList(reference=configuration, **numbers)
 
@@ -137,10 +138,11 @@ def build_pair_list(
 INTERLEAVED = 8
 
 
-def _interleaved(pairs: np.ndarray) -> np.ndarray:
-    """In another order: sums over pairs are slow where one after the other goes to the same particle."""
+def _fill_interleaved(result: np.ndarray, pairs: np.ndarray) -> None:
+    """Fill in from the front, in another order: sums are slow where one after the other goes to the same particle."""
     even = len(pairs) // INTERLEAVED * INTERLEAVED
-    return np.concatenate([pairs[:even].reshape(INTERLEAVED, -1).T.ravel(), pairs[even:]])
+    result[:even].reshape(-1, INTERLEAVED)[...] = pairs[:even].reshape(INTERLEAVED, -1).T
+    result[even : len(pairs)] = pairs[even:]
 
 
 def round_capacity(n_pairs: float) -> int:

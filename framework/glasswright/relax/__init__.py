@@ -1,6 +1,7 @@
 from .._hessian import DenseHessian as DenseHessian
 from .._hessian import factor_hessian as factor_hessian
 from .._hessian import factor_pinning_zero_modes as factor_pinning_zero_modes
+from .._jit import fast_jit as fast_jit
 from .fire import (
     PAPER_SETTINGS as PAPER_SETTINGS,
 )

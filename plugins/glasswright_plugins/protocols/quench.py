@@ -13,6 +13,7 @@ from glasswright.relax import (
     NewtonEnd,
     factor_hessian,
     factor_pinning_zero_modes,
+    fast_jit,
     fire,
     fire_start,
     leave_saddle,
@@ -33,7 +34,7 @@ MAX_PUSHES = 200
 # Pair lists are made wider than asked for where there is room, up to so many skins.
 WIDEST_SKIN = 2.0
 
-_factor_hessian = eqx.filter_jit(factor_hessian)
+_factor_hessian = fast_jit(factor_hessian)
 
 
 def _elastically_stable(potential, configuration: gw.Configuration, memory: "Memory"):
@@ -42,19 +43,19 @@ def _elastically_stable(potential, configuration: gw.Configuration, memory: "Mem
     return gw.eigenmoduli(state.elastic_tensor)[0] > 0.0
 
 
-_is_elastically_stable = eqx.filter_jit(_elastically_stable)
+_is_elastically_stable = fast_jit(_elastically_stable)
 
 
-@eqx.filter_jit
+@fast_jit
 def _are_elastically_stable(potential, configurations: gw.Configuration, memories: "Memory"):
     """The same for many minima, stacked."""
     return jax.vmap(lambda one, memory: _elastically_stable(potential, one, memory))(configurations, memories)
 
 
-_factor_pinning_zero_modes = eqx.filter_jit(factor_pinning_zero_modes)
+_factor_pinning_zero_modes = fast_jit(factor_pinning_zero_modes)
 
 
-@eqx.filter_jit
+@fast_jit
 def _largest_move(start: gw.Configuration, end: gw.Configuration):
     shift = end.position - start.position
     return jnp.max(jnp.linalg.norm(shift - jnp.mean(shift, axis=0), axis=1))
