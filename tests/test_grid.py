@@ -24,6 +24,13 @@ QUENCH = component("protocol", "quench")()
 SMALL = ("poisson_ratio", "pressure", "energy_per_particle")
 
 
+@pytest.fixture(autouse=True)
+def forgotten():
+    """Every case compiles programs of its own, so large that the compiler runs out of room for all of them."""
+    yield
+    jax.clear_caches()
+
+
 @dataclasses.dataclass(frozen=True)
 class Case:
     """A potential with a system in which it makes a solid, and where the derivatives of its pair energy jump."""
