@@ -54,9 +54,9 @@ def steps(length: float) -> np.ndarray:
     return length * np.eye(len(SYMBOLS))[:, None] * LINES[:, None]
 
 
-def follow(seed: int, team: Team, indices: Sequence[int], steps: np.ndarray) -> dict[str, np.ndarray]:
-    """Values where each minimum has gone after each step; NaN where it was lost. `rearranged` marks other minima."""
-    setting = Setting()
+def follow(seed: int, team: Team, indices: Sequence[int], steps: np.ndarray, name: str = "nu") -> dict[str, np.ndarray]:
+    """A property where each minimum has gone after each step; NaN where it was lost; `rearranged`: it is another."""
+    setting = Setting([name])
     protocol = setting.world["protocol"]
     start = setting.ensemble(seed, gradients=False).samples(team, setting.values, indices)
 
@@ -71,11 +71,11 @@ def follow(seed: int, team: Team, indices: Sequence[int], steps: np.ndarray) -> 
                 prepared = protocol.follow(potential, known, key=jax.random.key(0))
                 end = sample(setting.design, values, setting.world, setting.terms, prepared, gradients=False)
                 if end.measured is not None:
-                    numbers[where] = end.measured.values["nu"], end.statistics["rearranged"]
+                    numbers[where] = end.measured.values[name], end.statistics["rearranged"]
         return Found(numbers)
 
     numbers = np.array([found.shared for found in team.map(one, start)])
-    return {"nu": numbers[..., 0], "rearranged": numbers[..., 1]}
+    return {name: numbers[..., 0], "rearranged": numbers[..., 1]}
 
 
 def quench(seed: int, team: Team, indices: Sequence[int], steps: np.ndarray) -> dict[str, np.ndarray]:
