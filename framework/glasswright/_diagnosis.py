@@ -11,11 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._errors import RunError, named, one_line
+from ._errors import LONGEST, RunError, named, one_line
 from ._objective import Term
 
-# Some libraries put whole arrays into their messages.
-LONGEST = 300
 _warned: set[tuple[str, str]] = set()
 
 

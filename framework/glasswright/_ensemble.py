@@ -91,18 +91,18 @@ class Ensemble(Work[Request, Found[Prepared]]):
 
         The memory of what was prepared is kept for those in `keep` only: there may be thousands.
         """
-        world = self.design.insert(self.world, values)
         indices, known = list(indices), previous or {}
-        own_start = world["potential"].start is not None
+        own_start = self.world["potential"].start is not None
         if team.accelerators and not own_start and not any(index in known for index in indices):
+            world = self.design.insert(self.world, values)
             found = self._side_by_side(team, values, world, indices, step, keep)
             if found is not None:
                 return [_sample(index, one) for index, one in zip(indices, found, strict=True)]
 
         requests = [Request(index, step, dict(values), known.get(index), index in keep) for index in indices]
-        # A memory takes longer to send to a worker than to use.
-        work = self.__call__ if any(one.previous is not None or one.keep for one in requests) else self
-        found = [result for chunk in _chunks(requests, self.chunk_size) for result in team.map(work, chunk)]
+        has_memory = any(one.previous is not None or one.keep for one in requests)
+        chunks = _chunks(requests, self.chunk_size)
+        found = [result for chunk in chunks for result in team.map(self, chunk, here=has_memory)]
         return [_sample(index, result) for index, result in zip(indices, found, strict=True)]
 
     def rounds(self, team: Team, values: Mapping[str, Any], indices: Sequence[int]) -> Iterator[list[Sample]]:

@@ -2,7 +2,7 @@
 
 import ctypes
 import os
-import platform
+import sys
 
 # Before anything loads a BLAS: matrices of a thousand rows gain little from threads, and results must not depend on
 # how many there are. Set the variable to have it otherwise.
@@ -16,7 +16,7 @@ import jax
 # Everything here is float64 (see docs/physics.md).
 jax.config.update("jax_enable_x64", True)
 
-if platform.libc_ver()[0] == "glibc":
+if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt"):
     # A factorisation takes and frees matrices of some megabytes. By default their memory goes back to the system each
     # time, and is faulted in anew page by page, which takes a seventh of the time of a factorisation.
     M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3

@@ -14,6 +14,10 @@ class Stopped(Exception):
     """A signal ended the run early, in good order: one line that says how to go on (exit code 0)."""
 
 
+# Some libraries put whole arrays into their messages.
+LONGEST = 300
+
+
 def one_line(error: BaseException, limit: int | None = None) -> str:
     """What an exception says, on one line, and cut where it is longer than `limit`."""
     text = " ".join(str(error).split())

@@ -331,9 +331,8 @@ def evaluate(
 
     work = PullBack(design, dict(world), dict(terms))
     items = [(dict(values), one.prepared, along) for one, along in zip(samples, cotangents, strict=True)]
-    # A memory takes longer to send to a worker than to use.
     has_memory = any(one.prepared is not None and one.prepared.memory is not None for one in samples)
-    parts = team.map(work.__call__ if has_memory else work, items)
+    parts = team.map(work, items, here=has_memory)
     gradients = dict(evaluation.gradients)
     for found in parts:
         for name, part in (found.shared or {}).items():

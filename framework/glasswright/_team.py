@@ -103,10 +103,15 @@ class Team:
         """Until those that have been hired can work; without, they are asked as soon as they can."""
         self._crew.wait()
 
-    def map(self, function: Callable[[Item], Found[Kept]], items: Sequence[Item]) -> list[Found[Kept]]:
-        """`function` of every item, which must be the same, in the same order, in all processes."""
+    def map(
+        self, function: Callable[[Item], Found[Kept]], items: Sequence[Item], *, here: bool = False
+    ) -> list[Found[Kept]]:
+        """`function` of every item, which must be the same, in the same order, on all hosts.
+
+        `here` keeps it from being sent to workers: a memory takes longer to send than to use.
+        """
         mine = range(self.rank, len(items), self.hosts)
-        found = dict(zip(mine, self._map([items[k] for k in mine], function), strict=True))
+        found = dict(zip(mine, self._map([items[k] for k in mine], function, here), strict=True))
         if self.hosts == 1:
             return list(found.values())
         everything = exchange({k: one.shared for k, one in found.items()})
@@ -122,11 +127,12 @@ class Team:
         """What every process knows by number, in every process."""
         return mine if self.hosts == 1 else exchange(mine)
 
-    def _map(self, items: list[Item], function: Callable[[Item], Found[Kept]]) -> list[Found[Kept]]:
+    def _map(self, items: list[Item], function: Callable[[Item], Found[Kept]], here: bool) -> list[Found[Kept]]:
         if self._threads is None:
             return [function(item) for item in items]
-        if isinstance(function, Work) and len(items) > 1 and not self.accelerators:
-            asked = self._crew.asked(function)
+        work = function if isinstance(function, Work) and len(items) > 1 and not (here or self.accelerators) else None
+        if work is not None:
+            asked = self._crew.asked(work)
             if asked is not None:
                 try:
                     return list(self._threads.map(asked, items))
@@ -137,7 +143,7 @@ class Team:
         head = [] if self._warm else [function(item) for item in items[:1]]
         self._warm = self._warm or bool(items)
         found = head + list(self._threads.map(function, items[len(head) :]))
-        if isinstance(function, Work) and len(items) > 1 and not self.accelerators:
+        if work is not None:
             self._crew.hire_after(perf_counter() - begin, len(items))
         return found
 

@@ -153,7 +153,9 @@ def _answer(task: bytes, known: dict[bytes, Callable[[Any], Any]]) -> bytes:
             # A traceback does not survive pickling, a note does.
             failure.add_note("In a worker process:\n" + "".join(traceback.format_exception(failure)))
         answer = cloudpickle.dumps((result, failure, said.getvalue()))
-        pickle.loads(answer)
+        if failure is not None:
+            # Exceptions are often made of other arguments than they keep.
+            pickle.loads(answer)
         return answer
     except Exception as error:
         # An exception that does not survive pickling, or a result.

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ._design import resolve_design
-from ._errors import RequestError, suggestion
+from ._errors import RequestError, one_line, suggestion
 from ._experiment import Experiment, check_cutoff, check_experiment
 from ._messages import explain
 from ._nodes import NESTED_PROPERTY, SystemNode, TermNode, TrainNode, schedules
@@ -279,7 +279,7 @@ def _component(kind: str, node: Any, key: str) -> Component:
 
 def _constructor_error(error: Exception, key: str, known: Mapping[str, Any]) -> str:
     """The constructor's message behind the key it is about, which a good message quotes as `name=`."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = one_line(error) or type(error).__name__
     if not isinstance(error, ValueError):
         text = f"{type(error).__name__}: {text}"
     for name in re.findall(r"\b(\w+)=", text):

@@ -1,8 +1,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
-from .._diagnosis import LONGEST
-from .._errors import named
+from .._errors import LONGEST, named
 
 
 class ConformanceError(AssertionError):

@@ -27,6 +27,7 @@ from ._failures import fail
 LEAST_PARTICLES = 128
 # Starts that are tried before a potential is said to give no packing.
 MOST_STARTS = 3
+MOST_STARTS_WITH_HOLES = 20
 # Densities to try, in particles per unit volume.
 DENSITIES = (1.6, 1.0, 0.8)
 SIZE = {"n_particles": LEAST_PARTICLES, "n_species": 2, "dimension": 2, "density": 1.6}
@@ -147,7 +148,7 @@ def make_packing_with_holes(potential: AbstractPotential, protocol: AbstractProt
     length = np.sqrt(2.0) * (2.0 * radius + 3.2)
     holes = np.array([[0.25, 0.25], [0.75, 0.75]])
     system = System(n, 2, 2, density=n / length**2)
-    for k in range(20):
+    for k in range(MOST_STARTS_WITH_HOLES):
         some = np.random.default_rng(k).random((40 * n, 2))
         apart = some[:, None] - holes
         outside = np.linalg.norm(apart - np.round(apart), axis=-1) * length > radius
