@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with _on_cpu():
             report["lanes"] = _lanes(work, options.sizes, options.seconds, cores)
             if options.profile:
-                with jax.profiler.trace(str(options.profile / "lanes")), Team(1) as team:
+                with jax.profiler.trace(str(options.profile / "lanes")), Team(1, accelerators=[]) as team:
                     work.ensemble.samples(team, work.values, range(options.sizes[0]))
     if "batched" in parts:
         report["batched"] = _batched(work, options.sizes, options.seconds, options.width)
@@ -154,7 +154,8 @@ def _lanes(work: Work, sizes, seconds, cores) -> list[dict[str, Any]]:
     report = []
     # Workers from the first map on that was long enough: these are benchmarks of long runs.
     _team.HIRE_AFTER = 0.0
-    with Team(max(len(cores), 2)) as everybody, Team(2) as alone, ThreadPoolExecutor(1) as one_at_a_time:
+    everybody, alone = (Team(n, accelerators=[]) for n in (max(len(cores), 2), 2))
+    with everybody, alone, ThreadPoolExecutor(1) as one_at_a_time:
         alone._threads, alone._crew = one_at_a_time, everybody._crew
         teams = {1: alone} | ({len(cores): everybody} if len(cores) > 1 else {})
         # Compiles, in every worker; pair lists come in a few sizes. The first round hires.

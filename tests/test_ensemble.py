@@ -147,7 +147,7 @@ def test_workers_find_the_same_numbers_as_threads(tmp_path, monkeypatch):
     """Both phases of the gradient in processes of their own from the second step on."""
     asked = []
     monkeypatch.setattr(_team, "HIRE_AFTER", 0.0)
-    monkeypatch.setattr(_team, "available_devices", lambda: 2)
+    monkeypatch.setattr(_team, "available_cores", lambda: 2)
     of_crew = _team.Crew.asked
 
     def ask(crew, work):

@@ -149,7 +149,7 @@ def test_workers_ignore_signals_meant_for_the_run_and_end_with_it():
 
 def test_a_team_hires_once_it_is_worth_it(monkeypatch, capfd):
     """Same results, in the order of the items, from others; what all workers say is shown once."""
-    monkeypatch.setattr(_team, "available_devices", lambda: 2)
+    monkeypatch.setattr(_team, "available_cores", lambda: 2)
     items = [("square", k) for k in range(9)]
     with Team(2) as team:
         before = team.map(Doing(), items)

@@ -46,8 +46,11 @@ class Found(NamedTuple, Generic[Kept]):
 
 def available_devices() -> int:
     """How many devices there are: accelerators, or the cores of the CPU that this process may use."""
-    if jax.default_backend() != "cpu":
-        return jax.local_device_count()
+    return available_cores() if jax.default_backend() == "cpu" else jax.local_device_count()
+
+
+def available_cores() -> int:
+    """How many cores of the CPU this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -89,7 +92,7 @@ class Team:
         self.hosts, self.rank = jax.process_count(), jax.process_index()
         self._threads = ThreadPoolExecutor(self.lanes, "lane") if self.lanes > 1 else None
         self._warm = False
-        self._crew = Crew(min(self.lanes, available_devices()))
+        self._crew = Crew(min(self.lanes, available_cores()))
 
     def __enter__(self) -> "Team":
         return self
