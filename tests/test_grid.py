@@ -18,8 +18,11 @@ from glasswright._design import is_trainable
 from glasswright._schema import REQUIRED, parameters
 from glasswright.registry import registry
 
-# What cannot be measured in a combination, and why.
-NOT_COMBINED: dict[tuple[str, str], str] = {}
+# What cannot be measured in a combination, and the reason that is given for it.
+NOT_COMBINED = {
+    ("bond_contributions", f"jax_md {dimension}D"): "bond_contributions: JaxMD is no sum over pairs"
+    for dimension in (2, 3)
+}
 QUENCH = component("protocol", "quench")()
 SMALL = ("poisson_ratio", "pressure", "energy_per_particle")
 
@@ -198,21 +201,26 @@ def check(case_name: str, names: tuple[str, ...] | None = None) -> dict[str, flo
             found.append(measure(moved, followed))
         return found, same
 
+    # The best of several steps: a difference tends to the derivative as its step does to zero, until rounding of the
+    # values limits what it can tell. Two modes that nearly have the same frequency need a short one, since they mix.
+    errors = dict.fromkeys(names, np.inf)
     for step in (4e-6, 1e-6, 2.5e-7, 6e-8):
         found, same = ends(step)
-        if same:
+        if not same:
+            continue
+        for name in names:
+            far2, near2, near, far = (float(end[name]) for end in found)
+            difference = (8 * (near - near2) - (far - far2)) / (12 * step)
+            slope = float(slopes[name])
+            rounding = 1e-12 * max(abs(float(values[name])), 1e-3) / step
+            error = max(abs(difference - slope) - rounding, 0.0) / max(abs(slope), 1e-3)
+            errors[name] = min(errors[name], error)
+        wrong = {name: error for name, error in errors.items() if not error < 1e-5}
+        print(case_name, f"step {step:.1e}", {name: f"{error:.1e}" for name, error in wrong.items()} or "no error")
+        if not wrong:
             break
     else:
-        pytest.fail("a pair changes branch however small the step")
-    errors = {}
-    for name in names:
-        far2, near2, near, far = (float(end[name]) for end in found)
-        difference = (8 * (near - near2) - (far - far2)) / (12 * step)
-        # Rounding of the values limits what a difference can tell.
-        rounding = 1e-12 * max(abs(float(values[name])), 1e-3) / step
-        errors[name] = max(abs(difference - float(slopes[name])) - rounding, 0.0) / max(abs(float(slopes[name])), 1e-3)
-    print(case_name, f"step {step:.1e}", {name: f"{error:.1e}" for name, error in errors.items()})
-    wrong = {name: error for name, error in errors.items() if not error < 1e-5}
+        assert max(errors.values()) < np.inf, "a pair changes branch however small the step"
     assert not wrong
     assert sum(abs(float(slope)) > 1e-3 for slope in slopes.values()) > len(names) // 2
     return errors
@@ -222,6 +230,14 @@ def check(case_name: str, names: tuple[str, ...] | None = None) -> dict[str, flo
 def test_a_small_part():
     """Harmonic spheres in two dimensions; the whole grid takes minutes."""
     check("soft_sphere 2D", SMALL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "case_name"), list(NOT_COMBINED))
+def test_what_cannot_be_combined_says_so(name, case_name):
+    potential, prepared = prepare(case_name)
+    with pytest.raises(ValueError, match=NOT_COMBINED[name, case_name]):
+        component("property", name)().measure(QUENCH.attach(potential, prepared))
 
 
 @pytest.mark.slow
