@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from glasswright._application import RESUME_KEYS, _jobs, _parser
+from glasswright._arguments import CONFIGURED
 from glasswright._compose import compose, start
 from glasswright._listing import find
 from glasswright._listing import main as plugins
@@ -118,7 +119,7 @@ def test_commands_compose(hydra, run_directory, tmp_path, monkeypatch, page, com
             assert set(arguments) <= {"--json"}
         return
     if name == "schema":
-        assert set(arguments) <= {"--preset", "train", "validate", "measure"}
+        assert set(arguments) <= {"--preset", *CONFIGURED}
         return
     if name == "resume":
         assert all(argument.partition("=")[0] in RESUME_KEYS for argument in arguments[1:])

@@ -37,6 +37,24 @@ def test_presets_and_what_they_compose_to_fit(composed, preset, path):
     assert errors(config, composed) == []
 
 
+@pytest.mark.parametrize(
+    ("command", "overrides"),
+    [
+        ("analyse", ["experiment=poisson_and_pressure"]),
+        ("analyse", ["configuration=packing.extxyz", "property=[pressure]", "property_scale={pressure:0.1}"]),
+        ("analyse", ["property=[pressure]", "parts=[bonds,vibrations]", "change.pressure=0.1", "average=clipped"]),
+        ("measure", ["configuration=packing.extxyz", "gradient=true"]),
+    ],
+)
+def test_what_other_commands_compose_fits(command, overrides):
+    # Not resolved: what follows the system follows the file, which is not read.
+    config = OmegaConf.to_container(gw.compose(*overrides, command=command), resolve=False)
+    one = schema(command, preset=True)
+    assert errors(config, one) == []
+    for damage in ({"sed": 1}, {"relax": "no"}, {"configuration": 3}):
+        assert errors(config | damage, one), damage
+
+
 def test_what_is_misspelt_or_of_another_type_does_not_fit(composed, preset):
     config = OmegaConf.to_container(gw.compose(), resolve=True)
     for damage in (

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import planted_faults
 import pytest
+from conftest import REFERENCE
 from glasswright.registry import registry
 from glasswright.testing import (
     ConformanceError,
@@ -23,6 +24,8 @@ from glasswright.testing._static import as_component
 PARAMETERS = {
     "band": {"lower": 0.3, "upper": 0.35},
     "curve": {"target": [0.3, 0.4]},
+    "harmonic_spring_network": {"packing": str(REFERENCE / "2d_n368_sp2_a5.extxyz"), "rest_ratio": 0.97},
+    "jax_md": {"function": "soft_sphere", "parameters": {"sigma": [0.8, 1.0]}, "cutoff": 1.0, "n_species": 2},
     "ratio": {"target": 0.3},
     "target": {"target": 0.3},
     "target_each": {"target": 0.3},

@@ -3,6 +3,7 @@
 from . import _environment as _environment
 
 # isort: split
+from ._api import analyse as analyse
 from ._api import build as build
 from ._api import compose as compose
 from ._api import measure as measure

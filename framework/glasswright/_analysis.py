@@ -18,6 +18,9 @@ from ._potential import AbstractPairPotential
 from ._spectrum import MOST_COORDINATES
 
 PARTS = ("tunability", "predictiveness", "bonds", "vibrations")
+# What a change of a property, and a step of a design variable, can be measured in.
+PROPERTY_SCALES = ("magnitude", "standard_deviation")
+DESIGN_SCALES = ("magnitude", "bounds")
 
 
 class GivenPacking(eqx.Module):

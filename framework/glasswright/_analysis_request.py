@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from ._analysis import PARTS, Analysis, GivenPacking, check_analysis
+from ._analysis import DESIGN_SCALES, PARTS, PROPERTY_SCALES, Analysis, GivenPacking, check_analysis
 from ._design import cutoff_slack, resolve_design, trainable_leaves
 from ._errors import RequestError, suggestion
 from ._measure import check_measurable
@@ -47,7 +47,6 @@ OWN_KEYS = (
 )
 # Fresh packings whose tunability is averaged, where none is given.
 MANY = 50
-SCALES = ("magnitude", "standard_deviation")
 
 
 def build_analysis(config: DictConfig | Mapping[str, Any], folder: Path | None = None) -> Analysis:
@@ -95,8 +94,8 @@ def _options(own: Mapping[str, Any]) -> dict[str, Any]:
             if not value > 0.0:
                 raise RequestError(f"property_scale.{name}={value:g}: must be positive")
     else:
-        _one_of("property_scale", scale, SCALES, " or numbers by name: {pressure: 0.1}")
-    _one_of("design_scale", own["design_scale"], ("magnitude", "bounds"))
+        _one_of("property_scale", scale, PROPERTY_SCALES, " or numbers by name: {pressure: 0.1}")
+    _one_of("design_scale", own["design_scale"], DESIGN_SCALES)
     _one_of("average", own["average"], AVERAGES)
     change = own["change"] or {}
     if not isinstance(change, dict):

@@ -6,8 +6,6 @@ from typing import Any
 
 from ._experiment import Experiment
 
-COMMANDS = ("train", "validate", "measure")
-
 
 def compose(*overrides: str, command: str = "train") -> Any:
     """Compose a configuration as the command line does: `gw.compose("experiment=ensemble_poisson", "seed=3")`.
@@ -15,19 +13,20 @@ def compose(*overrides: str, command: str = "train") -> Any:
     **Arguments:**
 
     - `overrides`: what one would type, each a string.
-    - `command`: `train`, `validate` or `measure`.
+    - `command`: `train`, `validate`, `measure` or `analyse`.
 
-    Returns an OmegaConf configuration, for `gw.build`, `gw.train`, `gw.validate` or `gw.measure`. Raises `RequestError`
+    Returns an OmegaConf configuration, for `gw.build` and for the function of the command's name. Raises `RequestError`
     with one line that names the key for whatever is wrong.
     """
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
+    from ._arguments import CONFIGURED
     from ._compose import compose as compose_with_hydra
     from ._errors import RequestError, suggestion
 
-    if command not in COMMANDS:
-        raise RequestError(f"command={command!r}: no such command; {suggestion(command, COMMANDS)}")
+    if command not in CONFIGURED:
+        raise RequestError(f"command={command!r}: no such command; {suggestion(command, CONFIGURED)}")
     try:
         config = compose_with_hydra(command, list(overrides))
     finally:
@@ -109,6 +108,25 @@ def measure(*request: str | Mapping[str, Any], directory: str | Path | None = No
     from .config import build_measurement
 
     return measure_request(build_measurement(_request(request, "measure")), directory)
+
+
+def analyse(
+    *request: str | Mapping[str, Any], directory: str | Path | None = None, progress: bool = False
+) -> dict[str, Any]:
+    """What a packing or an ensemble can become and at what cost; returns what `analysis.json` holds.
+
+    Its bonds and its vibrations are other parts of it.
+
+    **Arguments:**
+
+    - `request`: overrides (`gw.analyse("configuration=packing.extxyz", "parts=[tunability]")`), or one configuration.
+    - `directory`: where the files and pictures go; None writes nothing.
+    - `progress`: whether to show it on standard error.
+    """
+    from ._analyse import analyse as analyse_request
+    from ._analysis_request import build_analysis
+
+    return analyse_request(build_analysis(_request(request, "analyse")), directory, progress=progress)
 
 
 def _request(request: tuple[Any, ...], command: str) -> Any:

@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import jax
 import yaml
@@ -24,6 +24,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ._arguments import Parser
 from ._compose import compose, start
 from ._errors import RequestError, suggestion
 from ._messages import explain
@@ -176,7 +177,7 @@ RESUME_KEYS = ("train.steps", "train.checkpoint_interval", "train.rejection_limi
 
 def resume(arguments: list[str]) -> int:
     """`glasswright resume DIR`: go on with a training or a validation that was interrupted."""
-    parser = _Parser(
+    parser = Parser(
         prog="glasswright resume",
         description="Go on with an interrupted run, to the same end as if it had never been interrupted.",
     )
@@ -339,16 +340,9 @@ def _show(instance: Hydra, config_name: str, given: argparse.Namespace, parser: 
         instance.show_info(given.info, config_name=config_name, overrides=given.overrides)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Reports a wrong option like any other wrong request."""
-
-    def error(self, message: str) -> NoReturn:
-        raise RequestError(message)
-
-
 def _parser(command: str) -> argparse.ArgumentParser:
     parser = get_args_parser()
-    parser.__class__ = _Parser
+    parser.__class__ = Parser
     parser.prog = f"glasswright {command}"
     return parser
 

@@ -80,7 +80,7 @@ def type_of(parameter: Parameter) -> str:
     if parameter.kind == "choice":
         return " or ".join(f"`{choice}`" for choice in parameter.choices)
     if parameter.kind == "component":
-        return f"a {parameter.group}"
+        return f"{'an' if parameter.group[0] in 'aeiou' else 'a'} {parameter.group}"
     if parameter.kind == "schedule":
         return "number or schedule"
     return TYPES.get(parameter.kind, "anything")

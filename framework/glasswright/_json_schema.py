@@ -1,14 +1,16 @@
 """`glasswright schema`: the JSON schema of a composed configuration, or of a preset, for editors that check YAML."""
 
-import argparse
 import json
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import Any
 
+from ._analysis import DESIGN_SCALES, PARTS, PROPERTY_SCALES
+from ._arguments import CONFIGURED, Parser
 from ._describe import describe_component
 from ._errors import RequestError, suggestion
 from ._nodes import SystemNode, TermNode, TrainNode, schedules
 from ._schema import Parameter, parameters
+from ._tunability import AVERAGES
 from ._values import MISSING
 from .registry import KINDS, Component, registry
 
@@ -17,19 +19,19 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 OPEN = {"anyOf": [{"const": MISSING}, {"type": "string", "pattern": r"^\$\{.*\}$"}]}
 ARRAY = {"anyOf": [{"type": "number"}, {"type": "array", "items": {"$ref": "#/$defs/numbers"}}]}
 COUNT = {"type": "integer", "minimum": 1}
+POSITIVE = {"type": "number", "exclusiveMinimum": 0}
 AUTO = {"anyOf": [{"const": "auto"}, COUNT]}
-COMMANDS = ("train", "validate", "measure")
 
 
 def main(arguments: list[str]) -> int:
     """Print the schema."""
-    parser = _Parser(prog="glasswright schema", description="JSON schema of a configuration, for editors.")
-    parser.add_argument("command", nargs="?", default="train", help=f"whose: {', '.join(COMMANDS)} (default: train)")
+    parser = Parser(prog="glasswright schema", description="JSON schema of a configuration, for editors.")
+    parser.add_argument("command", nargs="?", default="train", help=f"whose: {', '.join(CONFIGURED)} (default: train)")
     parser.add_argument("--preset", action="store_true", help="of the files in experiment/, in which all is optional")
     given = parser.parse_args(arguments)
-    if given.command not in COMMANDS:
+    if given.command not in CONFIGURED:
         raise RequestError(
-            f"{given.command}: no such command with a configuration; {suggestion(given.command, COMMANDS)}"
+            f"{given.command}: no such command with a configuration; {suggestion(given.command, CONFIGURED)}"
         )
     print(json.dumps(schema(given.command, preset=given.preset), indent=2))
     return 0
@@ -57,7 +59,7 @@ def schema(command: str = "train", *, preset: bool = False) -> dict[str, Any]:
         "property": {"$ref": "#/$defs/property"},
         "objective": {"anyOf": [{"$ref": "#/$defs/objective"}, {"type": "null"}]},
         "weight": _open({"type": "number", "minimum": 0}, preset),
-        "scale": _open({"type": "number", "exclusiveMinimum": 0}, preset),
+        "scale": _open(POSITIVE, preset),
     }
     assert set(term) == set(TermNode.__dataclass_fields__)
     chosen = ("potential", "protocol") if command == "measure" else KINDS.keys() - {"property", "objective"}
@@ -74,15 +76,35 @@ def schema(command: str = "train", *, preset: bool = False) -> dict[str, Any]:
             "devices": AUTO,
             "chunk_size": AUTO,
         }
+    trained = {"type": "object", "additionalProperties": {"$ref": "#/$defs/numbers"}}
     if command == "validate":
         keys |= {
             "run": {"type": "string"},
             "n_configurations": COUNT,
             "n_untrained": {"type": "integer", "minimum": 0},
-            "trained": {"type": "object", "additionalProperties": {"$ref": "#/$defs/numbers"}},
+            "trained": trained,
         }
     if command == "measure":
         keys |= {name: {"type": "boolean"} for name in ("relax", "gradient")} | {"configuration": {"type": "string"}}
+    if command == "analyse":
+        keys |= {
+            "run": {"type": ["string", "null"]},
+            "configuration": {"type": ["string", "null"]},
+            "relax": {"type": "boolean"},
+            "parts": {"type": "array", "items": {"enum": list(PARTS)}, "minItems": 1, "uniqueItems": True},
+            "n_configurations": AUTO,
+            "property_scale": {
+                "anyOf": [{"enum": list(PROPERTY_SCALES)}, {"type": "object", "additionalProperties": POSITIVE}]
+            },
+            "design_scale": {"enum": list(DESIGN_SCALES)},
+            "average": {"enum": list(AVERAGES)},
+            "clip": POSITIVE,
+            "change": {"type": "object", "additionalProperties": {"type": "number"}},
+            "smallest_step": POSITIVE,
+            "largest_step": POSITIVE,
+            "n_steps": {"type": "integer", "minimum": 2},
+            "trained": trained,
+        }
     if preset:
         keys |= {"defaults": {"type": "array"}, "hydra": {"type": "object"}}
     what = "preset" if preset else "configuration"
@@ -144,8 +166,3 @@ def _open(value: dict[str, Any], preset: bool) -> dict[str, Any]:
 def _object(properties: dict[str, Any], optional: bool, required: list[str] | None = None) -> dict[str, Any]:
     needed = {} if optional else {"required": required or sorted(properties)}
     return {"type": "object", "properties": properties, "additionalProperties": False} | needed
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise RequestError(f"{self.prog}: {message}")

@@ -3,8 +3,9 @@
 import argparse
 import json
 import sys
-from typing import Any, NoReturn
+from typing import Any
 
+from ._arguments import Parser
 from ._describe import describe_component
 from ._errors import RequestError, suggestion
 from .registry import KINDS, Registry, registry
@@ -12,9 +13,9 @@ from .registry import KINDS, Registry, registry
 
 def main(arguments: list[str]) -> int:
     """List the plugins; exit code 0 whatever state they are in."""
-    parser = _Parser(prog="glasswright plugins", description="Which components there are, and whose they are.")
+    parser = Parser(prog="glasswright plugins", description="Which components there are, and whose they are.")
     parser.add_argument("--json", action="store_true", help="machine-readable output")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     show = commands.add_parser("show", help="all about one component, or one plugin")
     show.add_argument("name", metavar="NAME", help="component (pressure, property=pressure), or plugin")
     show.add_argument("--json", action="store_true", help="machine-readable output", default=argparse.SUPPRESS)
@@ -138,8 +139,3 @@ def _print_table(listing: dict[str, Any]) -> None:
             Text(plugin["error"] or owned),
         )
     Console().print(table)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise RequestError(f"{self.prog}: {message}")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import glasswright
 
+from ._arguments import CONFIGURED
 from ._errors import RequestError, RunError, Stopped, named, one_line, suggestion
 
 DONE, RUN_FAILED, REQUEST_WRONG, INTERRUPTED = 0, 1, 2, 130
@@ -140,7 +141,7 @@ def _completion(arguments: list[str]) -> list[str]:
     line = os.environ.get("COMP_LINE", "")
     words = line.split()
     command = words[1] if len(words) > 1 else "train"
-    if command not in ("train", "validate", "measure", "analyse"):
+    if command not in CONFIGURED:
         command = "train"
     elif len(words) > 1:
         shorter = line.replace(f"{command} ", "", 1) if f"{command} " in line else line

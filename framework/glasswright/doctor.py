@@ -1,13 +1,12 @@
 """`glasswright doctor`: whether this installation computes what it should, and what it consists of."""
 
-import argparse
 import importlib.metadata
 import json
 import platform
 import sys
-from typing import Any, NoReturn
+from typing import Any
 
-from ._errors import RequestError
+from ._arguments import Parser
 
 DISTRIBUTIONS = (
     "jax",
@@ -34,7 +33,7 @@ BROKEN_JAX = {
 
 def main(arguments: list[str]) -> int:
     """Print the examination; exit code 1 if anything is wrong."""
-    parser = _Parser(prog="glasswright doctor", description="Whether this installation computes what it should.")
+    parser = Parser(prog="glasswright doctor", description="Whether this installation computes what it should.")
     parser.add_argument("--json", action="store_true", help="machine-readable output")
     given = parser.parse_args(arguments)
     report = examine()
@@ -134,8 +133,3 @@ def _print(report: dict[str, Any]) -> None:
     for problem in report["problems"]:
         print(f"problem: {problem}", file=sys.stderr)
     print("healthy" if report["healthy"] else f"{len(report['problems'])} problem(s)")
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise RequestError(f"{self.prog}: {message}")

@@ -116,8 +116,15 @@ def make_packing(
 ) -> Packing:
     """A packing of at least 128 particles: as many as the range of the potential needs in the box.
 
-    At the usual density if that can be: forces of stiffer cores are so large there that rounding hides the minimum.
+    At the usual density if that can be: forces of stiffer cores are so large there that rounding hides the minimum. A
+    potential that belongs to one packing has that one.
     """
+    if potential.start is not None:
+        own = protocol.prepare(potential, potential.start, key=jax.random.key(0))
+        if not own.accepted:
+            raise ValueError(f"its own packing could not be prepared: {Outcome(int(own.outcome)).name}")
+        n, own_dimension = own.configuration.fractional.shape
+        return Packing(f"{own_dimension}d packing of {n} particles", potential, protocol, own)
     least = 2.0 * float(potential.cutoff)
     outcomes = []
     for density in map(jnp.asarray, DENSITIES):
@@ -176,6 +183,10 @@ def default_packing(kind: str, protocol: AbstractProtocol | None = None) -> Pack
     """One of the shared packings: `2d` (which has holes) or `3d`."""
     potential, usual = default_world()
     protocol = protocol or usual
+    if kind == "2d":
+        # A pair that floats rests where its force is zero. There the stiffness of the usual potential has its kink, and
+        # nothing that contains it has a derivative.
+        potential = default_instance(registry().get("potential", "morse"))
     # By the protocol's identity: one that holds arrays has no hash. The packing keeps it alive.
     key = kind, id(protocol)
     if key not in _prepared:

@@ -103,7 +103,9 @@ def _plain(value: Any) -> Any:
         return np.asarray(value).tolist()
     if isinstance(value, enum.Enum):
         return value.name
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def _short(node: dict[str, Any]) -> str:
