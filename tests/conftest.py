@@ -8,7 +8,7 @@ from pathlib import Path
 # tests run included. JAX warns of settings of the compiler that it takes for missing abilities of the machine.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     COMPILED = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="glasswright-compiled-")
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 else:
     COMPILED = None
@@ -25,6 +25,14 @@ from glasswright.run.extxyz import read_configuration
 def pytest_unconfigure():
     if COMPILED is not None:
         shutil.rmtree(COMPILED, ignore_errors=True)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """One process for each file: what a file prepares and compiles for its tests is done once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log)
 
 
 REFERENCE = Path(__file__).parent / "reference"

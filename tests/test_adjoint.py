@@ -139,14 +139,15 @@ def test_response_carries_its_derivative(reference_2d):
     """The non-affine displacement against central differences of the prepared system."""
     protocol, potential = reference_2d.protocol, reference_2d.potential
 
+    @eqx.filter_jit
     def response(scale, prepared):
         moved = eqx.tree_at(lambda p: p.diameter, potential, replace_fn=lambda d: d * scale)
         return protocol.attach(moved, prepared).response
 
-    _, slope = jax.jvp(lambda s: response(s, reference_2d.prepared), (1.0,), (1.0,))
+    _, slope = jax.jvp(lambda s: response(s, reference_2d.prepared), (jnp.array(1.0),), (jnp.array(1.0),))
     ends, step = [], 1e-7
     for sign in (1, -1):
         moved = eqx.tree_at(lambda p: p.diameter, potential, replace_fn=lambda d: d * (1 + sign * step))  # noqa: B023
-        ends.append(response(1 + sign * step, protocol.follow(moved, reference_2d.prepared)))
+        ends.append(response(jnp.array(1 + sign * step), protocol.follow(moved, reference_2d.prepared)))
     difference = (ends[0] - ends[1]) / (2 * step)
     assert np.max(np.abs(difference - slope)) < 1e-5 * np.max(np.abs(slope))

@@ -24,29 +24,19 @@ SMALL = [
 ]
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory) -> dict[str, str]:
-    """Where processes find what earlier ones have compiled."""
-    return {
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.getbasetemp() / "compiled"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
-
-
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def on_two_hosts(arguments: list[str], folders: list[Path], cache: dict[str, str]) -> list[subprocess.CompletedProcess]:
+def on_two_hosts(arguments: list[str], folders: list[Path]) -> list[subprocess.CompletedProcess]:
     """The same command in two processes, each in a folder of its own."""
     address = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}", "JAX_NUM_PROCESSES": "2"}
     running = []
     for rank, folder in enumerate(folders):
         folder.mkdir(exist_ok=True)
-        environment = os.environ | cache | address | {"JAX_PROCESS_ID": str(rank)}
+        environment = os.environ | address | {"JAX_PROCESS_ID": str(rank)}
         command = [sys.executable, "-m", "glasswright", *arguments]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         running.append(subprocess.Popen(command, cwd=folder, env=environment, **pipes))
@@ -67,9 +57,9 @@ def without_seconds(directory: Path) -> tuple[list[dict], dict]:
     return [line | {"seconds": 0} for line in lines], result | {"seconds": 0}
 
 
-def test_two_processes_find_what_one_finds(tmp_path, cache):
+def test_two_processes_find_what_one_finds(tmp_path):
     arguments = ["train", "sampler=fresh", "sampler.size=3", *SMALL, "hydra.run.dir=run"]
-    first, second = on_two_hosts(arguments, [tmp_path / "first", tmp_path / "second"], cache)
+    first, second = on_two_hosts(arguments, [tmp_path / "first", tmp_path / "second"])
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     assert "done after 4 steps" in first.stdout
     # Only one writes and speaks.
@@ -81,12 +71,12 @@ def test_two_processes_find_what_one_finds(tmp_path, cache):
 
 
 @pytest.mark.slow
-def test_two_processes_follow_go_on_and_pull_back(tmp_path, cache):
+def test_two_processes_follow_go_on_and_pull_back(tmp_path):
     """Each follows packings of its own; a checkpoint has all of them, and an array-valued term its second phase."""
     terms = ["property=[poisson_ratio,elastic_tensor]", "terms.elastic_tensor.objective.target=1"]
     start = ["train", "sampler=tracked", "sampler.size=3", *terms, *SMALL]
     folders = [tmp_path / "first", tmp_path / "second"]
-    for end in on_two_hosts([*start, "hydra.run.dir=run"], folders, cache):
+    for end in on_two_hosts([*start, "hydra.run.dir=run"], folders):
         assert end.returncode == 0, end.stderr
     run = tmp_path / "first" / "run"
     assert cli.main([*start, f"hydra.run.dir={tmp_path / 'alone'}"]) == 0
@@ -95,7 +85,7 @@ def test_two_processes_follow_go_on_and_pull_back(tmp_path, cache):
         assert (run / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
     (run / "result.json").unlink()
-    ends = on_two_hosts(["resume", str(run), "train.steps=7"], folders, cache)
+    ends = on_two_hosts(["resume", str(run), "train.steps=7"], folders)
     for end in ends:
         assert end.returncode == 0, end.stderr
     assert "going on from step 2" in ends[0].stderr
@@ -105,11 +95,11 @@ def test_two_processes_follow_go_on_and_pull_back(tmp_path, cache):
 
 
 @pytest.mark.slow
-def test_two_processes_validate_as_one(tmp_path, cache):
+def test_two_processes_validate_as_one(tmp_path):
     train = ["train", "sampler=fresh", "sampler.size=3", *SMALL, f"hydra.run.dir={tmp_path / 'run'}"]
     assert cli.main(train) == 0
     arguments = ["validate", f"run={tmp_path / 'run'}", "n_configurations=9", "n_untrained=2"]
-    ends = on_two_hosts([*arguments, "hydra.run.dir=check"], [tmp_path / "first", tmp_path / "second"], cache)
+    ends = on_two_hosts([*arguments, "hydra.run.dir=check"], [tmp_path / "first", tmp_path / "second"])
     for end in ends:
         assert end.returncode == 0, end.stderr
     assert list((tmp_path / "second").iterdir()) == []

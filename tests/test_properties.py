@@ -36,17 +36,18 @@ def differences(reference):
     keys = jax.random.split(jax.random.key(3), len(leaves))
     direction = structure.unflatten([jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)])
 
-    def contracted(parameters, prepared):
-        values = measure_all(parameters, static, protocol, prepared)
+    def weighted(values):
         weights = {name: jax.random.normal(jax.random.key(7), value.shape) for name, value in values.items()}
         return {name: jnp.sum(weights[name] * value) for name, value in values.items()}
+
+    def contracted(parameters, prepared):
+        return weighted(measure_all(parameters, static, protocol, prepared))
 
     @eqx.filter_jit
     def derivatives(parameters, prepared):
         _, slopes = jax.jvp(lambda p: contracted(p, prepared), (parameters,), (direction,))
         return slopes, jax.jacrev(lambda p: contracted(p, prepared))(parameters)
 
-    value_at = eqx.filter_jit(contracted)
     slopes, gradients = derivatives(parameters, reference.prepared)
 
     def difference(step):
@@ -57,7 +58,7 @@ def differences(reference):
             there = eqx.combine(moved, static)
             prepared = protocol.follow(there, reference.prepared)
             assert prepared.accepted
-            ends.append(value_at(moved, prepared))
+            ends.append(weighted(jitted(moved, static, protocol, prepared)))
             branch.append(branches(there, prepared.configuration, reference.prepared.memory.neighbors))
         return {name: float(ends[1][name] - ends[0][name]) / (2 * step) for name in ends[0]}, np.array_equal(*branch)
 

@@ -52,6 +52,7 @@ def test_forward_and_reverse_modes_agree(reference_2d):
     potential = reference_2d.potential
     direction = np.array([0.3, -0.7])
 
+    @jax.jit
     def value(diameter):
         moved = eqx.tree_at(lambda p: p.diameter, potential, diameter)
         return wanted.measure(reference_2d.protocol.attach(moved, reference_2d.prepared))

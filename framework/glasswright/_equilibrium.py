@@ -57,14 +57,24 @@ class Equilibrium(State):
     def response(self) -> Float[Array, "m n d"]:
         """Non-affine displacement `X_a = H^-1 Xi_a` under each unit strain of `strain_basis`, in units of length.
 
-        Its derivative is attached by `X - H^-1 (H(theta) X - Xi(theta))` with the first `H^-1` and `X` held fixed.
+        What moves the particles are the forces `-Xi_a` that the strain makes.
         """
         strains = strain_basis(self.configuration.dimension)
-        fixed = self._fixed_response
-        residual = self.potential.strain_gradient(self.configuration, self.neighbors, strains) + jax.vmap(
-            lambda x: self.potential.hessian_product(self.configuration, self.neighbors, x)
-        )(fixed)
-        correction = self.hessian.solve(residual)
+        force = -self.potential.strain_gradient(self.configuration, self.neighbors, strains)
+        return self._displaced(force, self._fixed_response)
+
+    def displacement(self, force: Float[Array, "m n d"]) -> Float[Array, "m n d"]:
+        """Displacement `u = H^-1 f` of all particles under each of `m` sets of forces, in units of length.
+
+        Its derivative is attached by `u - H^-1 (H(theta) u - f(theta))` with the first `H^-1` and `u` held fixed.
+        Translations and rattlers stay where they are, whatever pushes them.
+        """
+        return self._displaced(force, self.hessian.solve(jax.lax.stop_gradient(force)))
+
+    def _displaced(self, force: Float[Array, "m n d"], fixed: Float[Array, "m n d"]) -> Float[Array, "m n d"]:
+        """The displacement `fixed` with its derivative."""
+        product = jax.vmap(lambda u: self.potential.hessian_product(self.configuration, self.neighbors, u))(fixed)
+        correction = self.hessian.solve(product - force)
         return fixed - (correction - jax.lax.stop_gradient(correction))
 
     @functools.cached_property

@@ -1,15 +1,13 @@
 """The picture of the bonds: how their contributions to the moduli are distributed, and where the largest are."""
 
-import io
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from .._bonds import BondContributions
 from .._configuration import Configuration
+from .figure import new_figure, png
 from .packing_plot import draw_bonds, draw_plain_packing
 from .plot import COLOURS
 
@@ -32,17 +30,14 @@ def bonds_figure(
     - `largest`: by modulus, which entries of the pair list are to be drawn.
     """
     flat = configuration.dimension == 2
-    figure = Figure(figsize=(13.0, 6.4 if not flat else 11.8), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(13.0, 6.4 if not flat else 11.8)
     axes = figure.subplots(1 + flat, 2, squeeze=False, height_ratios=[1.0, 1.5] if flat else [1.0])
     symbols = {"bulk_modulus": "K", "shear_modulus": "G"}
     for column, (name, contribution) in enumerate(moduli(found).items()):
         _draw_distribution(axes[0, column], contribution[np.asarray(found.mask)], symbols[name])
         if flat:
             _draw_largest(axes[1, column], found, contribution, largest[name], configuration, diameters, symbols[name])
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
+    return png(figure, dpi=110)
 
 
 def moduli(found: BondContributions) -> dict[str, np.ndarray]:

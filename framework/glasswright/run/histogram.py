@@ -1,13 +1,11 @@
 """The picture of a validation: how the properties are distributed, before and after training."""
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
+from .figure import new_figure, png
 from .plot import COLOURS, target_of, usual_range
 
 # Drawn in this order: what was trained in front.
@@ -23,8 +21,7 @@ def validation_figure(lines: Mapping[str, list[dict[str, Any]]], terms: Mapping[
     names = [name for name in terms if accepted and isinstance(accepted[0][name], float)]
     columns = min(max(len(names), 1), 3)
     rows = -(-max(len(names), 1) // columns)
-    figure = Figure(figsize=(6.0 * columns, 4.2 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(6.0 * columns, 4.2 * rows)
     axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for one in axes[max(len(names), 1) :]:
         one.set_axis_off()
@@ -33,9 +30,7 @@ def validation_figure(lines: Mapping[str, list[dict[str, Any]]], terms: Mapping[
     if not names:
         axes[0].text(0.5, 0.5, "no scalar property was measured", ha="center", va="center")
         axes[0].set_axis_off()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    return buffer.getvalue()
+    return png(figure)
 
 
 def _draw(axes: Any, name: str, samples: Mapping[str, list[float]], term: Any) -> None:

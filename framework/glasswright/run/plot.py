@@ -1,15 +1,13 @@
 """The picture of a training run: loss and values, design variables, and the packing it ended with."""
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import EllipseCollection
-from matplotlib.figure import Figure
 
 from .._configuration import Configuration
+from .figure import new_figure, png
 
 # Okabe and Ito's palette: told apart by everybody.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
@@ -23,8 +21,7 @@ def training_figure(
     diameters: np.ndarray | None,
 ) -> bytes:
     """PNG of a run from its metrics lines; the packing is drawn where one is followed."""
-    figure = Figure(figsize=(13.5 if configuration is not None else 7.5, 7.0), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(13.5 if configuration is not None else 7.5, 7.0)
     left: Any = figure
     if configuration is not None:
         halves: Any = figure.subfigures(1, 2)
@@ -35,9 +32,7 @@ def training_figure(
     _draw_losses(loss_axes, steps, lines, tolerance)
     _draw_values(value_axes, steps, lines, targets)
     _draw_design(design_axes, steps, lines)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    return buffer.getvalue()
+    return png(figure)
 
 
 def target_of(term: Any) -> float | None:

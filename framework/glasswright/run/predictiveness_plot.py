@@ -1,12 +1,10 @@
 """The picture of predictiveness: predicted and found changes of each property, by length of the step."""
 
-import io
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
+from .figure import new_figure, png
 from .plot import COLOURS
 
 
@@ -15,16 +13,13 @@ def predictiveness_figure(report: dict[str, Any]) -> bytes:
     names = list(report)
     columns = min(max(len(names), 1), 3)
     rows = -(-max(len(names), 1) // columns)
-    figure = Figure(figsize=(5.2 * columns, 4.4 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(5.2 * columns, 4.4 * rows)
     axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for one in axes[len(names) :]:
         one.set_axis_off()
     for name, one in zip(names, axes, strict=False):
         _draw(one, name, report[name])
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    return buffer.getvalue()
+    return png(figure)
 
 
 def _draw(axes: Any, name: str, one: dict[str, Any]) -> None:

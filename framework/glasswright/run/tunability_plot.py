@@ -1,12 +1,10 @@
 """The picture of tunability: singular values, and the directions that belong to them."""
 
-import io
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
+from .figure import new_figure, png
 from .plot import COLOURS
 
 # Numbers are written into the cells of heat maps of at most so many columns.
@@ -22,8 +20,7 @@ def tunability_figure(report: dict[str, Any]) -> bytes:
     wide = min(max(1.0 + 0.62 * len(design), 4.5), 16.0)
     narrow = min(max(1.0 + 0.8 * len(properties), 3.4), 10.0)
     tall = min(max(1.4 + 0.55 * len(properties), 3.0), 9.0)
-    figure = Figure(figsize=(wide + narrow + 2.5, 2.0 * tall + 1.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(wide + narrow + 2.5, 2.0 * tall + 1.2)
     (top_left, top_right), (left, right) = figure.subplots(2, 2, width_ratios=[narrow, wide])
     _bars(top_left, sigma, report)
     _heat_map(top_right, jacobian, properties, design, "scaled Jacobian")
@@ -34,9 +31,7 @@ def tunability_figure(report: dict[str, Any]) -> bytes:
         "one packing" if report["converged"] == 1 else f"the {report['average']} of {report['converged']} packings"
     )
     figure.suptitle(f"Tunability of {packings}")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    return buffer.getvalue()
+    return png(figure)
 
 
 def _bars(axes: Any, sigma: np.ndarray, report: dict[str, Any]) -> None:

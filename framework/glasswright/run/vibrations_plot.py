@@ -1,22 +1,19 @@
 """The picture of the vibrations: density of states, participation ratios, and the softest mode on the packing."""
 
-import io
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from .._configuration import Configuration
 from .._spectrum import Spectrum, density_of_states
+from .figure import new_figure, png
 from .packing_plot import draw_displacement, draw_plain_packing
 from .plot import COLOURS
 
 
 def vibrations_figure(found: Spectrum, configuration: Configuration, diameters: np.ndarray | None) -> bytes:
     """PNG of a spectrum and of its softest mode."""
-    figure = Figure(figsize=(13.0, 6.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(13.0, 6.6)
     halves: Any = figure.subfigures(1, 2)
     left, right = halves
     density, participation = left.subplots(2, 1, sharex=True)
@@ -38,6 +35,4 @@ def vibrations_figure(found: Spectrum, configuration: Configuration, diameters: 
     where = "" if configuration.dimension == 2 else ", a cut, arrows projected on it"
     numbers = rf"$\omega$ = {found.frequency[0]:.4g}, participation ratio {found.participation_ratio[0]:.3f}"
     axes.set_title(f"softest mode: {numbers}{where}", fontsize=10)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    return buffer.getvalue()
+    return png(figure)

@@ -57,13 +57,10 @@ class AllostericResponse(gw.AbstractProperty):
     def measure(self, state):
         source = self._pair("source", state, None)
         target = self._pair("target", state, source)
-        configuration, neighbors = state.configuration, state.neighbors
+        configuration = state.configuration
         (length, unit), (target_length, target_unit) = (_bond(configuration, *pair) for pair in (source, target))
         force = jnp.zeros_like(configuration.fractional).at[source[0]].add(unit).at[source[1]].add(-unit)
-        # The response with its derivative: docs/physics.md, "The gradient through the minimum".
-        fixed = state.hessian.solve(jax.lax.stop_gradient(force))
-        correction = state.hessian.solve(state.potential.hessian_product(configuration, neighbors, fixed) - force)
-        moved = fixed - (correction - jax.lax.stop_gradient(correction))
+        moved = state.displacement(force[None])[0]
         strain = jnp.vdot(unit, moved[source[0]] - moved[source[1]]) / length
         answer = jnp.vdot(target_unit, moved[target[0]] - moved[target[1]]) / target_length
         if isinstance(state.hessian, gw.DenseHessian):
