@@ -1,15 +1,18 @@
 """The kit of checks: it passes everything built in, and catches one planted fault after the other."""
 
+import random
 import re
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import planted_faults
 import pytest
 from conftest import REFERENCE
 from glasswright.registry import registry
 from glasswright.testing import (
     ConformanceError,
+    check_combination,
     check_import,
     check_objective,
     check_optimizer,
@@ -140,6 +143,16 @@ class Wrong(gw.AbstractObjective):
 """
 
 
+COMBINATION = """
+class Wrong(gw.AbstractCombination):
+    '''Wrong.'''
+    def start(self, names):
+        return {start}
+    def factors(self, gradients, losses, weights, state):
+        return {factors}, state
+"""
+
+
 def make(source: str):
     """An instance of the class `Wrong` that a source text defines, in a module of its own."""
     import sys
@@ -150,7 +163,7 @@ def make(source: str):
     import jax.numpy as jnp
 
     module = types.ModuleType("wrong_components")
-    vars(module).update(gw=gw, jax=jax, jnp=jnp)
+    vars(module).update(gw=gw, jax=jax, jnp=jnp, np=np, random=random)
     sys.modules[module.__name__] = module
     exec(textwrap.dedent(source), vars(module))
     return module.Wrong()
@@ -183,6 +196,24 @@ def test_wrong_samplers_are_caught(indices, message):
 def test_wrong_objectives_are_caught(loss, message):
     with pytest.raises(ConformanceError, match=message):
         check_objective(make(OBJECTIVE.format(loss=loss)))
+
+
+@pytest.mark.parametrize(
+    ("start", "factors", "message"),
+    [
+        ("()", "{name: 1.0 - losses[name] for name in gradients}", "must be a finite number of at least zero"),
+        ("()", "{name: 1.0 / losses[name] for name in gradients}", "raised ZeroDivisionError"),
+        ("()", "{'pressure': 1.0}", "it returns factors for pressure; the terms are pressure, poisson_ratio"),
+        ("()", "{name: float(name == next(iter(gradients))) for name in gradients}", "with the terms reversed"),
+        ("()", "{name: random.random() for name in gradients}", "asked twice it gave"),
+        ("()", "dict.fromkeys(gradients, 0.0)", "nothing would train"),
+        ("()", "{name: gradients[name]['diameter'].sort() or 1.0 for name in gradients}", "changes the gradients"),
+        ("{'last': None, 'names': 'none'}", "dict.fromkeys(gradients, 1.0)", "start returns str; keep arrays only"),
+    ],
+)
+def test_wrong_combinations_are_caught(start, factors, message):
+    with pytest.raises(ConformanceError, match=message):
+        check_combination(make(COMBINATION.format(start=start, factors=factors)))
 
 
 def test_wrong_optimizers_are_caught():

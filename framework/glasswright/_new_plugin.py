@@ -18,6 +18,9 @@ COMMANDS = {
     "objective": (
         "glasswright train objective@terms.poisson_ratio.objective=@name@ terms.poisson_ratio.objective.target=0.3"
     ),
+    "combination": (
+        "glasswright train combination=@name@ 'property=[poisson_ratio,pressure]' terms.pressure.objective.target=0.23"
+    ),
     "optimizer": "glasswright train optimizer=@name@",
 }
 

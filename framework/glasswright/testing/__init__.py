@@ -7,6 +7,7 @@ A whole test file of a package that registers components:
     test_conformance = conformance_tests("my-package")
 """
 
+from ._combination import check_combination as check_combination
 from ._failures import ConformanceError as ConformanceError
 from ._objective import check_objective as check_objective
 from ._optimizer import check_optimizer as check_optimizer

@@ -11,6 +11,7 @@ from typing import Any
 from .._errors import suggestion
 from ..hookspecs import PROJECT
 from ..registry import KINDS, Component, PluginRecord, registry
+from ._combination import combination_checks
 from ._failures import ConformanceError, fail, listed, raised
 from ._objective import objective_checks
 from ._optimizer import optimizer_checks
@@ -91,6 +92,7 @@ def conformance_cases(
         "sampler": sampler_checks,
         "property": lambda component, instance: property_checks(component, instance, group),
         "objective": objective_checks,
+        "combination": combination_checks,
         "optimizer": optimizer_checks,
     }
     for kind, members in found.items():
