@@ -52,9 +52,20 @@ def per_pair(owner: str, name: str, value: PerPair, n_species: int) -> Float[Arr
     return value
 
 
-def default_diameter(n_species: int) -> Float[Array, " s"]:
-    """The paper's: 0.8 for the first half of the species, 1.0 for the others."""
-    return jnp.where(jnp.arange(n_species) < n_species // 2, 0.8, 1.0)
+def species_parameters(
+    owner: str, n_species: int | None, diameter: PerSpecies | None, binding_energy: PerPair
+) -> tuple[Float[Array, " s"], Float[Array, " t"]]:
+    """Diameters of the species and energies of their pairs.
+
+    Left out, diameters are the paper's: 0.8 for the first half of the species, 1.0 for the others.
+    """
+    n_species = count_species(n_species, diameter)
+    if diameter is None:
+        diameter = jnp.where(jnp.arange(n_species) < n_species // 2, 0.8, 1.0)
+    return (
+        per_species(owner, "diameter", diameter, n_species),
+        per_pair(owner, "binding_energy", binding_energy, n_species),
+    )
 
 
 def pair_index(a: Int[Array, " p"], b: Int[Array, " p"], n_species: int) -> Int[Array, " p"]:

@@ -3,13 +3,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._parameters import (
-    check,
-    count_species,
-    default_diameter,
-    per_pair,
-    per_species,
-)
+from ._parameters import check, species_parameters
 from ._species import AbstractSpeciesPotential
 
 
@@ -46,20 +40,13 @@ class HarmonicMorse(AbstractSpeciesPotential):
         inverse_range: float = 5.0,
         stiffness: float = 5.0,
     ):
-        n_species = count_species(n_species, diameter)
-        diameter = default_diameter(n_species) if diameter is None else diameter
         binding_energy = 0.1 if binding_energy is None else binding_energy
-        self.diameter = per_species("harmonic_morse", "diameter", diameter, n_species)
-        self.binding_energy = per_pair("harmonic_morse", "binding_energy", binding_energy, n_species)
+        self.diameter, self.binding_energy = species_parameters(self.name, n_species, diameter, binding_energy)
         self.inverse_range = float(inverse_range)
         self.stiffness = float(stiffness)
 
     def __check_init__(self) -> None:
-        check(
-            "harmonic_morse",
-            positive={name: getattr(self, name) for name in ("diameter", "inverse_range", "stiffness")},
-            not_negative={"binding_energy": self.binding_energy},
-        )
+        check(self.name, positive={"inverse_range": self.inverse_range, "stiffness": self.stiffness})
 
     def range_of(self, diameter):
         """Where the energy ends."""

@@ -1,20 +1,10 @@
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._parameters import (
-    PerPair,
-    PerSpecies,
-    check,
-    count_species,
-    default_diameter,
-    per_pair,
-    per_species,
-    xplor,
-)
-from ._species import AbstractSpeciesPotential
+from ._parameters import PerPair, PerSpecies, check, species_parameters
+from ._species import AbstractScaledPotential
 
 
-class InversePower(AbstractSpeciesPotential):
+class InversePower(AbstractScaledPotential):
     """Repulsion by an inverse power of the distance, smoothed to zero by XPLOR: `V = e (s/r)^n S(r)`.
 
     Source: Hoover et al., J. Chem. Phys. 52, 4931 (1970).
@@ -45,35 +35,13 @@ class InversePower(AbstractSpeciesPotential):
         onset_ratio: float = 1.5,
         cutoff_ratio: float = 2.0,
     ):
-        n_species = count_species(n_species, diameter)
-        diameter = default_diameter(n_species) if diameter is None else diameter
-        self.diameter = per_species("inverse_power", "diameter", diameter, n_species)
-        self.binding_energy = per_pair("inverse_power", "binding_energy", binding_energy, n_species)
+        self.diameter, self.binding_energy = species_parameters(self.name, n_species, diameter, binding_energy)
         self.exponent = float(exponent)
         self.onset_ratio = float(onset_ratio)
         self.cutoff_ratio = float(cutoff_ratio)
 
     def __check_init__(self) -> None:
-        check(
-            "inverse_power",
-            positive={name: getattr(self, name) for name in ("diameter", "exponent", "onset_ratio", "cutoff_ratio")},
-            not_negative={"binding_energy": self.binding_energy},
-        )
-        if not self.onset_ratio < self.cutoff_ratio:
-            raise ValueError(
-                f"inverse_power(onset_ratio={self.onset_ratio}, cutoff_ratio={self.cutoff_ratio}): the onset must come "
-                "before the cutoff."
-            )
+        check(self.name, positive={"exponent": self.exponent})
 
-    def range_of(self, diameter):
-        """Where the energy ends."""
-        return self.cutoff_ratio * diameter
-
-    def pair_parameters(self, configuration, i, j):
-        """Mean diameter and energy of each pair."""
-        return self.diameter_and_energy(configuration, i, j)
-
-    def pair_energy(self, r, parameters):
-        s, energy = parameters
-        x = jnp.minimum(r, self.cutoff_ratio * s)
-        return energy * (s / x) ** self.exponent * xplor(x, self.onset_ratio * s, self.cutoff_ratio * s)
+    def scaled_energy(self, r, s):
+        return (s / r) ** self.exponent

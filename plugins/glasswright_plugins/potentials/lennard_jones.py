@@ -1,20 +1,10 @@
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._parameters import (
-    PerPair,
-    PerSpecies,
-    check,
-    count_species,
-    default_diameter,
-    per_pair,
-    per_species,
-    xplor,
-)
-from ._species import AbstractSpeciesPotential
+from ._parameters import PerPair, PerSpecies, species_parameters
+from ._species import AbstractScaledPotential
 
 
-class LennardJones(AbstractSpeciesPotential):
+class LennardJones(AbstractScaledPotential):
     """Lennard-Jones, smoothed to zero by XPLOR: `V = 4 e [(s/r)^12 - (s/r)^6] S(r)`.
 
     Source: Jones, Proc. R. Soc. A 106, 463 (1924); the smoothing is that of jax-md's `lennard_jones_pair`.
@@ -42,35 +32,10 @@ class LennardJones(AbstractSpeciesPotential):
         onset_ratio: float = 2.0,
         cutoff_ratio: float = 2.5,
     ):
-        n_species = count_species(n_species, diameter)
-        diameter = default_diameter(n_species) if diameter is None else diameter
-        self.diameter = per_species("lennard_jones", "diameter", diameter, n_species)
-        self.binding_energy = per_pair("lennard_jones", "binding_energy", binding_energy, n_species)
+        self.diameter, self.binding_energy = species_parameters(self.name, n_species, diameter, binding_energy)
         self.onset_ratio = float(onset_ratio)
         self.cutoff_ratio = float(cutoff_ratio)
 
-    def __check_init__(self) -> None:
-        check(
-            "lennard_jones",
-            positive={name: getattr(self, name) for name in ("diameter", "onset_ratio", "cutoff_ratio")},
-            not_negative={"binding_energy": self.binding_energy},
-        )
-        if not self.onset_ratio < self.cutoff_ratio:
-            raise ValueError(
-                f"lennard_jones(onset_ratio={self.onset_ratio}, cutoff_ratio={self.cutoff_ratio}): the onset must come "
-                "before the cutoff."
-            )
-
-    def range_of(self, diameter):
-        """Where the energy ends."""
-        return self.cutoff_ratio * diameter
-
-    def pair_parameters(self, configuration, i, j):
-        """Mean diameter and energy of each pair."""
-        return self.diameter_and_energy(configuration, i, j)
-
-    def pair_energy(self, r, parameters):
-        s, energy = parameters
-        x = jnp.minimum(r, self.cutoff_ratio * s)
-        sixth = (s / x) ** 6
-        return 4.0 * energy * (sixth**2 - sixth) * xplor(x, self.onset_ratio * s, self.cutoff_ratio * s)
+    def scaled_energy(self, r, s):
+        sixth = (s / r) ** 6
+        return 4.0 * (sixth**2 - sixth)

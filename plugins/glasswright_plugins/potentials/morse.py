@@ -1,16 +1,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._parameters import (
-    PerPair,
-    PerSpecies,
-    check,
-    count_species,
-    default_diameter,
-    per_pair,
-    per_species,
-    xplor,
-)
+from ._parameters import PerPair, PerSpecies, check, species_parameters, xplor
 from ._species import AbstractSpeciesPotential
 
 
@@ -42,26 +33,15 @@ class Morse(AbstractSpeciesPotential):
         binding_energy: PerPair = 0.1,
         inverse_range: float = 5.0,
     ):
-        n_species = count_species(n_species, diameter)
-        diameter = default_diameter(n_species) if diameter is None else diameter
-        self.diameter = per_species("morse", "diameter", diameter, n_species)
-        self.binding_energy = per_pair("morse", "binding_energy", binding_energy, n_species)
+        self.diameter, self.binding_energy = species_parameters(self.name, n_species, diameter, binding_energy)
         self.inverse_range = float(inverse_range)
 
     def __check_init__(self) -> None:
-        check(
-            "morse",
-            positive={name: getattr(self, name) for name in ("diameter", "inverse_range")},
-            not_negative={"binding_energy": self.binding_energy},
-        )
+        check(self.name, positive={"inverse_range": self.inverse_range})
 
     def range_of(self, diameter):
         """Where the energy ends."""
         return diameter + 9.9 / self.inverse_range
-
-    def pair_parameters(self, configuration, i, j):
-        """Mean diameter and energy of each pair."""
-        return self.diameter_and_energy(configuration, i, j)
 
     def pair_energy(self, r, parameters):
         s, energy = parameters

@@ -2,15 +2,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._parameters import (
-    PerPair,
-    PerSpecies,
-    check,
-    count_species,
-    default_diameter,
-    per_pair,
-    per_species,
-)
+from ._parameters import PerPair, PerSpecies, check, species_parameters
 from ._species import AbstractSpeciesPotential
 
 
@@ -43,28 +35,17 @@ class SoftSphere(AbstractSpeciesPotential):
         binding_energy: PerPair = 1.0,
         exponent: float = 2.0,
     ):
-        n_species = count_species(n_species, diameter)
-        diameter = default_diameter(n_species) if diameter is None else diameter
-        self.diameter = per_species("soft_sphere", "diameter", diameter, n_species)
-        self.binding_energy = per_pair("soft_sphere", "binding_energy", binding_energy, n_species)
+        self.diameter, self.binding_energy = species_parameters(self.name, n_species, diameter, binding_energy)
         self.exponent = float(exponent)
 
     def __check_init__(self) -> None:
-        check(
-            "soft_sphere",
-            positive={name: getattr(self, name) for name in ("diameter", "exponent")},
-            not_negative={"binding_energy": self.binding_energy},
-        )
+        check(self.name, positive={"exponent": self.exponent})
         if self.exponent < 2.0:
             raise ValueError(f"soft_sphere(exponent={self.exponent}): must be at least 2, or forces jump at contact.")
 
     def range_of(self, diameter):
         """Where the energy ends."""
         return diameter
-
-    def pair_parameters(self, configuration, i, j):
-        """Mean diameter and energy of each pair."""
-        return self.diameter_and_energy(configuration, i, j)
 
     def pair_energy(self, r, parameters):
         s, energy = parameters
