@@ -2,6 +2,7 @@
 
 import glasswright as gw
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import component
@@ -87,3 +88,20 @@ def test_strained_bounds_hold_for_accepted_packings(potential, packings, softest
     for packing, modulus in zip(packings, softest, strict=True):
         if modulus > 0.0:
             assert -1.0 <= float(ratios(packing)) <= 1.0
+
+
+def test_clusters_that_float_free_have_no_poisson_ratio():
+    """All moduli are zero: what rounding leaves of them must not be divided by each other."""
+    s, box = 1.0, 12.0
+    potential = component("potential", "morse")(n_species=1, diameter=s, binding_energy=0.3)
+    angles = [0.3 + 2.0 * np.pi * k / 3 for k in range(3)]
+    triangle = s / np.sqrt(3.0) * np.array([[np.cos(angle), np.sin(angle)] for angle in angles])
+    position = np.concatenate([triangle + 2.5, triangle @ [[0.6, 0.8], [-0.8, 0.6]] + 8.1])
+    configuration = gw.Configuration(jnp.asarray(position / box), box * jnp.eye(2), jnp.zeros(6, dtype=int))
+    prepared = component("protocol", "quench")().prepare(potential, configuration)
+    assert prepared.accepted
+    state = component("protocol", "quench")().attach(potential, prepared)
+    assert np.max(np.abs(state.potential.hessian(state.configuration, state.neighbors))) > 1.0
+    np.testing.assert_array_equal(state.elastic_tensor, 0.0)
+    assert np.isnan(component("property", "poisson_ratio")().measure(state))
+    assert component("property", "bulk_modulus")().measure(state) == 0.0

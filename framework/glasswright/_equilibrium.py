@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from ._bonds import BondContributions, bond_contributions
 from ._configuration import Configuration
 from ._elasticity import assemble_elastic_tensor, strain_basis
-from ._hessian import AbstractHessian
+from ._hessian import ZERO_MODE, AbstractHessian
 from ._potential import AbstractPotential
 from ._state import State
 from ._vibrations import VibrationalModes, vibrational_modes
@@ -46,12 +46,16 @@ class Equilibrium(State):
         return slope / self.configuration.volume
 
     @functools.cached_property
-    def _fixed_response(self) -> Float[Array, "m n d"]:
-        """Non-affine displacement under each unit strain of `strain_basis`, without derivative."""
+    def _fixed_force(self) -> Float[Array, "m n d"]:
+        """Forces that each unit strain of `strain_basis` makes, without derivative."""
         strains = strain_basis(self.configuration.dimension)
         # The derivative is stopped behind the potential: in front of it, its plain numbers would become traced ones.
-        gradient = jax.lax.stop_gradient(self.potential.strain_gradient(self.configuration, self.neighbors, strains))
-        return -self.hessian.solve(gradient)
+        return -jax.lax.stop_gradient(self.potential.strain_gradient(self.configuration, self.neighbors, strains))
+
+    @functools.cached_property
+    def _fixed_response(self) -> Float[Array, "m n d"]:
+        """Non-affine displacement under each unit strain of `strain_basis`, without derivative."""
+        return self.hessian.solve(self._fixed_force)
 
     @functools.cached_property
     def response(self) -> Float[Array, "m n d"]:
@@ -83,12 +87,15 @@ class Equilibrium(State):
 
         It is stationary in the response, which therefore needs no derivative here: `C` is the second derivative of the
         energy along the joint move of strain and response, and only third derivatives of the energy enter its gradient.
+        It is exactly zero where nothing but rounding is left of it, as in clusters that float free of each other: so
+        no ratio of moduli is taken for a number there.
         """
         d = self.configuration.dimension
-        second = self.potential.second_variation(
-            self.configuration, self.neighbors, strain_basis(d), self._fixed_response
-        )
-        return assemble_elastic_tensor(second / self.configuration.volume, d)
+        strains, fixed = strain_basis(d), self._fixed_response
+        second = self.potential.second_variation(self.configuration, self.neighbors, strains, fixed)
+        relaxed = jnp.tensordot(self._fixed_force, fixed, axes=((1, 2), (1, 2)))
+        is_rigid = jnp.max(jnp.abs(second)) > ZERO_MODE * jnp.max(jnp.abs(relaxed))
+        return assemble_elastic_tensor(jnp.where(is_rigid, second, 0.0) / self.configuration.volume, d)
 
     @functools.cached_property
     def bond_contributions(self) -> BondContributions:
