@@ -1,3 +1,4 @@
+import functools
 import json
 import os
 import shutil
@@ -51,8 +52,9 @@ class Reference:
         self.prepared = self.protocol.prepare(self.potential, self.configuration, key=jax.random.key(0))
         assert self.prepared.accepted
 
-    @property
+    @functools.cached_property
     def state(self) -> gw.Equilibrium:
+        """With what properties share: computed once, outside of `jax.jit`."""
         return self.protocol.attach(self.potential, self.prepared)
 
 
