@@ -49,10 +49,6 @@ class AbstractSpeciesPotential(gw.AbstractPairPotential):
         """Polydispersity and heterogeneity."""
         return field in ("diameter_factor", "bond_seed", "bond_spread")
 
-    def pair_parameters(self, configuration, i, j):
-        """Mean diameter and energy of each pair."""
-        return self.diameter_and_energy(configuration, i, j)
-
     def diameter_and_energy(self, configuration, i, j) -> tuple[Float[Array, " p"], Float[Array, " p"]]:
         """Mean diameter and energy of each pair."""
         a, b = configuration.species[i], configuration.species[j]
@@ -91,6 +87,10 @@ class AbstractScaledPotential(AbstractSpeciesPotential):
     def range_of(self, diameter):
         """Where the energy ends."""
         return self.cutoff_ratio * diameter
+
+    def pair_parameters(self, configuration, i, j):
+        """Mean diameter and energy of each pair."""
+        return self.diameter_and_energy(configuration, i, j)
 
     def pair_energy(self, r, parameters):
         s, energy = parameters

@@ -43,6 +43,10 @@ class Morse(AbstractSpeciesPotential):
         """Where the energy ends."""
         return diameter + 9.9 / self.inverse_range
 
+    def pair_parameters(self, configuration, i, j):
+        """Mean diameter and energy of each pair."""
+        return self.diameter_and_energy(configuration, i, j)
+
     def pair_energy(self, r, parameters):
         s, energy = parameters
         a = self.inverse_range

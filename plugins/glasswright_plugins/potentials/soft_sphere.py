@@ -47,6 +47,10 @@ class SoftSphere(AbstractSpeciesPotential):
         """Where the energy ends."""
         return diameter
 
+    def pair_parameters(self, configuration, i, j):
+        """Mean diameter and energy of each pair."""
+        return self.diameter_and_energy(configuration, i, j)
+
     def pair_energy(self, r, parameters):
         s, energy = parameters
         overlap = jnp.maximum(1.0 - r / s, 0.0)
