@@ -46,26 +46,24 @@ class Equilibrium(State):
         return slope / self.configuration.volume
 
     @functools.cached_property
-    def _fixed_force(self) -> Float[Array, "m n d"]:
-        """Forces that each unit strain of `strain_basis` makes, without derivative."""
+    def _strain_force(self) -> Float[Array, "m n d"]:
+        """Forces `Xi_a` that each unit strain of `strain_basis` makes."""
         strains = strain_basis(self.configuration.dimension)
-        # The derivative is stopped behind the potential: in front of it, its plain numbers would become traced ones.
-        return -jax.lax.stop_gradient(self.potential.strain_gradient(self.configuration, self.neighbors, strains))
+        return -self.potential.strain_gradient(self.configuration, self.neighbors, strains)
 
     @functools.cached_property
     def _fixed_response(self) -> Float[Array, "m n d"]:
         """Non-affine displacement under each unit strain of `strain_basis`, without derivative."""
-        return self.hessian.solve(self._fixed_force)
+        # The derivative is stopped behind the potential: in front of it, its plain numbers would become traced ones.
+        return self.hessian.solve(jax.lax.stop_gradient(self._strain_force))
 
     @functools.cached_property
     def response(self) -> Float[Array, "m n d"]:
         """Non-affine displacement `X_a = H^-1 Xi_a` under each unit strain of `strain_basis`, in units of length.
 
-        What moves the particles are the forces `-Xi_a` that the strain makes.
+        It is the displacement under the forces `Xi_a` that the strain makes, and has its derivative as that has.
         """
-        strains = strain_basis(self.configuration.dimension)
-        force = -self.potential.strain_gradient(self.configuration, self.neighbors, strains)
-        return self._displaced(force, self._fixed_response)
+        return self._displaced(self._strain_force, self._fixed_response)
 
     def displacement(self, force: Float[Array, "m n d"]) -> Float[Array, "m n d"]:
         """Displacement `u = H^-1 f` of all particles under each of `m` sets of forces, in units of length.
@@ -93,7 +91,7 @@ class Equilibrium(State):
         d = self.configuration.dimension
         strains, fixed = strain_basis(d), self._fixed_response
         second = self.potential.second_variation(self.configuration, self.neighbors, strains, fixed)
-        relaxed = jnp.tensordot(self._fixed_force, fixed, axes=((1, 2), (1, 2)))
+        relaxed = jnp.tensordot(jax.lax.stop_gradient(self._strain_force), fixed, axes=((1, 2), (1, 2)))
         is_rigid = jnp.max(jnp.abs(second)) > ZERO_MODE * jnp.max(jnp.abs(relaxed))
         return assemble_elastic_tensor(jnp.where(is_rigid, second, 0.0) / self.configuration.volume, d)
 
