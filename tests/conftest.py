@@ -2,6 +2,8 @@ import functools
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -56,6 +58,13 @@ class Reference:
     def state(self) -> gw.Equilibrium:
         """With what properties share: computed once, outside of `jax.jit`."""
         return self.protocol.attach(self.potential, self.prepared)
+
+
+def glasswright(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess:
+    """The command line in a process of its own."""
+    command = [sys.executable, "-m", "glasswright", *arguments]
+    env = os.environ | environment
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
 
 
 def component(kind: str, name: str):

@@ -1,27 +1,16 @@
 """The command line as somebody types it: exit codes, one line on stderr, no directory for a wrong request."""
 
 import json
-import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from conftest import glasswright
 from glasswright import cli
 
 REFERENCE = Path(__file__).parent / "reference" / "2d_n368_sp2_a5.extxyz"
-
-
-def glasswright(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "glasswright", *arguments],
-        cwd=cwd,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def assert_refused(result: subprocess.CompletedProcess, message: str, folder: Path) -> None:

@@ -4,16 +4,14 @@ What is damaged, and how, is drawn from a fixed seed. A damage is made so that i
 is not, a value of another type, a name that nobody has, a file that is no preset.
 """
 
-import os
 import random
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import glasswright as gw
 import pytest
 import yaml
+from conftest import glasswright
 from glasswright._compose import compose, start
 from glasswright.config import build
 from hydra.core.global_hydra import GlobalHydra
@@ -219,8 +217,7 @@ def test_a_damaged_command_line_ends_with_two(damage, tmp_path):
         (tmp_path / "own" / "experiment").mkdir(parents=True)
         (tmp_path / "own" / "experiment" / "damaged.yaml").write_text(damage.preset)
         options = ["--config-dir", "own"]
-    command = [sys.executable, "-m", "glasswright", "train", *options, *damage.overrides]
-    result = subprocess.run(command, cwd=tmp_path, env=os.environ, capture_output=True, text=True, check=False)
+    result = glasswright("train", *options, *damage.overrides, cwd=tmp_path)
     assert result.returncode == 2, result.stderr
     lines = result.stderr.splitlines()
     assert len(lines) == 1

@@ -1,18 +1,16 @@
 """Sweeps with Hydra's other launcher and sweeper: several processes by joblib, and a search by Optuna."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import yaml
+from conftest import glasswright
 
 SMALL = ("system.n_particles=128", "train.steps=2")
 
 
-def train(folder, *arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "glasswright", "train", *SMALL, *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+def train(folder, *arguments: str):
+    return glasswright("train", *SMALL, *arguments, cwd=folder)
 
 
 def result(folder) -> dict:

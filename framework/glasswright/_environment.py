@@ -16,9 +16,10 @@ import jax
 # Everything here is float64 (see docs/physics.md).
 jax.config.update("jax_enable_x64", True)
 
-if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt"):
+libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+if libc is not None and hasattr(libc, "mallopt"):
     # A factorisation takes and frees matrices of some megabytes. By default their memory goes back to the system each
     # time, and is faulted in anew page by page, which takes a seventh of the time of a factorisation.
     M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-    ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 32 * 2**20)
-    ctypes.CDLL(None).mallopt(M_TRIM_THRESHOLD, 512 * 2**20)
+    libc.mallopt(M_MMAP_THRESHOLD, 32 * 2**20)
+    libc.mallopt(M_TRIM_THRESHOLD, 512 * 2**20)

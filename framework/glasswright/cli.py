@@ -84,30 +84,18 @@ def _dispatch(arguments: list[str]) -> int:
 def _commands() -> dict[str, Callable[[list[str]], int]]:
     """The commands; each imports what it needs when it runs."""
 
-    def train(arguments: list[str]) -> int:
-        from ._application import run
+    def configured(command: str) -> Callable[[list[str]], int]:
+        def run_configured(arguments: list[str]) -> int:
+            from ._application import run
 
-        return run("train", arguments)
+            return run(command, arguments)
 
-    def validate(arguments: list[str]) -> int:
-        from ._application import run
-
-        return run("validate", arguments)
+        return run_configured
 
     def resume(arguments: list[str]) -> int:
         from ._application import resume
 
         return resume(arguments)
-
-    def measure(arguments: list[str]) -> int:
-        from ._application import run
-
-        return run("measure", arguments)
-
-    def analyse(arguments: list[str]) -> int:
-        from ._application import run
-
-        return run("analyse", arguments)
 
     def plugins(arguments: list[str]) -> int:
         from ._listing import main
@@ -125,11 +113,11 @@ def _commands() -> dict[str, Callable[[list[str]], int]]:
         return main(arguments)
 
     return {
-        "train": train,
+        "train": configured("train"),
         "resume": resume,
-        "validate": validate,
-        "measure": measure,
-        "analyse": analyse,
+        "validate": configured("validate"),
+        "measure": configured("measure"),
+        "analyse": configured("analyse"),
         "plugins": plugins,
         "schema": schema,
         "doctor": doctor,

@@ -11,13 +11,6 @@ PerSpecies = float | Sequence[float] | Array
 PerPair = float | Sequence[float] | Sequence[Sequence[float]] | Array
 
 
-def count_species(n_species: int | None, *per_species) -> int:
-    """The number of species: as given, or as many as the first parameter with more than one number has."""
-    if n_species is not None:
-        return n_species
-    return next((np.shape(value)[0] for value in per_species if value is not None and np.ndim(value) > 0), 2)
-
-
 def per_species(owner: str, name: str, value: PerSpecies, n_species: int) -> Float[Array, " s"]:
     """One number for each species; a scalar applies to all."""
     value = jnp.asarray(value, dtype=float)
@@ -57,9 +50,11 @@ def species_parameters(
 ) -> tuple[Float[Array, " s"], Float[Array, " t"]]:
     """Diameters of the species and energies of their pairs.
 
-    Left out, diameters are the paper's: 0.8 for the first half of the species, 1.0 for the others.
+    Left out, there are as many species as diameters, or two, and diameters are the paper's: 0.8 for the first half of
+    the species, 1.0 for the others.
     """
-    n_species = count_species(n_species, diameter)
+    if n_species is None:
+        n_species = np.shape(diameter)[0] if diameter is not None and np.ndim(diameter) > 0 else 2
     if diameter is None:
         diameter = jnp.where(jnp.arange(n_species) < n_species // 2, 0.8, 1.0)
     return (

@@ -1,9 +1,7 @@
-from collections.abc import Sequence
-
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._parameters import check, species_parameters
+from ._parameters import PerPair, PerSpecies, check, species_parameters
 from ._species import AbstractSpeciesPotential
 
 
@@ -35,8 +33,8 @@ class HarmonicMorse(AbstractSpeciesPotential):
     def __init__(
         self,
         n_species: int | None = None,
-        diameter: float | Sequence[float] | Array | None = None,
-        binding_energy: float | Sequence[float] | Sequence[Sequence[float]] | Array | None = None,
+        diameter: PerSpecies | None = None,
+        binding_energy: PerPair | None = None,
         inverse_range: float = 5.0,
         stiffness: float = 5.0,
     ):

@@ -52,6 +52,6 @@ class PairCorrelation(gw.AbstractProperty):
         def count(distance):
             return jnp.sum(jnp.exp(-0.5 * ((distance - r) / width) ** 2)) / (width * np.sqrt(2.0 * np.pi))
 
-        # One distance after the other: all of them together would take fifty times the memory of the pairs.
+        # One distance after the other: together they would take as many times the memory of the pairs.
         counts = jax.lax.map(jax.checkpoint(count), grid)
         return 2.0 * counts / (n * density * surface * grid ** (d - 1))
