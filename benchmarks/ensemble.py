@@ -27,10 +27,10 @@ import equinox as eqx
 import glasswright as gw
 import jax
 import numpy as np
-from glasswright import _team
-from glasswright._design import resolve_design
-from glasswright._ensemble import Ensemble
-from glasswright._team import Team
+from glasswright.evaluation.design import resolve_design
+from glasswright.evaluation.ensemble import Ensemble
+from glasswright.execution import executor as _team
+from glasswright.execution.executor import Team
 from glasswright_plugins.objectives.target import Target
 from glasswright_plugins.potentials.harmonic_morse import HarmonicMorse
 from glasswright_plugins.properties.poisson_ratio import PoissonRatio

@@ -108,13 +108,13 @@ class Ours:
     @functools.cached_property
     def _training(self):
         # The engine's step as `glasswright train` runs it, bookkeeping included: what a user pays for, no public piece.
-        from glasswright import _train
+        from glasswright.jobs import train as _train
 
         return _train
 
     @functools.cached_property
     def _resolved(self):
-        from glasswright._experiment import check_experiment
+        from glasswright.jobs.experiment import check_experiment
 
         return check_experiment(self.experiment)
 
@@ -164,7 +164,7 @@ class Ours:
 
     @functools.cached_property
     def _team(self):
-        from glasswright._team import Team
+        from glasswright.execution.executor import Team
 
         return Team(1)
 
@@ -174,7 +174,8 @@ class Ours:
 
     def _finish(self, engine, prepared) -> TrainingState:
         """What a step does with a packing that has been followed."""
-        from glasswright._gradient import evaluate, sample
+        from glasswright.evaluation.loss import evaluate
+        from glasswright.evaluation.measurement import sample
 
         experiment, design = self.experiment, self._resolved
         samples = [sample(design, engine.values, experiment.world, experiment.terms, prepared)]

@@ -4,12 +4,11 @@ import inspect
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import glasswright as gw
 import pytest
+from helpers import ROOT
 
-ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.py"))
 PUBLIC = [name for name in dir(gw) if not name.startswith("_") and not inspect.ismodule(getattr(gw, name))]

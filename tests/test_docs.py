@@ -11,19 +11,22 @@ import types
 from pathlib import Path
 
 import pytest
-from glasswright._application import RESUME_KEYS, _jobs, _parser
-from glasswright._arguments import CONFIGURED
-from glasswright._compose import compose, start
-from glasswright._listing import find
-from glasswright._listing import main as plugins
-from glasswright.config import build, build_measurement, build_validation
+from glasswright.cli.application import _jobs, _parser
+from glasswright.cli.parser import CONFIGURED
+from glasswright.cli.plugins import find
+from glasswright.cli.plugins import main as plugins
+from glasswright.commands.measure import build_measurement
+from glasswright.commands.resume import RESUME_KEYS
+from glasswright.commands.train import build
+from glasswright.commands.validate import build_validation
+from glasswright.config.compose import compose, start
 from glasswright.registry import Registry, registry
+from helpers import ROOT
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 
-ROOT = Path(__file__).parents[1]
-REFERENCE = Path(__file__).parent / "reference" / "2d_n368_sp2_a5.extxyz"
+REFERENCE = ROOT / "tests" / "reference" / "2d_n368_sp2_a5.extxyz"
 PAGES = sorted(ROOT.glob("docs/*.md"))
 # A package of somebody else's is made up in `extending.md`: its commands need it installed.
 COMMAND_PAGES = [ROOT / "README.md", *(page for page in PAGES if page.name != "extending.md")]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from glasswright import hookspecs
+from helpers import ROOT
 
-ROOT = Path(__file__).parents[1]
 FRAMEWORK = sorted((ROOT / "framework").rglob("*.py"))
 HOOKS = [name for name, value in vars(hookspecs).items() if hasattr(value, "glasswright_spec")]
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-from glasswright._gradient import Sample, sample
-from glasswright._team import Found, Team
-from glasswright.run.plot import COLOURS
+from glasswright.evaluation.measurement import Sample, sample
+from glasswright.execution.executor import Found, Team
+from glasswright.plots.style import COLOURS
 from packings import PROPERTIES, SYMBOLS, Raw, Setting, canvas, mean_and_error, parser, table, untrained
 
 FOLLOWED_LENGTH = 1e-4

@@ -6,8 +6,8 @@ python docs/scripts/components.py
 from pathlib import Path
 from typing import Any
 
-from glasswright._describe import describe_component
 from glasswright.registry import KINDS, Component, registry
+from glasswright.registry.describe import describe_component
 
 PAGE = Path(__file__).parents[1] / "components.md"
 PLURAL = {"property": "properties"}

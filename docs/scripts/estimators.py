@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from averaged_gradients import FOLLOWED_LENGTH, follow, steps
-from glasswright._team import Team
-from glasswright.run.plot import COLOURS
+from glasswright.execution.executor import Team
+from glasswright.plots.style import COLOURS
 from glasswright_plugins.objectives.target import Target
 from glasswright_plugins.samplers.fresh import Fresh
 from packings import SYMBOLS, Raw, canvas, mean_and_error, parser, untrained

@@ -10,10 +10,10 @@ from typing import Any
 
 import glasswright as gw
 import numpy as np
-from glasswright._design import resolve_design
-from glasswright._ensemble import Ensemble
-from glasswright._gradient import Sample
-from glasswright._team import Team
+from glasswright.evaluation.design import resolve_design
+from glasswright.evaluation.ensemble import Ensemble
+from glasswright.evaluation.measurement import Sample
+from glasswright.execution.executor import Team
 from glasswright_plugins.objectives.target import Target
 from glasswright_plugins.potentials.harmonic_morse import HarmonicMorse
 from glasswright_plugins.properties.bulk_modulus import BulkModulus

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import glasswright as gw
 import numpy as np
-from glasswright._team import Team
-from glasswright.run.plot import COLOURS
+from glasswright.execution.executor import Team
+from glasswright.plots.style import COLOURS
 from packings import PROPERTIES, Raw, canvas, mean_and_error, parser, untrained
 
 # Mean of Poisson's ratio and its standard error, measured independently (docs/physics.md).

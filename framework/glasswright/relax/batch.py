@@ -16,12 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._configuration import Configuration, box_width
-from .._hessian import DenseHessian
-from .._potential import AbstractPotential
-from .._protocol import Outcome, Prepared
-from ..neighbors import PairList
-from ..neighbors.pair_list import round_capacity
+from ..components.protocol import Outcome, Prepared
+from ..physics.configuration import Configuration, box_width
+from ..physics.hessian import DenseHessian
+from ..physics.pair_list import PairList, round_capacity
+from ..physics.potential import AbstractPotential
 from .fire import FireSettings, fire_start
 from .lanes import (
     Descent,

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
-from .._configuration import Configuration
-from .._jit import fast_jit
-from .._potential import AbstractPotential
-from ..neighbors import PairList
+from .._jax import fast_jit
+from ..physics.configuration import Configuration
+from ..physics.pair_list import PairList
+from ..physics.potential import AbstractPotential
 
 
 class FireSettings(eqx.Module):

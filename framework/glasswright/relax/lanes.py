@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._configuration import Configuration
-from .._hessian import DenseHessian, factor_hessian
-from .._potential import AbstractPairPotential, AbstractPotential
-from ..neighbors import PairList, find_pairs
+from ..physics.configuration import Configuration
+from ..physics.hessian import DenseHessian, factor_hessian
+from ..physics.pair_list import PairList, find_pairs
+from ..physics.pair_potential import AbstractPairPotential
+from ..physics.potential import AbstractPotential
 from .fire import FireSettings, FireState, begin, fire_start, step, unfinished
 from .newton import NewtonEnd, newton_steps
 from .push_apart import push_apart

@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from .._configuration import Configuration
-from .._hessian import DenseHessian
-from .._potential import AbstractPotential
-from ..neighbors import PairList
+from ..physics.configuration import Configuration
+from ..physics.hessian import DenseHessian
+from ..physics.pair_list import PairList
+from ..physics.potential import AbstractPotential
 
 # A factor that would need more than this many further steps at its present pace is renewed. A factorisation costs as
 # much as seven steps, but the pace quickens with the secants: 9, 14, 20 and 30 gave 29.0, 29.7, 27.2 and 27.1 ms for a

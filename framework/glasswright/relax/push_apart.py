@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from .._configuration import Configuration
-from .._jit import fast_jit
-from .._potential import AbstractPairPotential
-from ..neighbors import PairList
+from .._jax import fast_jit
+from ..physics.configuration import Configuration
+from ..physics.pair_list import PairList
+from ..physics.pair_potential import AbstractPairPotential
 
 # A start in which some particle is held so much stiffer than most is no place to begin a dynamics with one time step.
 UNEVEN = 1e4

@@ -6,10 +6,10 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import ArrayLike, Float
 
-from .._configuration import Configuration
-from .._hessian import pinned_hessian
-from .._potential import AbstractPotential
-from ..neighbors import PairList
+from ..physics.configuration import Configuration
+from ..physics.hessian import pinned_hessian
+from ..physics.pair_list import PairList
+from ..physics.potential import AbstractPotential
 
 
 @eqx.filter_jit

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .._configuration import Configuration
-from .._disorder import FIELDS
 from .._errors import RequestError
+from ..physics.configuration import Configuration
+from ..physics.disorder import FIELDS
 
 
 def read_configuration(path: str | Path, key: str = "configuration") -> Configuration:

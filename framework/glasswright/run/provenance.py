@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from ..registry import registry
+from ..registry.registry import registry
 
 PACKAGES = ("glasswright", "jax", "jaxlib", "equinox", "optax", "jaxopt", "hydra-core", "pluggy", "numpy", "scipy")
 

@@ -11,7 +11,7 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 
-from .._state import State
+from ..physics.state import State
 from ._failures import ConformanceError, fail, raised
 from ._packings import Packing, default_packing
 

@@ -5,8 +5,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from .._combination import AbstractCombination
-from ..registry import Component
+from ..components.combination import AbstractCombination
+from ..registry.component import Component
 from ._failures import fail, raised, run_all
 from ._static import as_component, static_checks
 

@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._objective import AbstractObjective
-from .._property import AbstractProperty
-from .._sampler import AbstractSampler
-from ..registry import Component, registry
+from ..components.objective import AbstractObjective
+from ..components.property import AbstractProperty
+from ..components.sampler import AbstractSampler
+from ..registry.component import Component
+from ..registry.registry import registry
 from ._failures import fail, raised, run_all
 from ._packings import default_instance
 from ._static import as_component, static_checks

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ..registry import Component
+from ..registry.component import Component
 from ._failures import fail, raised, run_all
 from ._static import check_documentation
 

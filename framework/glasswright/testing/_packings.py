@@ -11,16 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 import yaml
 
-from .._compose import configuration_folder
-from .._configuration import Configuration, box_width
-from .._design import trainable_leaves
-from .._potential import AbstractPotential
-from .._protocol import AbstractProtocol, Outcome, Prepared
-from .._schema import REQUIRED, parameters
-from .._state import State
-from .._system import System
-from ..config import construct
-from ..registry import Component, registry
+from ..components.protocol import AbstractProtocol, Outcome, Prepared
+from ..config.compose import configuration_folder
+from ..config.instantiate import construct
+from ..evaluation.design import trainable_leaves
+from ..physics.configuration import Configuration, box_width
+from ..physics.potential import AbstractPotential
+from ..physics.state import State
+from ..physics.system import System
+from ..registry.component import Component
+from ..registry.parameters import REQUIRED, parameters
+from ..registry.registry import registry
 from ._failures import fail
 
 # Enough particles for a solid that behaves like one, few enough for a Hessian that costs nothing.

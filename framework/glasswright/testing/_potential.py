@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._elasticity import strain_basis
-from .._potential import AbstractPotential
-from ..neighbors import PairList, build_pair_list
-from ..registry import Component
+from ..physics.elasticity import strain_basis
+from ..physics.pair_list import PairList, build_pair_list
+from ..physics.potential import AbstractPotential
+from ..registry.component import Component
 from ._bench import Bench
 from ._checks import check_gradient, check_precision, check_value
 from ._failures import fail, raised, run_all
@@ -107,7 +107,7 @@ def check_cutoff(potential: AbstractPotential) -> None:
 
 
 def _pair(potential: AbstractPotential, distance: float):
-    from .._configuration import Configuration
+    from ..physics.configuration import Configuration
 
     length = 4.0 * max(distance, float(potential.cutoff))
     fractional = jnp.asarray([[0.2, 0.2], [0.2 + distance / length, 0.2]])

@@ -5,9 +5,10 @@ import jax
 import jaxtyping
 import numpy as np
 
-from .._property import AbstractProperty
-from .._protocol import AbstractProtocol
-from ..registry import Component, registry
+from ..components.property import AbstractProperty
+from ..components.protocol import AbstractProtocol
+from ..registry.component import Component
+from ..registry.registry import registry
 from ._bench import Bench, bench_of
 from ._checks import (
     check_determinism,

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._protocol import AbstractProtocol, Outcome, Prepared
-from .._state import State
-from ..neighbors import build_pair_list
-from ..registry import Component
+from ..components.protocol import AbstractProtocol, Outcome, Prepared
+from ..physics.pair_list import build_pair_list
+from ..physics.state import State
+from ..registry.component import Component
 from ._bench import Bench
 from ._checks import check_gradient, check_jit, check_value, check_vmap
 from ._failures import fail, raised, run_all

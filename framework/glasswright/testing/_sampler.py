@@ -1,7 +1,7 @@
 from collections.abc import Callable
 
-from .._sampler import AbstractSampler
-from ..registry import Component
+from ..components.sampler import AbstractSampler
+from ..registry.component import Component
 from ._failures import fail, run_all
 from ._static import as_component, static_checks
 

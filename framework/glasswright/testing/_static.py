@@ -13,10 +13,11 @@ import jax
 import numpy as np
 from omegaconf import OmegaConf
 
-from .._nodes import _node
-from .._schema import GROUPS, parameters
-from ..config import construct
-from ..registry import Component, registry
+from ..config.instantiate import construct
+from ..config.nodes import _node
+from ..registry.component import Component
+from ..registry.parameters import GROUPS, parameters
+from ..registry.registry import registry
 from ._failures import fail, listed, raised
 from ._packings import SIZE
 

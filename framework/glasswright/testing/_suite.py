@@ -10,7 +10,8 @@ from typing import Any
 
 from .._errors import suggestion
 from ..hookspecs import PROJECT
-from ..registry import KINDS, Component, PluginRecord, registry
+from ..registry.component import KINDS, Component
+from ..registry.registry import PluginRecord, registry
 from ._combination import combination_checks
 from ._failures import ConformanceError, fail, listed, raised
 from ._objective import objective_checks
@@ -41,7 +42,7 @@ HEAVY = (
 IMPORT_LIMIT = 1.0
 _MEASURE_IMPORT = """
 import importlib, json, sys, time
-import glasswright, glasswright._compose, glasswright.registry
+import glasswright, glasswright.config.compose, glasswright.registry
 before, begin = set(sys.modules), time.process_time()
 importlib.import_module(sys.argv[1])
 seconds = time.process_time() - begin

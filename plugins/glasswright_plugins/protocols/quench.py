@@ -274,7 +274,7 @@ class _Search:
 
     def products(self) -> gw.AbstractHessian:
         """The Hessian of where the search stands, known by its products alone."""
-        from glasswright.adjoint import MatrixFreeHessian
+        from glasswright.physics.adjoint import MatrixFreeHessian
 
         return MatrixFreeHessian(self.potential, self.configuration, self.pairs())
 

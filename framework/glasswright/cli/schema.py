@@ -1,0 +1,169 @@
+"""`glasswright schema`: the JSON schema of a composed configuration, or of a preset, for editors that check YAML."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from .._errors import RequestError, suggestion
+from ..config.nodes import SystemNode, TermNode, TrainNode, schedules
+from ..config.values import MISSING
+from ..jobs.analysis import DESIGN_SCALES, PARTS, PROPERTY_SCALES
+from ..jobs.tunability import AVERAGES
+from ..registry.component import KINDS, Component
+from ..registry.describe import describe_component
+from ..registry.parameters import Parameter, parameters
+from ..registry.registry import registry
+from .parser import CONFIGURED, Parser
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+# What a preset may hold in the place of a value: an interpolation, or nothing yet.
+OPEN = {"anyOf": [{"const": MISSING}, {"type": "string", "pattern": r"^\$\{.*\}$"}]}
+ARRAY = {"anyOf": [{"type": "number"}, {"type": "array", "items": {"$ref": "#/$defs/numbers"}}]}
+COUNT = {"type": "integer", "minimum": 1}
+POSITIVE = {"type": "number", "exclusiveMinimum": 0}
+AUTO = {"anyOf": [{"const": "auto"}, COUNT]}
+
+
+def main(arguments: list[str]) -> int:
+    """Print the schema."""
+    parser = Parser(prog="glasswright schema", description="JSON schema of a configuration, for editors.")
+    parser.add_argument("command", nargs="?", default="train", help=f"whose: {', '.join(CONFIGURED)} (default: train)")
+    parser.add_argument("--preset", action="store_true", help="of the files in experiment/, in which all is optional")
+    given = parser.parse_args(arguments)
+    if given.command not in CONFIGURED:
+        raise RequestError(
+            f"{given.command}: no such command with a configuration; {suggestion(given.command, CONFIGURED)}"
+        )
+    print(json.dumps(schema(given.command, preset=given.preset), indent=2))
+    return 0
+
+
+def schema(command: str = "train", *, preset: bool = False) -> dict[str, Any]:
+    """The JSON schema of what `command` composes, with every component that is registered here.
+
+    With `preset` that of a file in `experiment/`: everything may be left out, components are known by what chose them.
+    """
+    kinds = [*KINDS, "schedule"]
+    groups = {kind: schedules() if kind == "schedule" else registry().components(kind) for kind in kinds}
+    definitions: dict[str, Any] = {
+        kind: {"anyOf": [_component(component, preset) for component in _classes(group.values())]}
+        for kind, group in groups.items()
+    }
+    definitions["numbers"] = ARRAY
+    definitions["bounds"] = {
+        "anyOf": [
+            {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
+            {"type": "object", "additionalProperties": {"$ref": "#/$defs/bounds"}},
+        ]
+    }
+    term = {
+        "property": {"$ref": "#/$defs/property"},
+        "objective": {"anyOf": [{"$ref": "#/$defs/objective"}, {"type": "null"}]},
+        "weight": _open({"type": "number", "minimum": 0}, preset),
+        "scale": _open(POSITIVE, preset),
+    }
+    assert set(term) == set(TermNode.__dataclass_fields__)
+    chosen = ("potential", "protocol") if command == "measure" else KINDS.keys() - {"property", "objective"}
+    keys: dict[str, Any] = {
+        **{kind: {"$ref": f"#/$defs/{kind}"} for kind in sorted(chosen)},
+        "terms": {"type": "object", "additionalProperties": _object(term, preset)},
+    }
+    if command != "measure":
+        keys |= {
+            "system": _object(_fields(SystemNode, preset), preset),
+            "design": {"type": "object", "additionalProperties": {"$ref": "#/$defs/bounds"}},
+            "train": _object(_fields(TrainNode, preset), preset),
+            "seed": {"type": "integer", "minimum": 0},
+            "devices": AUTO,
+            "chunk_size": AUTO,
+        }
+    trained = {"type": "object", "additionalProperties": {"$ref": "#/$defs/numbers"}}
+    if command == "validate":
+        keys |= {
+            "run": {"type": "string"},
+            "n_configurations": COUNT,
+            "n_untrained": {"type": "integer", "minimum": 0},
+            "trained": trained,
+        }
+    if command == "measure":
+        keys |= {name: {"type": "boolean"} for name in ("relax", "gradient")} | {"configuration": {"type": "string"}}
+    if command == "analyse":
+        keys |= {
+            "run": {"type": ["string", "null"]},
+            "configuration": {"type": ["string", "null"]},
+            "relax": {"type": "boolean"},
+            "parts": {"type": "array", "items": {"enum": list(PARTS)}, "minItems": 1, "uniqueItems": True},
+            "n_configurations": AUTO,
+            "property_scale": {
+                "anyOf": [{"enum": list(PROPERTY_SCALES)}, {"type": "object", "additionalProperties": POSITIVE}]
+            },
+            "design_scale": {"enum": list(DESIGN_SCALES)},
+            "average": {"enum": list(AVERAGES)},
+            "clip": POSITIVE,
+            "change": {"type": "object", "additionalProperties": {"type": "number"}},
+            "smallest_step": POSITIVE,
+            "largest_step": POSITIVE,
+            "n_steps": {"type": "integer", "minimum": 2},
+            "trained": trained,
+        }
+    if preset:
+        keys |= {"defaults": {"type": "array"}, "hydra": {"type": "object"}}
+    what = "preset" if preset else "configuration"
+    title = {"$schema": DIALECT, "title": f"glasswright {command}: {what}"}
+    return title | _object(keys, True) | {"$defs": definitions}
+
+
+def _classes(components: Iterable[Component]) -> list[Component]:
+    """One component of each class: a class may have several names, whose keys are the same."""
+    return list({component.target: component for component in components}.values())
+
+
+def _component(component: Component, preset: bool) -> dict[str, Any]:
+    described = describe_component(component)
+    meanings = {one["name"]: one["meaning"] for one in described["parameters"]}
+    properties: dict[str, Any] = {"_target_": {"const": component.target}}
+    for name, parameter in parameters(component).items():
+        told = {"description": meanings[name]} if meanings.get(name) else {}
+        properties[name] = _open(_value(parameter), preset) | told
+    result = _object(properties, preset, required=["_target_"])
+    return {"title": component.name, "description": described["summary"]} | result
+
+
+def _value(parameter: Parameter) -> dict[str, Any]:
+    possible: dict[str, list[dict[str, Any]]] = {
+        "integer": [{"type": "integer"}],
+        "number": [{"type": "number"}],
+        "boolean": [{"type": "boolean"}],
+        "text": [{"type": "string"}],
+        "array": [{"$ref": "#/$defs/numbers"}],
+        "choice": [{"enum": [choice for choice in parameter.choices if choice is not None]}],
+        "component": [{"$ref": f"#/$defs/{parameter.group}"}],
+        "schedule": [{"type": "number"}, {"$ref": "#/$defs/schedule"}],
+    }
+    options = possible.get(parameter.kind, [])
+    if not options:
+        return {}
+    if parameter.optional:
+        options = [*options, {"type": "null"}]
+    return options[0] if len(options) == 1 else {"anyOf": options}
+
+
+def _fields(node: Any, preset: bool) -> dict[str, Any]:
+    types: dict[str, dict[str, Any]] = {
+        "int": {"type": "integer"},
+        "float": {"type": "number"},
+        "float | None": {"type": ["number", "null"]},
+    }
+    names = {
+        name: str(getattr(field.type, "__name__", field.type)) for name, field in node.__dataclass_fields__.items()
+    }
+    return {name: _open(types.get(kind, {}), preset) for name, kind in names.items()}
+
+
+def _open(value: dict[str, Any], preset: bool) -> dict[str, Any]:
+    return {"anyOf": [value, *OPEN["anyOf"]]} if preset and value else value
+
+
+def _object(properties: dict[str, Any], optional: bool, required: list[str] | None = None) -> dict[str, Any]:
+    needed = {} if optional else {"required": required or sorted(properties)}
+    return {"type": "object", "properties": properties, "additionalProperties": False} | needed

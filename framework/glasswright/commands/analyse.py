@@ -1,0 +1,266 @@
+"""From a composed configuration of `analyse` to the `Analysis` it describes."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from .._errors import RequestError, suggestion
+from ..components.objective import Term
+from ..config.blocks import _design, _wants_nothing, _without_hydra, plain
+from ..config.compose import output_folder, start_folder
+from ..config.instantiate import instantiate
+from ..config.values import integer, number
+from ..evaluation.design import cutoff_slack, resolve_design, trainable_leaves
+from ..jobs.analysis import DESIGN_SCALES, PARTS, PROPERTY_SCALES, Analysis, GivenPacking, check_analysis
+from ..jobs.measure import check_measurable
+from ..jobs.tunability import AVERAGES
+from ..jobs.validate import Unjudged
+from ..registry.registry import registry
+from ..run.extxyz import read_configuration
+from .measure import build_measurement
+from .train import build
+
+OWN_KEYS = (
+    "run",
+    "configuration",
+    "relax",
+    "parts",
+    "n_configurations",
+    "property_scale",
+    "design_scale",
+    "average",
+    "clip",
+    "change",
+    "smallest_step",
+    "largest_step",
+    "n_steps",
+    "trained",
+)
+# Fresh packings whose tunability is averaged, where none is given.
+MANY = 50
+
+
+def build_analysis(config: DictConfig | Mapping[str, Any], folder: Path | None = None) -> Analysis:
+    """The `Analysis` that a configuration of `analyse` describes; file names are relative to `folder`.
+
+    Raises `RequestError` with one line that names the key for everything that is wrong with it.
+    """
+    given = _without_hydra(config)
+    OmegaConf.set_struct(given, False)
+    own = dict.fromkeys(OWN_KEYS) | plain(OmegaConf.masked_copy(given, [name for name in OWN_KEYS if name in given]))
+    for name in OWN_KEYS:
+        given.pop(name, None)
+    if own["run"] is not None and own["configuration"] is not None:
+        raise RequestError("configuration: a run brings its own packing; name either run=… or configuration=…")
+    options = _options(own)
+    if own["configuration"] is not None:
+        request = _of_a_packing(given, own, options, folder)
+    else:
+        request = _of_an_ensemble(given, own, options)
+    check_analysis(request)
+    return request
+
+
+def _options(own: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said in plain numbers and names."""
+    parts = own["parts"]
+    parts = [parts] if isinstance(parts, str) else parts
+    if not isinstance(parts, list) or not parts:
+        raise RequestError(f"parts={parts!r}: must be a list; possible: {', '.join(PARTS)}")
+    for part in parts:
+        if part not in PARTS:
+            raise RequestError(f"parts: no such part {part!r}; {suggestion(str(part), PARTS)}")
+    smallest, largest = number(own["smallest_step"], "smallest_step"), number(own["largest_step"], "largest_step")
+    if not 0.0 < smallest < largest:
+        raise RequestError(
+            f"largest_step={largest:g}: must be larger than smallest_step={smallest:g}, which is positive"
+        )
+    clip = number(own["clip"], "clip")
+    if not clip > 0.0:
+        raise RequestError(f"clip={clip:g}: must be positive")
+    scale = own["property_scale"]
+    if isinstance(scale, dict):
+        scale = {name: number(value, f"property_scale.{name}") for name, value in scale.items()}
+        for name, value in scale.items():
+            if not value > 0.0:
+                raise RequestError(f"property_scale.{name}={value:g}: must be positive")
+    else:
+        _one_of("property_scale", scale, PROPERTY_SCALES, " or numbers by name: {pressure: 0.1}")
+    _one_of("design_scale", own["design_scale"], DESIGN_SCALES)
+    _one_of("average", own["average"], AVERAGES)
+    change = own["change"] or {}
+    if not isinstance(change, dict):
+        raise RequestError(f"change={change!r}: must be numbers by property, such as change.pressure=0.05")
+    change = {name: number(value, f"change.{name}") for name, value in change.items()}
+    if change and not any(change.values()):
+        raise RequestError("change: nothing is to change: every number is zero")
+    return {
+        "parts": tuple(part for part in PARTS if part in parts),
+        "property_scale": scale,
+        "design_scale": own["design_scale"],
+        "average": own["average"],
+        "clip": clip,
+        "change": change,
+        "steps": tuple(np.geomspace(smallest, largest, integer(own["n_steps"], "n_steps", least=2)).tolist()),
+    }
+
+
+def _one_of(key: str, value: Any, known: tuple[str, ...], more: str = "") -> None:
+    if value not in known:
+        raise RequestError(f"{key}={value}: {suggestion(str(value), known)}{more}")
+
+
+def _count(value: Any, has_packing: bool) -> int:
+    """How many fresh packings; zero where one is there already."""
+    if value == "auto":
+        return 0 if has_packing else MANY
+    return integer(value, "n_configurations", least=1)
+
+
+def _of_a_packing(
+    given: DictConfig, own: Mapping[str, Any], options: Mapping[str, Any], folder: Path | None
+) -> Analysis:
+    """Of a packing from a file, whose potential the request describes."""
+    if own["n_configurations"] != "auto":
+        raise RequestError("n_configurations: a packing is given; fresh ones need run=… or experiment=… instead")
+    mask = [key for key in ("potential", "protocol", "terms") if key in given]
+    wanted = OmegaConf.masked_copy(given, mask)
+    OmegaConf.set_struct(wanted, False)
+    wanted.configuration, wanted.relax = own["configuration"], own["relax"]
+    measured = build_measurement(wanted, folder)
+    check_measurable(measured)
+    # What follows the system follows the file.
+    wanted.system = {"n_particles": measured.configuration.n_particles, "dimension": measured.configuration.dimension}
+    wanted.system.n_species = int(measured.configuration.species.max()) + 1
+    wanted.design = given.get("design") or {}
+    data = plain(wanted)
+    terms = data.get("terms") or {}
+    targets = {name: _target(node) for name, node in terms.items()}
+    world = {
+        "potential": measured.potential,
+        "system": GivenPacking(measured.configuration.box, measured.configuration),
+        "protocol": measured.protocol,
+    }
+    bounds = _design(data["design"]) or _everything(measured.potential)
+    return Analysis(
+        world=world,
+        terms={name: Term(one, targets.get(name) or Unjudged()) for name, one in measured.properties.items()},
+        design=resolve_design(world, bounds),
+        packing=measured.configuration,
+        source=str(own["configuration"]),
+        implicit=not terms,
+        config=OmegaConf.to_yaml(OmegaConf.create(data | dict(own))),
+        **options,
+    )
+
+
+def _target(node: Any) -> Any:
+    """The target of a term, as an objective, if it has one."""
+    objective = node.get("objective") if isinstance(node, dict) else None
+    target = objective.get("target") if isinstance(objective, dict) else None
+    known = registry().components("objective").get("target")
+    return known.cls(target) if known is not None and isinstance(target, int | float) else None
+
+
+def _everything(potential: Any) -> dict[str, tuple[float, float]]:
+    """Every array of the potential, without bounds: what varies where nobody says what does."""
+    leaves = trainable_leaves({"potential": potential})
+    return dict.fromkeys(leaves, (-float("inf"), float("inf")))
+
+
+def _of_an_ensemble(given: DictConfig, own: Mapping[str, Any], options: Mapping[str, Any]) -> Analysis:
+    """Of a run, or of what a training would start from."""
+    data = plain(given)
+    if not data.get("terms"):
+        possible = ", ".join(registry().components("property"))
+        raise RequestError(
+            "nothing is asked for: name run=DIR, configuration=FILE.extxyz, experiment=NAME or property=[…]; "
+            f"possible properties: {possible}"
+        )
+    unjudged = [name for name, node in data["terms"].items() if _wants_nothing(node)]
+    kept = OmegaConf.to_yaml(OmegaConf.create(data | dict(own)))
+    placeholder = {"_target_": registry().components("objective")["target"].target, "target": 0}
+    for name in unjudged:
+        # So that all the rest is checked as in a training.
+        if isinstance(data["terms"][name], dict):
+            data["terms"][name]["objective"] = placeholder
+    if not data.get("design"):
+        potential = instantiate("potential", data.get("potential"), "potential", data.get("system") or {})
+        data["design"] = {path: list(bounds) for path, bounds in _everything(potential).items()}
+    experiment = build(data)
+    terms = {
+        name: dataclasses.replace(term, objective=Unjudged()) if name in unjudged else term
+        for name, term in experiment.terms.items()
+    }
+    design = resolve_design(experiment.world, experiment.design)
+    values = design.values(experiment.world)
+    for name, value in (own["trained"] or {}).items():
+        if name not in values:
+            raise RequestError(f"trained.{name}: no design variable of the run; {suggestion(name, values)}")
+        if np.shape(value) != values[name].shape:
+            raise RequestError(
+                f"trained.{name}: the run has {np.shape(value)} numbers, this system needs {values[name].shape}; a "
+                "design can only be analysed with as many species as it was trained with"
+            )
+        values[name] = jnp.asarray(value, dtype=float)
+    world = design.insert(experiment.world, values)
+    slack = float(cutoff_slack(world))
+    if slack < 0.0:
+        size = f"system.n_particles={experiment.system.n_particles}"
+        raise RequestError(
+            f"{size}: twice the cutoff of the potential is {-slack:.6g} wider than the box; take more "
+            "particles, a lower density or a shorter range"
+        )
+    packing = _packing_of(own["run"], world["system"]) if own["n_configurations"] == "auto" else None
+    source = "fresh" if packing is None else "final.extxyz"
+    own_start = getattr(world["potential"], "start", None)
+    if packing is None and own_start is not None:
+        # A potential that belongs to one packing has no others.
+        packing, source = own_start, "the potential's own"
+    return Analysis(
+        world=world,
+        terms=terms,
+        design=design,
+        packing=packing,
+        source=source,
+        n_configurations=_count(own["n_configurations"], packing is not None),
+        seed=experiment.seed,
+        devices=experiment.devices,
+        chunk_size=experiment.chunk_size,
+        config=kept,
+        **options,
+    )
+
+
+def _packing_of(run: str | None, system: Any) -> Any:
+    """The first packing that a run ended with, if it followed any and this is still its system."""
+    path = None if run is None else Path(run) / "final.extxyz"
+    if path is None or not path.exists():
+        return None
+    packing = read_configuration(path)
+    same = packing.n_particles == system.n_particles and packing.box.shape == system.box.shape
+    return packing if same and np.allclose(packing.box, system.box, rtol=1e-9, atol=0.0) else None
+
+
+def analyse_job(config: DictConfig) -> Any:
+    """What Hydra calls for each job of `analyse`."""
+    from ..jobs.analyse import analyse
+    from .analysis_summary import print_analysis
+
+    folder = output_folder()
+    report = analyse(build_analysis(config, start_folder()), folder)
+    print_analysis(report)
+    print(f"results in {folder}")
+    return report
+
+
+def help_analyse(config: DictConfig) -> Any:
+    """A process's share of an analysis that another one writes down."""
+    from ..jobs.analyse import analyse
+
+    return analyse(build_analysis(config, start_folder()))

@@ -1,0 +1,148 @@
+"""From a composed configuration to the objects it describes, through the registry: no import by name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from .._errors import RequestError, suggestion
+from ..components.objective import Term
+from ..components.property import AbstractProperty
+from ..components.protocol import AbstractProtocol
+from ..execution.executor import MAX_OVERSUBSCRIPTION, available_devices
+from ..physics.system import System
+from ..registry.parameters import REQUIRED, parameters
+from ..registry.registry import registry
+from .instantiate import _constructor_error, instantiate
+from .messages import explain
+from .nodes import SystemNode, TermNode
+from .values import MISSING, check_names, integer, missing_keys, number
+
+# The others of the system's parameters are numbers.
+_COUNTS = ("n_particles", "n_species", "dimension")
+
+
+def plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration as plain data, everything resolved, without its `hydra` node."""
+    try:
+        data: Any = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else dict(config)
+    except OmegaConfBaseException as error:
+        raise RequestError(explain(error)) from error
+    return {key: value for key, value in data.items() if key != "hydra"}
+
+
+def _without_hydra(config: DictConfig | Mapping[str, Any]) -> DictConfig:
+    # Parts of the hydra node can only be resolved while a job runs.
+    node = config if isinstance(config, DictConfig) else OmegaConf.create(dict(config))
+    return OmegaConf.masked_copy(node, [str(key) for key in node if key != "hydra"])
+
+
+def _wants_nothing(node: Any) -> bool:
+    """Whether a term has a property and no objective, or one whose target is still open."""
+    objective = node.get("objective") if isinstance(node, dict) else None
+    return objective is None or (isinstance(objective, dict) and MISSING in objective.values())
+
+
+def _require_terms(terms: Any) -> None:
+    if not terms:
+        possible = ", ".join(registry().components("property"))
+        raise RequestError(f"property: nothing is asked for; choose with property=[…]; possible: {possible}")
+    for name, node in terms.items():
+        if not isinstance(node, dict) or not isinstance(node.get("property"), dict):
+            known = registry().components("property")
+            hint = f"add it with property=[{name}]" if name in known else suggestion(name, known)
+            raise RequestError(f"terms.{name}: there is no such term: it has no property; {hint}")
+
+
+def _check_required(data: Mapping[str, Any]) -> None:
+    missing = missing_keys(data)
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        hint = f"for instance {missing[0]}=VALUE"
+        raise RequestError(f"{', '.join(missing)} {verb} required: {hint}")
+
+
+def _term(name: str, node: Mapping[str, Any], protocol: AbstractProtocol, system: Mapping[str, Any]) -> Term:
+    key = f"terms.{name}"
+    check_names(node, TermNode.__dataclass_fields__, key, "key of a term")
+    measured = _property(name, node, protocol, system)
+    objective = instantiate("objective", node.get("objective"), f"{key}.objective", system)
+    weight = number(node.get("weight", 1.0), f"{key}.weight")
+    if weight < 0:
+        raise RequestError(f"{key}.weight={weight:g}: must not be negative")
+    scale = number(node.get("scale", 1.0), f"{key}.scale")
+    if scale <= 0:
+        raise RequestError(f"{key}.scale={scale:g}: must be positive")
+    return Term(property=measured, objective=objective, weight=weight, scale=scale)
+
+
+def _property(name: str, node: Any, protocol: AbstractProtocol, system: Mapping[str, Any]) -> AbstractProperty:
+    key = f"terms.{name}.property"
+    measured = instantiate("property", node.get("property") if isinstance(node, dict) else node, key, system)
+    if not issubclass(protocol.provides, measured.requires):
+        raise RequestError(
+            f"{key}: {type(measured).__name__} needs a state of type {measured.requires.__name__}, but the "
+            f"protocol {type(protocol).__name__} provides {protocol.provides.__name__}"
+        )
+    return measured
+
+
+def _fitting_properties(protocol: AbstractProtocol) -> dict[str, AbstractProperty]:
+    """Every registered property that the protocol's state is enough for and that needs no parameters."""
+    result = {}
+    for name, component in registry().components("property").items():
+        required = [p for p in parameters(component).values() if p.default is REQUIRED]
+        if not required:
+            measured = component.cls()
+            if issubclass(protocol.provides, measured.requires):
+                result[name] = measured
+    return result
+
+
+def _system(node: Mapping[str, Any]) -> System:
+    check_names(node, SystemNode.__dataclass_fields__, "system", "key")
+    values: dict[str, Any] = {}
+    for name, value in node.items():
+        path = f"system.{name}"
+        values[name] = integer(value, path, least=1) if name in _COUNTS else number(value, path)
+    try:
+        return System(**values)
+    except ValueError as error:
+        raise RequestError(_constructor_error(error, "system", values)) from error
+
+
+def _design(node: Any, key: str = "") -> dict[str, tuple[float, float]]:
+    """Bounds by dotted path; `design.potential.diameter` on the command line arrives as nested keys."""
+    result: dict[str, tuple[float, float]] = {}
+    for name, bounds in (node or {}).items():
+        path = f"{key}.{name}" if key else str(name)
+        if isinstance(bounds, dict):
+            result |= _design(bounds, path)
+        elif isinstance(bounds, list) and len(bounds) == 2:
+            lower, upper = (number(bound, f"design.{path}", infinite=True) for bound in bounds)
+            result[path] = (lower, upper)
+        else:
+            raise RequestError(f"design.{path}={bounds!r}: bounds must be [lower, upper]")
+    return result
+
+
+def _chunk_size(value: Any) -> int | None:
+    """How many configurations are in work at a time; None lets memory decide."""
+    return None if value == "auto" else integer(value, "chunk_size", least=1)
+
+
+def _devices(devices: Any) -> int | None:
+    """How many devices; None for all there are."""
+    if devices == "auto":
+        return None
+    if isinstance(devices, bool) or not isinstance(devices, int) or devices < 1:
+        raise RequestError(f"devices={devices!r}: must be auto or a number of devices")
+    there = available_devices()
+    if jax.default_backend() == "cpu":
+        # More threads than cores gain nothing but change nothing either: the results are the same.
+        there = max(MAX_OVERSUBSCRIPTION * there, jax.local_device_count())
+    if devices > there:
+        raise RequestError(f"devices={devices}: at most {there} are possible here")
+    return devices

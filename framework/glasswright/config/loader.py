@@ -1,0 +1,263 @@
+"""Hydra's composition with additions: plugins' folders, presets that combine with overrides, clear errors."""
+
+import copy
+import functools
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.defaults_list import create_defaults_list
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import OverrideType
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from .._errors import RequestError, suggestion
+from ..registry.component import KINDS
+from ..registry.registry import registry
+from ..run.directory import run_configuration, run_design
+from .nodes import NESTED_PROPERTY
+from .presets import Slots, prune, slots_of
+
+GROUPS = (*KINDS, "schedule")
+
+
+class ConfigLoader(ConfigLoaderImpl):
+    """Hydra's loader; drops what a preset says about components that were replaced, and explains wrong keys.
+
+    **Attributes:**
+
+    - `notes`: what was dropped, one line each, to be shown once the request is known to be right.
+    """
+
+    def __init__(self, config_search_path: Any) -> None:
+        super().__init__(config_search_path=config_search_path)
+        self.notes: dict[str, None] = {}
+        self._config_name: str | None = None
+        self._overrides: list[Any] = []
+        self._slots: Slots = {}
+        self._plain: Any = None
+        self._experiment: str | None = None
+        self._sweeping = False
+
+    def _load_configuration_impl(self, config_name, overrides, run_mode, *args, **kwargs) -> DictConfig:
+        self._config_name = config_name
+        load = functools.partial(super()._load_configuration_impl, config_name)
+        if run_mode == RunMode.MULTIRUN:
+            config = self._load_sweep(load, overrides, run_mode, *args, **kwargs)
+        else:
+            config = load(overrides, run_mode, *args, **kwargs)
+        _name_job(config, config_name)
+        return config
+
+    def _load_sweep(self, load, overrides, run_mode, *args, **kwargs) -> DictConfig:
+        """The configuration of a sweep as a whole, of which only `hydra.*` counts: each job composes its own.
+
+        A key may exist in some jobs only (that of a term that is swept over), so Hydra's habit of applying
+        every override here is tried first, and then only those to `hydra.*`.
+        """
+        try:
+            return load(overrides, run_mode, *args, **kwargs)
+        except Exception:
+            parsed = OverridesParser.create().parse_overrides(overrides)
+            own = [o.input_line for o in parsed if o.is_hydra_override()]
+            self._sweeping = True
+            try:
+                config = load(own, run_mode, *args, **kwargs)
+            finally:
+                self._sweeping = False
+            config.hydra.overrides.task.extend([o.input_line for o in parsed if not o.is_hydra_override()])
+            return config
+
+    def _parse_overrides_and_create_caching_repo(self, config_name, overrides):
+        if config_name is None and not overrides:
+            # The help asks so for each group in turn, and each time Hydra would copy every node there is.
+            self._plain = self._plain or super()._parse_overrides_and_create_caching_repo(config_name, overrides)
+            return self._plain
+        parsed, repository = super()._parse_overrides_and_create_caching_repo(config_name, overrides)
+        self._overrides = parsed
+        for override in parsed:
+            if override.value() is None and repository.group_exists(override.key_or_group) and not override.is_add():
+                # Hydra takes null in a defaults list, on the command line only `~group`: both mean no choice.
+                override.type = OverrideType.DEL
+            if override.is_sweep_override() or override.is_delete():
+                continue
+            group, value = override.key_or_group, override.value()
+            if not repository.group_exists(group) or group.startswith("hydra"):
+                continue
+            for name in value if isinstance(value, list) else [value]:
+                if isinstance(name, str) and not repository.config_exists(f"{group}/{name}"):
+                    raise RequestError(f"{override.input_line}: {_no_option(repository, group, name)}")
+                if not (name is None or isinstance(name, (str, dict))):
+                    raise RequestError(f"{override.input_line}: {name!r} is no name of a {group}")
+        return parsed, repository
+
+    def _compose_config_from_defaults_list(self, defaults, repo) -> DictConfig:
+        self._slots = slots_of(defaults)
+        chosen = [d.config_path for d in defaults if d.parent == self._config_name and d.config_path]
+        names = [path.partition("/")[2] for path in chosen if path.startswith("experiment/")]
+        self._experiment = names[-1] if names else None
+        self._repository = repo
+        config = super()._compose_config_from_defaults_list(defaults, repo)
+        if "trained" in config:
+            config = self._with_run(config)
+        for name in ("design", "change"):
+            if name in config and OmegaConf.is_dict(config[name]):
+                # Design variables and wanted changes are free names: they need no `+` on the command line.
+                OmegaConf.set_struct(config[name], False)
+        if "design" in config and OmegaConf.is_dict(config.design):
+            _prefer_full_names(config.design, [override.key_or_group for override in self._overrides])
+        self._check_keys(config)
+        return config
+
+    def _with_run(self, config: DictConfig) -> DictConfig:
+        """The configuration of a validation on top of that of the run which it is about."""
+        named = [override.value() for override in self._overrides if override.key_or_group == "run"]
+        folder = named[-1] if named else OmegaConf.select(config, "run", throw_on_missing=False)
+        if folder is None and (self._sweeping or "parts" in config):
+            return config  # of a sweep only `hydra.*` counts, and an analysis can do without a run
+        if folder is None:
+            raise RequestError("run is required: run=DIRECTORY of a training")
+        if not isinstance(folder, str):
+            raise RequestError(f"run={folder!r}: must be the name of a directory")
+        given = run_configuration(Path(folder))
+        if "trained" in given:
+            kind = "an analysis" if "parts" in given else "a validation"
+            raise RequestError(f"run={folder}: is {kind}; name the directory of a training")
+        if "parts" in config:
+            config = self._without_choices(config, given)
+        overridden = [override.key_or_group for override in self._overrides]
+        trained = {
+            name: value for name, value in run_design(Path(folder)).items() if not _is_overridden(name, overridden)
+        }
+        OmegaConf.set_struct(config, False)
+        merged = OmegaConf.merge(config, given, {"trained": trained, "run": str(Path(folder).resolve())})
+        assert isinstance(merged, DictConfig)
+        OmegaConf.set_struct(merged, True)
+        return merged
+
+    def _without_choices(self, config: DictConfig, given: dict[str, Any]) -> DictConfig:
+        """The configuration of an analysis without what a run brings: nothing of that may be chosen besides."""
+        for override in self._overrides:
+            group = override.key_or_group
+            if self._repository.group_exists(group) and not group.startswith(("hydra", "property")):
+                raise RequestError(f"{override.input_line}: the run brings its own {group}")
+        kept = [str(key) for key in config if key == "terms" or key not in given]
+        return OmegaConf.masked_copy(config, kept)
+
+    def _load_single_config(self, default, repo):
+        result = super()._load_single_config(default, repo)
+        group, _, name = (default.config_path or "").partition("/")
+        if group == "experiment" and isinstance(result.config, DictConfig):
+            intended = self._intended(name)
+            # What the chosen preset changes of those that it builds on is no news to anybody.
+            expected = prune(copy.deepcopy(result.config), intended, self._intended(self._experiment or name))
+            dropped = [text for text in prune(result.config, intended, self._slots) if text not in expected]
+            if dropped:
+                self.notes[f"dropped from experiment {name!r}: {'; '.join(dropped)}"] = None
+        elif group in (*KINDS, NESTED_PROPERTY) and default.package:
+            self._apply_outer_defaults(result.config, default.package)
+        return result
+
+    def _intended(self, experiment: str) -> Slots:
+        """The components that a preset selects by itself: those that its values are meant for."""
+        parser = OverridesParser.create()
+        for prefix in ("", "+"):
+            overrides = parser.parse_overrides([f"{prefix}experiment={experiment}"])
+            try:
+                return slots_of(
+                    create_defaults_list(
+                        repo=self._repository,
+                        config_name=self._config_name,
+                        overrides_list=overrides,
+                        prepend_hydra=True,
+                        skip_missing=True,
+                    ).defaults
+                )
+            except Exception:  # this primary configuration has no experiment to override
+                continue
+        return self._slots
+
+    def _apply_outer_defaults(self, config: DictConfig, package: str) -> None:
+        """Defaults that the component around this one was registered with, such as `inner.learning_rate`."""
+        outer, _, field = package.rpartition(".")
+        # The slot of a term's property is that of the term.
+        slot = self._slots.get(outer, self._slots.get(outer.removesuffix(".property"), ""))
+        kind, _, name = slot.replace(NESTED_PROPERTY, "property").partition("/")
+        component = registry().components(kind).get(name) if kind in KINDS else None
+        for key, value in (component.defaults if component else {}).items():
+            inner, _, parameter = key.partition(".")
+            node = OmegaConf.select(config, package)
+            if parameter and inner == field and parameter in node:
+                node[parameter] = value
+
+    def _check_keys(self, config: DictConfig) -> None:
+        """Every key that an override names must exist, unless it is added with `+`."""
+        for override in self._overrides:
+            key = override.key_or_group
+            is_group = self._repository.group_exists(key) and not isinstance(override.value(), dict)
+            if is_group or override.package or override.is_hydra_override() or override.is_add():
+                continue
+            if override.is_force_add() or override.is_sweep_override() or key.startswith("hydra"):
+                continue
+            check_key(config, key)
+
+
+def _is_overridden(name: str, keys: list[str]) -> bool:
+    """Whether somebody gives the parameter that a design variable is, by `potential.diameter` for instance."""
+    return any(key == name or key.endswith(f".{name.rsplit('.', 1)[-1]}") for key in keys if "." in key)
+
+
+def _prefer_full_names(design: DictConfig, keys: list[str]) -> None:
+    """A design variable that an override names by its full path replaces the same one under its bare name."""
+    for key in keys:
+        parts = key.split(".")
+        if parts[0] == "design" and len(parts) == 3 and parts[1] in KINDS:
+            design.pop(parts[2], None)
+
+
+def check_key(config: DictConfig, key: str) -> None:
+    """Raise `RequestError` unless the key exists in the configuration."""
+    node: Any = config
+    parts = key.split(".")
+    for depth, part in enumerate(parts):
+        here = ".".join(parts[: depth + 1])
+        if not OmegaConf.is_dict(node):
+            if OmegaConf.is_list(node):
+                return
+            above = ".".join(parts[:depth])
+            hint = f"; choose schedule@{above}=… first" if above.endswith("learning_rate") else ""
+            raise RequestError(f"{key}: {above} is {node!r}, it has no keys{hint}")
+        if node._get_flag("struct") is False:
+            return
+        if node._is_none() or node._is_missing() or part not in node._content:
+            raise _missing_key(key, here, depth, node)
+        node = node._get_node(part)
+        if not OmegaConf.is_config(node):
+            node = node._value()
+
+
+def _missing_key(key: str, here: str, depth: int, node: DictConfig) -> RequestError:
+    known = [] if node._is_none() or node._is_missing() else [str(k) for k in node if k not in ("_target_", "hydra")]
+    name = here.rsplit(".", 1)[-1]
+    if here.startswith("terms.") and depth == 1:
+        hint = f"; add it with property=[…,{name}]" if name in registry().components("property") else ""
+        return RequestError(f"{key}: there is no term {name!r}; {suggestion(name, known)}{hint}")
+    target = node._content.get("_target_") if isinstance(node._content, dict) else None
+    what = f"parameter of {str(target).rsplit('.', 1)[-1]}" if target is not None else "key"
+    return RequestError(f"{key}: no such {what}; {suggestion(name, known)}")
+
+
+def _no_option(repository: Any, group: str, name: str) -> str:
+    if group in KINDS:
+        return registry().missing(group, name)
+    from hydra.core.object_type import ObjectType
+
+    return f"no such {group}; {suggestion(name, repository.get_group_options(group, ObjectType.CONFIG))}"
+
+
+def _name_job(config: DictConfig, command: str | None) -> None:
+    """Name the job, and so its folder, after its experiment."""
+    if config.hydra.job.get("name") in (None, command):
+        with open_dict(config.hydra):
+            config.hydra.job.name = config.hydra.runtime.choices.get("experiment") or command

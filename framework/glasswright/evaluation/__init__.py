@@ -1,0 +1,1 @@
+"""One step: prepare and measure configurations, then the loss and its gradient."""

@@ -1,0 +1,125 @@
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from .._errors import RequestError, suggestion
+from ..physics.configuration import box_width
+
+
+class Design(eqx.Module):
+    """Which arrays of the potential, system and protocol train, and within which bounds.
+
+    **Attributes:**
+
+    - `names`: the shortest unambiguous name of each design variable, as used in every output.
+    - `paths`: the full dotted path of each, such as `potential.diameter`.
+    - `lower`, `upper`: bounds of each.
+    """
+
+    names: tuple[str, ...] = eqx.field(static=True)
+    paths: tuple[str, ...] = eqx.field(static=True)
+    lower: tuple[float, ...] = eqx.field(static=True)
+    upper: tuple[float, ...] = eqx.field(static=True)
+
+    def values(self, world: Mapping[str, Any]) -> dict[str, Array]:
+        """The design variables in `world` by name."""
+        leaves = trainable_leaves(world)
+        return {name: leaves[path] for name, path in zip(self.names, self.paths, strict=True)}
+
+    def insert(self, world: Mapping[str, Any], values: Mapping[str, Array]) -> dict[str, Any]:
+        """The world with its design variables replaced."""
+        by_path = {path: values[name] for name, path in zip(self.names, self.paths, strict=True)}
+        leaves, structure = jax.tree_util.tree_flatten_with_path(dict(world))
+        new = [by_path.get(_dotted(path), leaf) for path, leaf in leaves]
+        return jax.tree_util.tree_unflatten(structure, new)
+
+    def project(self, values: Mapping[str, Array]) -> dict[str, Array]:
+        """The nearest values within the bounds."""
+        bounds = zip(self.names, self.lower, self.upper, strict=True)
+        return {name: jnp.clip(values[name], lower, upper) for name, lower, upper in bounds}
+
+    def step(
+        self, world: Mapping[str, Any], values: Mapping[str, Array], updates: Mapping[str, Array]
+    ) -> dict[str, Array]:
+        """Add updates, stay within the bounds, and keep twice the cutoff within the box.
+
+        A step that would let the cutoff outgrow half the box is shortened to the longest one that does not.
+        """
+        moved = self.project({name: values[name] + updates[name] for name in self.names})
+
+        def at(fraction):
+            return {name: values[name] + fraction * (moved[name] - values[name]) for name in self.names}
+
+        def halve(_, interval):
+            low, high = interval
+            middle = 0.5 * (low + high)
+            fits = cutoff_slack(self.insert(world, at(middle))) >= 0.0
+            return jnp.where(fits, middle, low), jnp.where(fits, high, middle)
+
+        fits = cutoff_slack(self.insert(world, moved)) >= 0.0
+        shortened, _ = jax.lax.fori_loop(0, 40, halve, (jnp.asarray(0.0), jnp.asarray(1.0)))
+        return {name: jnp.where(fits, moved[name], at(shortened)[name]) for name in self.names}
+
+
+def cutoff_slack(world: Mapping[str, Any]) -> Array:
+    """Width of the box minus twice the cutoff: the minimum-image convention needs it not to be negative."""
+    return box_width(world["system"].box) - 2.0 * world["potential"].reach(world["system"].largest_particles)
+
+
+def is_trainable(leaf: Any) -> bool:
+    """Whether a leaf is a parameter: a floating-point array of JAX. NumPy's arrays are data that a component keeps."""
+    return isinstance(leaf, jax.Array) and eqx.is_inexact_array(leaf)
+
+
+def trainable_leaves(world: Mapping[str, Any]) -> dict[str, Array]:
+    """Every array that can train, by dotted path: floating-point arrays of JAX, never plain floats."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(dict(world))
+    return {_dotted(path): leaf for path, leaf in leaves if is_trainable(leaf)}
+
+
+def resolve_design(world: Mapping[str, Any], bounds: Mapping[str, tuple[float, float]]) -> Design:
+    """Find the design variables that `bounds` names, by full path or by a bare name while that is unique.
+
+    Raises `RequestError` for unknown or ambiguous names, bad bounds, and values that start outside their bounds.
+    """
+    leaves = trainable_leaves(world)
+    short = {path: path.rsplit(".", 1)[-1] for path in leaves}
+    short = {path: name if list(short.values()).count(name) == 1 else path for path, name in short.items()}
+    full = {name: path for path, name in short.items()}
+    if not bounds:
+        raise RequestError(f"design is empty: nothing would train; possible: {', '.join(full) or '(no arrays)'}")
+    paths, lowers, uppers = [], [], []
+    for key, bound in bounds.items():
+        path = key if key in leaves else full.get(key)
+        if path is None:
+            raise RequestError(f"design.{key}: no such parameter; {suggestion(key, full)}")
+        if path in paths:
+            raise RequestError(f"design.{key}: {path} is named twice")
+        lower, upper = _check_bounds(key, bound)
+        value = leaves[path]
+        if bool(jnp.any((value < lower) | (value > upper))):
+            raise RequestError(f"design.{key}: starts at {value.tolist()}, outside its bounds [{lower:g}, {upper:g}]")
+        paths.append(path)
+        lowers.append(lower)
+        uppers.append(upper)
+    return Design(tuple(short[path] for path in paths), tuple(paths), tuple(lowers), tuple(uppers))
+
+
+def _check_bounds(key: str, bound) -> tuple[float, float]:
+    try:
+        lower, upper = (float(x) for x in bound)
+    except (TypeError, ValueError):
+        raise RequestError(f"design.{key}: bounds must be [lower, upper], not {bound!r}") from None
+    if not lower < upper:
+        raise RequestError(
+            f"design.{key}: bounds must be [lower, upper] with lower < upper, not [{lower:g}, {upper:g}]"
+        )
+    return lower, upper
+
+
+def _dotted(path) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator=".")

@@ -1,0 +1,1 @@
+"""Who computes: threads, worker processes and hosts, and the signals that stop them."""

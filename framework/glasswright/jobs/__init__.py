@@ -1,0 +1,1 @@
+"""The work itself: training, validating, measuring and analysing, without Hydra."""

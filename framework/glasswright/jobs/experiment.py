@@ -1,0 +1,177 @@
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from .._errors import RequestError
+from ..components.combination import AbstractCombination
+from ..components.objective import Term
+from ..components.property import AbstractProperty
+from ..components.protocol import AbstractProtocol
+from ..components.sampler import AbstractSampler
+from ..evaluation.design import Design, resolve_design
+from ..evaluation.value_shape import value_shape
+from ..physics.configuration import Configuration, box_width
+from ..physics.disorder import FIELDS
+from ..physics.potential import AbstractPotential
+from ..physics.state import State
+from ..physics.system import System
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Experiment:
+    """Everything a training run is made of: built from a configuration by `config.build`, or by hand.
+
+    **Arguments:**
+
+    - `design`: path of a parameter (`"potential.diameter"`, or `"diameter"` while that is unique) → its bounds.
+    - `combination`: how the terms become one gradient; None is their weighted sum.
+    - `steps`: most training steps.
+    - `tolerance`: stop when the loss is below it (populations only); zero never stops.
+    - `seed`: seed of all randomness; configuration `i` of the run is drawn from it and `i`.
+    - `checkpoint_interval`: steps between checkpoints.
+    - `rejection_limit`: largest share of rejected configurations over the last 20 steps; beyond it the run ends.
+    - `clip`: longest gradient of a property that a single packing contributes, in typical lengths; None sets no limit.
+    - `devices`: how many cores (or accelerators) to use; None takes all.
+    - `chunk_size`: how many configurations are in work at a time; None lets memory decide. No result depends on it.
+    - `config`: the resolved configuration this was built from, kept with the results.
+    """
+
+    potential: AbstractPotential
+    system: System
+    protocol: AbstractProtocol
+    sampler: AbstractSampler
+    terms: dict[str, Term]
+    design: dict[str, tuple[float, float]]
+    optimizer: optax.GradientTransformation
+    combination: AbstractCombination | None = None
+    steps: int = 1000
+    tolerance: float = 1e-6
+    seed: int = 0
+    checkpoint_interval: int = 100
+    rejection_limit: float = 0.5
+    clip: float | None = None
+    devices: int | None = None
+    chunk_size: int | None = None
+    config: Any = None
+
+    def __repr__(self) -> str:
+        terms = ", ".join(
+            f"{name}: {term.weight:g} x {term.objective} of {term.property}" for name, term in self.terms.items()
+        )
+        bounds = ", ".join(f"{name} in [{lower:g}, {upper:g}]" for name, (lower, upper) in self.design.items())
+        return (
+            f"Experiment(\n  potential: {self.potential}\n  system: {self.system}\n  protocol: {self.protocol}\n"
+            f"  sampler: {self.sampler}\n  terms: {terms}\n  design: {bounds}\n"
+            f"  at most {self.steps} steps, tolerance {self.tolerance:g}, seed {self.seed}\n)"
+        )
+
+    @property
+    def world(self) -> dict[str, Any]:
+        """What design variables can be found in."""
+        return {"potential": self.potential, "system": self.system, "protocol": self.protocol}
+
+    @property
+    def can_succeed(self) -> bool:
+        """Whether a loss below the tolerance means success: all packings are looked at, and zero is the least loss."""
+        return self.sampler.is_population and all(term.objective.least_is_zero for term in self.terms.values())
+
+
+def check_experiment(experiment: Experiment) -> Design:
+    """Everything that can be known to be wrong before the run starts, as a `RequestError`; returns the design."""
+    for name, number, least in (
+        ("train.steps", experiment.steps, 1),
+        ("train.checkpoint_interval", experiment.checkpoint_interval, 1),
+        ("train.tolerance", experiment.tolerance, 0.0),
+        ("seed", experiment.seed, 0),
+        ("train.rejection_limit", experiment.rejection_limit, 0.0),
+    ):
+        if not least <= number < float("inf"):
+            raise RequestError(f"{name}={number}: must be finite and at least {least:g}")
+    if experiment.clip is not None and not 0.0 < experiment.clip < float("inf"):
+        raise RequestError(f"train.clip={experiment.clip}: must be positive and finite, or null for no limit")
+    if not experiment.terms:
+        raise RequestError("property=[]: nothing is asked for; name at least one property")
+    system = experiment.system
+    check_disorder(experiment.potential, jax.eval_shape(system.start, jax.random.key(0)), "system", system)
+    check_start(experiment.potential, system, experiment.sampler)
+    check_cutoff(experiment.potential, system.largest_particles, f"system.n_particles={system.n_particles}")
+    provided = type(experiment.protocol).provides
+    for name, term in experiment.terms.items():
+        check_provided(name, term.property, provided)
+        shape = value_shape(f"terms.{name}.property", term.property, experiment.potential, experiment.system, provided)
+        try:
+            term.objective.check(experiment.sampler)
+            if shape is not None:
+                term.objective.check_property(term.property, shape)
+        except ValueError as error:
+            raise RequestError(f"terms.{name}.objective: {error}") from error
+    try:
+        if experiment.combination is not None:
+            experiment.combination.check(list(experiment.terms))
+    except ValueError as error:
+        raise RequestError(f"combination: {error}") from error
+    endless = [name for name, term in experiment.terms.items() if not term.objective.least_is_zero]
+    if endless and getattr(experiment.optimizer.update, "needs_least_loss", False):
+        objective = type(experiment.terms[endless[0]].objective).__name__
+        raise RequestError(
+            f"optimizer: takes its step from the distance to a loss of zero, and that of terms.{endless[0]} "
+            f"({objective}) has no least value; take another, for instance optimizer=rmsprop"
+        )
+    return resolve_design(experiment.world, experiment.design)
+
+
+def check_provided(name: str, wanted: AbstractProperty, provided: type[State]) -> None:
+    """A property can only read a state that the protocol gives."""
+    if not issubclass(provided, wanted.requires):
+        raise RequestError(
+            f"property {name}: needs {wanted.requires.__name__}, which the protocol does not give "
+            f"(it gives {provided.__name__})"
+        )
+
+
+def check_disorder(
+    potential: AbstractPotential, configuration: Configuration, given: str, system: System | None = None
+) -> None:
+    """Disorder that the potential knows nothing of would be ignored silently."""
+    for field in configuration.disorder:
+        if not potential.knows_disorder(field):
+            key = FIELDS.get(field, field)
+            what = f"{given}: has the disorder {field}" if system is None else f"{given}.{key}={getattr(system, key):g}"
+            raise RequestError(f"{what}, which the potential {type(potential).__name__} does not know")
+
+
+def check_start(potential: AbstractPotential, system: System, sampler: AbstractSampler) -> None:
+    """A potential that belongs to one packing needs the system of that packing, and a sampler that follows it."""
+    start = potential.start
+    if start is None:
+        return
+    name = type(potential).__name__
+    if not (sampler.is_population and sampler.size == 1):
+        raise RequestError(
+            f"sampler: {name} belongs to the one packing that it was made from, and there are no others to draw; "
+            "choose sampler=tracked sampler.size=1"
+        )
+    density = float(start.n_particles / start.volume)
+    for key, given, needed in (
+        ("n_particles", system.n_particles, start.n_particles),
+        ("dimension", system.dimension, start.dimension),
+        ("density", float(system.density), density),
+    ):
+        if not math.isclose(given, needed, rel_tol=1e-12):
+            raise RequestError(f"system.{key}={given}: the packing that {name} was made from has {key} {needed}")
+    if not np.allclose(start.box, system.box, rtol=1e-12, atol=1e-12):
+        raise RequestError(f"system: the packing that {name} was made from is in no cubic box, and systems have one")
+
+
+def check_cutoff(potential: AbstractPotential, configuration: Configuration, given: str) -> None:
+    """Twice the cutoff has to fit into the box, or a particle would meet another one twice."""
+    width, cutoff = float(box_width(configuration.box)), float(potential.reach(configuration))
+    if 2.0 * cutoff > width:
+        raise RequestError(
+            f"{given}: the box is {width:.6g} wide, less than twice the cutoff {cutoff:.6g} of the potential; "
+            "take more particles, a lower density or a shorter range"
+        )

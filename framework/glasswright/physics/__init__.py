@@ -1,0 +1,1 @@
+"""What a solid is: configurations, interactions, minima and their linear response."""

@@ -1,0 +1,228 @@
+"""Which components there are and which plugin each comes from. Loaded at first use, once per process."""
+
+import contextlib
+import dataclasses
+import functools
+import importlib.metadata
+import importlib.util
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pluggy
+
+from .. import hookspecs
+from .._errors import RequestError, named, one_line, suggestion
+from .component import KINDS, Component, PluginError
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclasses.dataclass
+class PluginRecord:
+    """What became of one entry point: `status` is `loaded`, `failed` or `disabled`."""
+
+    entry_point: str
+    distribution: str
+    version: str
+    status: str = "loaded"
+    error: str = ""
+    attempted: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+
+    @property
+    def label(self) -> str:
+        return f"plugin {self.entry_point!r} ({self.distribution} {self.version})"
+
+
+class Registry:
+    """All components by kind and name, the plugins they came from, the folders with their configuration."""
+
+    def __init__(self) -> None:
+        self.plugins: list[PluginRecord] = []
+        self.search_paths: list[tuple[str, str]] = []
+        self._components: dict[str, dict[str, Component]] = {kind: {} for kind in KINDS}
+        self._manager = _new_manager()
+
+    def components(self, kind: str) -> dict[str, Component]:
+        """The components of one kind by name."""
+        return dict(sorted(self._components[kind].items()))
+
+    def by_target(self) -> dict[str, Component]:
+        """Every component by its `_target_`."""
+        return {c.target: c for group in self._components.values() for c in group.values()}
+
+    def get(self, kind: str, name: str) -> Component:
+        """The component of that name; a `RequestError` says which there are and which plugins are broken."""
+        try:
+            return self._components[kind][name]
+        except KeyError:
+            raise RequestError(f"{kind}={name}: {self.missing(kind, name)}") from None
+
+    def missing(self, kind: str, name: str) -> str:
+        """Why there is no such component."""
+        broken = [p for p in self.plugins if p.status == "failed"]
+        owners = [p for p in broken if (kind, name) in p.attempted]
+        # A plugin that failed before it registered anything may have been the owner: nobody can know.
+        suspects = owners or [p for p in broken if not p.attempted]
+        text = f"no such {kind}; {suggestion(name, self._components[kind])}"
+        for plugin in suspects:
+            text += f"; {plugin.label} could not be loaded: {plugin.error}"
+        return text
+
+    def check_strict(self) -> None:
+        """With `GLASSWRIGHT_STRICT_PLUGINS=1` any broken plugin is fatal."""
+        if os.environ.get("GLASSWRIGHT_STRICT_PLUGINS", "0") in ("", "0"):
+            return
+        for plugin in self.plugins:
+            if plugin.status == "failed":
+                raise RequestError(f"{plugin.label} could not be loaded: {plugin.error} (GLASSWRIGHT_STRICT_PLUGINS)")
+
+    def load(self, entry_point: importlib.metadata.EntryPoint) -> PluginRecord:
+        """Load one plugin: all of it, or nothing."""
+        distribution = entry_point.dist
+        name = distribution.name if distribution else "?"
+        record = PluginRecord(entry_point.name, name, distribution.version if distribution else "?")
+        self.plugins.append(record)
+        if entry_point.name in _disabled():
+            record.status = "disabled"
+            return record
+        try:
+            # Whatever a plugin prints must not end up in output that a program reads (`plugins --json`).
+            with contextlib.redirect_stdout(sys.stderr):
+                module = _import(entry_point)
+                components, paths = self._collect(module, record)
+            self._manager.register(module, name=f"{name}:{entry_point.name}")
+            self._manager.check_pending()
+        except KeyboardInterrupt:
+            raise
+        # Anything else, SystemExit included: a plugin may never take the program down.
+        except BaseException as error:
+            record.status, record.error = "failed", _one_line(error)
+            return record
+        for component in components:
+            self._components[component.kind][component.name] = component
+        self.search_paths += [(f"{name}:{entry_point.name}", path) for path in paths]
+        return record
+
+    def _collect(self, module: Any, record: PluginRecord) -> tuple[list[Component], list[str]]:
+        """All that a plugin registers, checked by a manager of its own: nothing shows before all is well."""
+        trial = _new_manager()
+        try:
+            trial.register(module)
+            trial.check_pending()
+        except pluggy.PluginValidationError as error:
+            raise PluginError(_hook_error(module, error)) from error
+        if not trial.get_hookcallers(module):
+            raise PluginError(f"{getattr(module, '__name__', module)} has no functions marked with gw.hookimpl")
+        components: list[Component] = []
+        for kind, (hook, base) in KINDS.items():
+
+            def register(name: str, cls: Callable[..., Any], *, kind=kind, base=base, **defaults: Any) -> None:
+                record.attempted.append((kind, name))
+                _check_component(kind, name, cls, base)
+                owner = self._components[kind].get(name)
+                if owner is not None:
+                    raise PluginError(f"{kind} {name!r} exists already: it belongs to {owner.distribution}")
+                if any(c.kind == kind and c.name == name for c in components):
+                    raise PluginError(f"{kind} {name!r} is registered twice")
+                component = Component(
+                    kind, name, cls, record.distribution, record.version, record.entry_point, defaults
+                )
+                from .parameters import parameters
+
+                parameters(component)  # raises for a constructor that no configuration could call
+                components.append(component)
+
+            getattr(trial.hook, hook)(register=register)
+        paths = [path for found in trial.hook.config_search_paths() for path in _search_paths(found)]
+        return components, paths
+
+
+@functools.cache
+def registry() -> Registry:
+    """The registry of this process; the first call loads all plugins, built-ins first, then by name."""
+    result = Registry()
+    for entry_point in sorted(importlib.metadata.entry_points(group=hookspecs.PROJECT), key=_order):
+        record = result.load(entry_point)
+        if record.status == "failed":
+            print(f"glasswright: warning: {record.label} skipped: {record.error}", file=sys.stderr)
+    return result
+
+
+def _new_manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    return manager
+
+
+def _order(entry_point: importlib.metadata.EntryPoint) -> tuple[bool, str, str]:
+    name = entry_point.dist.name if entry_point.dist else ""
+    return (name != hookspecs.PROJECT, entry_point.name, name)
+
+
+def _disabled() -> set[str]:
+    return {name.strip() for name in os.environ.get("GLASSWRIGHT_DISABLE_PLUGINS", "").split(",") if name.strip()}
+
+
+def _import(entry_point: importlib.metadata.EntryPoint) -> Any:
+    before = set(sys.modules)
+    try:
+        module = entry_point.load()
+    except BaseException:
+        # A half-imported package must not be found by whoever imports it next.
+        root = entry_point.module.split(".")[0]
+        for name in set(sys.modules) - before:
+            if name == root or name.startswith(root + "."):
+                del sys.modules[name]
+        raise
+    version = getattr(module, "GLASSWRIGHT_API_VERSION", hookspecs.API_VERSION)
+    if version != hookspecs.API_VERSION:
+        raise PluginError(f"speaks plugin API version {version!r}, this glasswright speaks {hookspecs.API_VERSION}")
+    return module
+
+
+def _check_component(kind: str, name: Any, cls: Any, base: type | None) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise PluginError(f"{kind} {name!r}: a name consists of letters, digits and underscores")
+    if not callable(cls):
+        raise PluginError(f"{kind} {name!r}: {cls!r} cannot be called")
+    if base is None:
+        return
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        raise PluginError(
+            f"{kind} {name!r}: {getattr(cls, '__qualname__', cls)} is not a subclass of gw.{base.__name__}"
+        )
+    if inspect.isabstract(cls):
+        missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
+        raise PluginError(f"{kind} {name!r}: {cls.__qualname__} is abstract, it does not define {missing}")
+
+
+def _search_paths(found: Any) -> list[str]:
+    if isinstance(found, (str, Path)):
+        found = [found]
+    if not isinstance(found, Iterable):
+        raise PluginError(f"config_search_paths returned {found!r}, not a list of folders")
+    paths = [str(path) for path in found]
+    for path in paths:
+        if path.startswith("pkg://"):
+            if importlib.util.find_spec(path.removeprefix("pkg://").replace("/", ".")) is None:
+                raise PluginError(f"config_search_paths: there is no package {path}")
+        elif not Path(path).is_dir():
+            raise PluginError(f"config_search_paths: {path} is not a folder")
+    return [path if "://" in path else f"file://{Path(path).resolve()}" for path in paths]
+
+
+def _hook_error(module: Any, error: pluggy.PluginValidationError) -> str:
+    hooks = [hook for hook, _ in KINDS.values()] + ["config_search_paths"]
+    unknown = re.search(r"unknown hook '(\w+)'", str(error))
+    if unknown:
+        return f"unknown hook {unknown.group(1)!r}; {suggestion(unknown.group(1), hooks)}"
+    return str(error)
+
+
+def _one_line(error: BaseException) -> str:
+    return one_line(error) if isinstance(error, PluginError) else named(error)

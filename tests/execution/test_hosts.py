@@ -1,0 +1,171 @@
+"""Several processes that share the configurations of a step: the numbers are those of one."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from glasswright._errors import RequestError
+from glasswright.cli import main as cli
+from glasswright.execution.executor import Found, Team
+from glasswright.execution.hosts import _decode, _encode, join_hosts
+
+SMALL = [
+    "system.n_particles=128",
+    "optimizer=adam",
+    "train.steps=4",
+    "train.tolerance=0",
+    "train.checkpoint_interval=2",
+    "devices=2",
+]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def on_two_hosts(arguments: list[str], folders: list[Path]) -> list[subprocess.CompletedProcess]:
+    """The same command in two processes, each in a folder of its own."""
+    address = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}", "JAX_NUM_PROCESSES": "2"}
+    running = []
+    for rank, folder in enumerate(folders):
+        folder.mkdir(exist_ok=True)
+        environment = os.environ | address | {"JAX_PROCESS_ID": str(rank)}
+        command = [sys.executable, "-m", "glasswright", *arguments]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        running.append(subprocess.Popen(command, cwd=folder, env=environment, **pipes))
+    try:
+        ends = [process.communicate(timeout=900) for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    return [
+        subprocess.CompletedProcess(arguments, process.returncode, *end)
+        for process, end in zip(running, ends, strict=True)
+    ]
+
+
+def without_seconds(directory: Path) -> tuple[list[dict], dict]:
+    lines = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    result = json.loads((directory / "result.json").read_text())
+    return [line | {"seconds": 0} for line in lines], result | {"seconds": 0}
+
+
+def test_two_processes_find_what_one_finds(tmp_path):
+    arguments = ["train", "sampler=fresh", "sampler.size=3", *SMALL, "hydra.run.dir=run"]
+    first, second = on_two_hosts(arguments, [tmp_path / "first", tmp_path / "second"])
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert "done after 4 steps" in first.stdout
+    # Only one writes and speaks.
+    assert list((tmp_path / "second").iterdir()) == []
+    # JAX's own library may say that it is connected.
+    assert [line for line in second.stdout.splitlines() if "[Gloo]" not in line] == []
+    assert cli.main([*arguments[:-1], f"hydra.run.dir={tmp_path / 'alone'}"]) == 0
+    assert without_seconds(tmp_path / "first" / "run") == without_seconds(tmp_path / "alone")
+
+
+@pytest.mark.slow
+def test_two_processes_follow_go_on_and_pull_back(tmp_path):
+    """Each follows packings of its own; a checkpoint has all of them, and an array-valued term its second phase."""
+    terms = ["property=[poisson_ratio,elastic_tensor]", "terms.elastic_tensor.objective.target=1"]
+    start = ["train", "sampler=tracked", "sampler.size=3", *terms, *SMALL]
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for end in on_two_hosts([*start, "hydra.run.dir=run"], folders):
+        assert end.returncode == 0, end.stderr
+    run = tmp_path / "first" / "run"
+    assert cli.main([*start, f"hydra.run.dir={tmp_path / 'alone'}"]) == 0
+    assert without_seconds(run) == without_seconds(tmp_path / "alone")
+    for name in ("final.extxyz", "checkpoints/step_00000002.ckpt"):
+        assert (run / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+
+    (run / "result.json").unlink()
+    ends = on_two_hosts(["resume", str(run), "train.steps=7"], folders)
+    for end in ends:
+        assert end.returncode == 0, end.stderr
+    assert "going on from step 2" in ends[0].stderr
+    assert cli.main([*start, "train.steps=7", f"hydra.run.dir={tmp_path / 'longer'}"]) == 0
+    assert without_seconds(run) == without_seconds(tmp_path / "longer")
+    assert (run / "final.extxyz").read_bytes() == (tmp_path / "longer" / "final.extxyz").read_bytes()
+
+
+@pytest.mark.slow
+def test_two_processes_validate_as_one(tmp_path):
+    train = ["train", "sampler=fresh", "sampler.size=3", *SMALL, f"hydra.run.dir={tmp_path / 'run'}"]
+    assert cli.main(train) == 0
+    arguments = ["validate", f"run={tmp_path / 'run'}", "n_configurations=9", "n_untrained=2"]
+    ends = on_two_hosts([*arguments, "hydra.run.dir=check"], [tmp_path / "first", tmp_path / "second"])
+    for end in ends:
+        assert end.returncode == 0, end.stderr
+    assert list((tmp_path / "second").iterdir()) == []
+    assert cli.main([*arguments, f"hydra.run.dir={tmp_path / 'alone'}"]) == 0
+    for name in ("validation.json", "configurations.jsonl"):
+        assert (tmp_path / "first" / "check" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+
+
+def through_text(value):
+    return _decode(json.loads(json.dumps(_encode(value))))
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array([0.1, -0.0, 1e-310, np.inf, -np.inf, np.nan, np.pi]),
+        np.array([0x7FF8DEADBEEF0001], dtype=np.uint64).view(np.float64),
+        np.arange(6, dtype=np.int32).reshape(2, 3)[:, ::-1].T,
+        np.array(2**63 - 1),
+        np.array([True, False]),
+        np.zeros((0, 3)),
+        np.float64(1 / 3),
+        jnp.array([[1.0, 2.0]]) / 3.0,
+        np.array([0.1], dtype=np.float32),
+    ],
+    ids=lambda array: f"{array.dtype}{list(np.shape(array))}",
+)
+def test_arrays_reach_other_processes_bit_by_bit(array):
+    (found,) = through_text([array])
+    assert found.dtype == array.dtype
+    assert found.shape == np.shape(array)
+    assert found.tobytes() == np.asarray(array).tobytes()
+
+
+def test_other_data_reaches_other_processes_unchanged():
+    value = {
+        "numbers": [0.1, 1e-310, 2**70, -3, True, None, float("inf"), -0.0],
+        "bytes": bytes(range(256)),
+        "nested": {"": [], "text": "ö\n", "empty": {}},
+    }
+    found = through_text(value)
+    assert found == value
+    assert str(found["numbers"]) == str(value["numbers"])
+    assert np.isnan(through_text({"x": float("nan")})["x"])
+
+
+def test_results_come_in_the_order_of_the_items_whoever_found_them(monkeypatch):
+    """As rank 1 of 2: it works on every second item, and keeps what it found itself."""
+    from glasswright.execution import executor as _team
+
+    team = Team(2)
+    team.hosts, team.rank = 2, 1
+    monkeypatch.setattr(_team, "exchange", lambda mine: {k: 10 * k for k in range(5)} | mine)
+    worked = []
+    found = team.map(lambda item: worked.append(item) or Found(10 * item, kept=str(item)), range(5))
+    assert sorted(worked) == [1, 3]
+    assert found == [Found(0), Found(10, "1"), Found(20), Found(30, "3"), Found(40)]
+    monkeypatch.setattr(_team, "exchange", lambda mine: {0: True} | mine)
+    assert team.any(False)
+
+
+@pytest.mark.parametrize(("number", "count"), [("2", "2"), ("one", "2"), ("-1", "2"), ("0", "many")])
+def test_a_wrong_place_among_the_hosts_is_refused(monkeypatch, number, count):
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "127.0.0.1:1")
+    monkeypatch.setenv("JAX_NUM_PROCESSES", count)
+    monkeypatch.setenv("JAX_PROCESS_ID", number)
+    with pytest.raises(RequestError, match=f"JAX_PROCESS_ID={number}, JAX_NUM_PROCESSES={count}"):
+        join_hosts()

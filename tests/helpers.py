@@ -1,0 +1,64 @@
+"""What tests share: the reference packings, components by name, and the command line in a process of its own."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import glasswright as gw
+import jax
+import jax.numpy as jnp
+import numpy as np
+from glasswright.registry import registry
+from glasswright.run.extxyz import read_configuration
+
+ROOT = Path(__file__).parents[1]
+REFERENCE = ROOT / "tests" / "reference"
+PACKINGS = ("2d_n368_sp2_a5", "3d_n256_sp2_a10")
+
+
+class Reference:
+    """A packing with values from independent codes, and its minimum as our quench prepares it."""
+
+    def __init__(self, name: str):
+        self.path = REFERENCE / f"{name}.extxyz"
+        self.data = json.loads((REFERENCE / f"{name}.json").read_text())
+        self.configuration = read_configuration(self.path)
+        self.potential = component("potential", "harmonic_morse")(**self.data["potential"])
+        self.protocol = component("protocol", "quench")()
+        self.prepared = self.protocol.prepare(self.potential, self.configuration, key=jax.random.key(0))
+        assert self.prepared.accepted
+
+    @functools.cached_property
+    def state(self) -> gw.Equilibrium:
+        """With what properties share: computed once, outside of `jax.jit`."""
+        return self.protocol.attach(self.potential, self.prepared)
+
+
+def glasswright(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess:
+    """The command line in a process of its own."""
+    command = [sys.executable, "-m", "glasswright", *arguments]
+    env = os.environ | environment
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+
+
+def component(kind: str, name: str):
+    return registry().components(kind)[name].cls
+
+
+@functools.cache
+def reference_packing(name: str) -> Reference:
+    """The reference packing of that name, prepared once in a process."""
+    return Reference(name)
+
+
+def branches(potential, configuration, neighbors) -> np.ndarray:
+    """On which branch of the harmonic-Morse potential each pair is: derivatives jump between them."""
+    i, j, mask = potential.pairs(configuration, neighbors)
+    r = jnp.linalg.norm(configuration.displacement(i, j), axis=1)
+    s, *_ = potential.pair_parameters(configuration, i, j)
+    a = potential.inverse_range
+    branch = (r >= s).astype(int) + (r >= s + 5.0 / a) + (r >= s + 9.9 / a)
+    return np.asarray(jnp.where(mask, branch, -1))

@@ -1,0 +1,69 @@
+"""Singular values and directions of Jacobians that are given."""
+
+import numpy as np
+from glasswright.jobs.predictiveness import holds_to
+from glasswright.jobs.tunability import Tunability
+
+
+def synthetic(jacobians, **options) -> Tunability:
+    """Tunability of Jacobians that are given, in scales of one."""
+    n, rows, columns = jacobians.shape
+    names = tuple(f"property{k}" for k in range(rows))
+    unit = {"property_scale": np.ones(rows), "design_scale": np.ones(columns)}
+    return Tunability(names, tuple(f"x[{k}]" for k in range(columns)), np.ones((n, rows)), jacobians, **unit | options)
+
+
+def test_what_cannot_be_reached_is_called_so():
+    """Of two properties that are twice and three times the same third one, only one combination can change."""
+    row = np.array([1.0, -2.0, 0.5])
+    found = synthetic(np.stack([2.0 * row, 3.0 * row])[None])
+    assert found.rank == 1
+    assert found.standard_error() is None
+    step, reachable = found.step({"property0": 0.2, "property1": 0.3})
+    assert reachable
+    np.testing.assert_allclose(step, 0.1 * row / (row @ row), rtol=1e-12)
+    assert not found.step({"property0": 0.2, "property1": 0.0})[1]
+    assert found.step({"property0": 0.2})[1]
+
+
+def test_scales_change_what_is_short():
+    """A variable of a large scale is cheap to move."""
+    found = synthetic(np.array([[[1.0, 1.0]]]), design_scale=np.array([1.0, 3.0]), property_scale=np.array([0.5]))
+    step, _ = found.step({"property0": 1.0})
+    np.testing.assert_allclose(step, [0.1, 0.9], rtol=1e-12)
+    np.testing.assert_allclose(found.predict(step), [1.0], rtol=1e-12)
+    np.testing.assert_allclose(found.decomposition()[0], [2.0 * np.sqrt(10.0)], rtol=1e-12)
+
+
+def test_standard_errors_of_singular_values_are_what_repeats_vary_by():
+    random = np.random.default_rng(1)
+    mean = np.array([[4.0, 1.0, 0.0], [0.5, 2.0, -1.0]])
+    every = [synthetic(mean + 0.8 * random.normal(size=(40, 2, 3))) for _ in range(400)]
+    sigma = np.array([one.decomposition()[0] for one in every])
+    predicted = np.mean([one.standard_error() for one in every], axis=0)
+    np.testing.assert_allclose(predicted, np.std(sigma, axis=0, ddof=1), rtol=0.12)
+
+
+def test_one_packing_next_to_an_instability_does_not_rule_the_median_nor_the_clipped_mean():
+    random = np.random.default_rng(2)
+    mean = np.array([[4.0, 1.0, 0.0], [0.5, 2.0, -1.0]])
+    jacobians = mean + 0.3 * random.normal(size=(50, 2, 3))
+    jacobians[7] *= -1000.0
+    found = synthetic(jacobians)
+    expected = np.linalg.svd(mean)[1]
+    errors = {name: np.max(np.abs(found.decomposition(name)[0] / expected - 1.0)) for name in ("median", "clipped")}
+    assert errors["median"] < 0.1
+    assert errors["clipped"] < 0.2
+    assert np.max(np.abs(found.decomposition("mean")[0] / expected - 1.0)) > 5.0
+    clipped = synthetic(jacobians, average="clipped")
+    assert np.all(clipped.standard_error() < 0.1 * found.standard_error())
+
+
+def test_how_far_a_prediction_holds():
+    def line(step, predicted, found):
+        return {"step": step, "predicted": predicted, "found": found}
+
+    assert holds_to([]) is None
+    assert holds_to([line(1, 1.0, 1.2), line(2, 2.0, 2.0)]) is None
+    assert holds_to([line(1, 1.0, 1.05), line(2, 2.0, 2.1), line(3, 3.0, None), line(4, 4.0, 4.0)]) == 2
+    assert holds_to([line(1, 1.0, 0.91), line(2, 2.0, 1.7)]) == 1

@@ -1,0 +1,204 @@
+"""Every registered property, on real packings: derivative, jit, invariances, vmap, serialisation.
+
+All properties of a packing are compiled together: that is what keeps this affordable.
+"""
+
+import dataclasses
+import functools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from glasswright.registry import registry
+from helpers import branches, component
+
+PROPERTIES = sorted(registry().components("property"))
+
+
+def measure_all(parameters, static, protocol, prepared):
+    """Every property's value, at parameters that may carry a derivative."""
+    state = protocol.attach(eqx.combine(parameters, static), prepared)
+    return {name: component("property", name)().measure(state) for name in PROPERTIES}
+
+
+jitted = eqx.filter_jit(measure_all)
+
+
+@functools.cache
+def differences(reference):
+    """By property: slope along a random direction of all parameters (forward), gradient times direction (reverse),
+    the gradient's norm, and the central difference of the prepared system, all contracted to a scalar."""
+    protocol = reference.protocol
+    parameters, static = eqx.partition(reference.potential, eqx.is_inexact_array)
+    leaves, structure = jax.tree.flatten(parameters)
+    keys = jax.random.split(jax.random.key(3), len(leaves))
+    direction = structure.unflatten([jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)])
+
+    def weighted(values):
+        weights = {name: jax.random.normal(jax.random.key(7), value.shape) for name, value in values.items()}
+        return {name: jnp.sum(weights[name] * value) for name, value in values.items()}
+
+    def contracted(parameters, prepared):
+        return weighted(measure_all(parameters, static, protocol, prepared))
+
+    @eqx.filter_jit
+    def derivatives(parameters, prepared):
+        _, slopes = jax.jvp(lambda p: contracted(p, prepared), (parameters,), (direction,))
+        return slopes, jax.jacrev(lambda p: contracted(p, prepared))(parameters)
+
+    slopes, gradients = derivatives(parameters, reference.prepared)
+
+    def difference(step):
+        """Central difference, and whether all pairs are on the same branches at both ends."""
+        ends, branch = [], []
+        for sign in (-1.0, 1.0):
+            moved = jax.tree.map(lambda p, d: p + sign * step * d, parameters, direction)  # noqa: B023
+            there = eqx.combine(moved, static)
+            prepared = protocol.follow(there, reference.prepared)
+            assert prepared.accepted
+            ends.append(weighted(jitted(moved, static, protocol, prepared)))
+            branch.append(branches(there, prepared.configuration, reference.prepared.memory.neighbors))
+        return {name: float(ends[1][name] - ends[0][name]) / (2 * step) for name in ends[0]}, np.array_equal(*branch)
+
+    for step in (4e-6, 1e-6, 2.5e-7):
+        (wide, smooth), (narrow, _) = difference(2 * step), difference(step)
+        if smooth:
+            break
+    else:
+        pytest.fail("a pair changes branch however small the step")
+    # Modes of nearly the same frequency bend some properties sharply: for each, the step that says more for itself.
+    finer_wide, _ = difference(step / 2)
+    finer_narrow, _ = difference(step / 4)
+    results = {}
+    for name in PROPERTIES:
+        gradient = jax.tree.leaves(gradients[name])
+        reverse = sum(float(jnp.vdot(g, d)) for g, d in zip(gradient, jax.tree.leaves(direction), strict=True))
+        norm = np.sqrt(sum(float(jnp.sum(g**2)) for g in gradient))
+        # Richardson's extrapolation takes out the error of second order; rounding of the values, 1e-13, remains.
+        pairs = [(wide[name], narrow[name]), (finer_wide[name], finer_narrow[name])]
+        coarse, fine = min(pairs, key=lambda pair: abs(pair[0] - pair[1]))
+        results[name] = float(slopes[name]), reverse, norm, (4 * fine - coarse) / 3
+    return results
+
+
+@pytest.mark.parametrize("name", PROPERTIES)
+def test_gradient_against_central_differences_of_the_prepared_system(reference, name):
+    slope, reverse, norm, expected = differences(reference)[name]
+    assert norm > 0
+    assert abs(slope - reverse) < 1e-10 * norm
+    assert abs(slope - expected) < 1e-6 * norm
+
+
+@functools.cache
+def values(reference, change=None):
+    """All properties of the reference packing, or of that packing described in another way."""
+    configuration = reference.configuration
+    fractional = configuration.fractional
+    if change == "translated":
+        fractional = fractional + jax.random.uniform(jax.random.key(1), (1, configuration.dimension))
+    elif change == "relabelled":
+        order = jax.random.permutation(jax.random.key(2), configuration.n_particles)
+        fractional = fractional[order]
+        configuration = dataclasses.replace(configuration, species=configuration.species[order])
+    elif change == "another image":
+        fractional = fractional + jax.random.randint(jax.random.key(3), fractional.shape, -2, 3)
+    elif change == "turned":
+        fractional = fractional @ quarter_turn(configuration.dimension).T
+    prepared = reference.prepared
+    if change is not None:
+        moved = dataclasses.replace(configuration, fractional=fractional)
+        prepared = reference.protocol.prepare(reference.potential, moved)
+    parameters, static = eqx.partition(reference.potential, eqx.is_inexact_array)
+    return jitted(parameters, static, reference.protocol, prepared)
+
+
+def quarter_turn(dimension):
+    turn = np.eye(dimension)
+    turn[:2, :2] = [[0, -1], [1, 0]]
+    return turn
+
+
+@pytest.mark.parametrize("name", PROPERTIES)
+@pytest.mark.parametrize("change", ["translated", "relabelled", "another image"])
+def test_invariance(reference, name, change):
+    np.testing.assert_allclose(values(reference, change)[name], values(reference)[name], rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", PROPERTIES)
+def test_quarter_turn(reference, name):
+    """Scalars do not change when the packing is turned; tensors turn with it."""
+    if not component("property", name).is_isotropic:
+        pytest.skip("is about the axes of the box")
+    before, after = values(reference)[name], values(reference, "turned")[name]
+    if before.ndim == 4:
+        turn = quarter_turn(reference.configuration.dimension)
+        before = jnp.einsum("ai,bj,ck,dl,ijkl->abcd", *(4 * [turn]), before)
+    np.testing.assert_allclose(after, before, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", PROPERTIES)
+def test_jit_equals_eager(reference_2d, name):
+    eager = component("property", name)().measure(reference_2d.state)
+    np.testing.assert_allclose(values(reference_2d)[name], eager, rtol=1e-11, atol=1e-12)
+
+
+def test_vmap_over_parameters(reference_2d):
+    scales = jnp.array([1.0, 1.001, 0.998])
+    parameters, static = eqx.partition(reference_2d.potential, eqx.is_inexact_array)
+    leaves = jax.tree.map(lambda p: scales[:, None] * p, parameters)
+    batch = eqx.filter_jit(jax.vmap(lambda p: measure_all(p, static, reference_2d.protocol, reference_2d.prepared)))(
+        leaves
+    )
+    for k in range(len(scales)):
+        one = jitted(jax.tree.map(lambda x: x[k], leaves), static, reference_2d.protocol, reference_2d.prepared)  # noqa: B023
+        for name in PROPERTIES:
+            np.testing.assert_allclose(batch[name][k], one[name], rtol=1e-10, atol=1e-11, err_msg=name)
+
+
+@pytest.mark.parametrize("kind", ["potential", "protocol", "sampler", "property"])
+def test_serialisation(kind, tmp_path):
+    for name, entry in registry().components(kind).items():
+        try:
+            instance = entry.cls()
+        except TypeError:
+            continue
+        eqx.tree_serialise_leaves(tmp_path / f"{name}.eqx", instance)
+        again = eqx.tree_deserialise_leaves(tmp_path / f"{name}.eqx", instance)
+        assert eqx.tree_equal(instance, again)
+
+
+def test_moduli_share_one_elastic_tensor(reference_2d):
+    state = reference_2d.state
+    assert state.elastic_tensor is state.elastic_tensor
+
+
+def test_predictiveness(reference_2d):
+    """The paper's Fig. 1c: the error of the predicted change of Poisson's ratio falls as the square of the step."""
+    wanted = component("property", "poisson_ratio")()
+    protocol, potential = reference_2d.protocol, reference_2d.potential
+    parameters, static = eqx.partition(potential, eqx.is_inexact_array)
+
+    def value(parameters, prepared):
+        return wanted.measure(protocol.attach(eqx.combine(parameters, static), prepared))
+
+    measure = eqx.filter_jit(value)
+    start, gradient = eqx.filter_jit(eqx.filter_value_and_grad(value))(parameters, reference_2d.prepared)
+    keys = iter(jax.random.split(jax.random.key(11), 2))
+    direction = jax.tree.map(lambda p: jax.random.normal(next(keys), p.shape), parameters)
+    slope = sum(jnp.vdot(g, d) for g, d in zip(jax.tree.leaves(gradient), jax.tree.leaves(direction), strict=True))
+    home = branches(potential, reference_2d.prepared.configuration, reference_2d.prepared.memory.neighbors)
+    steps, errors = np.geomspace(3e-8, 3e-4, 17), []
+    for step in steps:
+        moved = jax.tree.map(lambda p, d: p + step * d, parameters, direction)  # noqa: B023
+        prepared = protocol.follow(eqx.combine(moved, static), reference_2d.prepared)
+        assert prepared.accepted
+        there = branches(eqx.combine(moved, static), prepared.configuration, reference_2d.prepared.memory.neighbors)
+        if np.array_equal(home, there):
+            errors.append((step, abs(float(measure(moved, prepared) - start - slope * step))))
+    step, error = np.array(errors).T
+    clear = error > 1e-11
+    assert step[clear].max() / step[clear].min() >= 100, "two decades without a kink are needed to see the power"
+    power = np.polyfit(np.log(step[clear]), np.log(error[clear]), 1)[0]
+    assert 1.9 < power < 2.1
