@@ -90,7 +90,7 @@ def lines(directory) -> list[dict]:
 def no_pictures():
     """Runs draw nothing here: it would take longer than they do."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glasswright.run.plot.training_figure", lambda *_: b"")
+        patch.setattr("glasswright.plots.training.training_figure", lambda *_: b"")
         yield
 
 

@@ -39,7 +39,7 @@ RUNS = {
 def no_pictures():
     """Runs in this process draw nothing here: it would take longer than they do."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glasswright.run.plot.training_figure", lambda *_: b"picture")
+        patch.setattr("glasswright.plots.training.training_figure", lambda *_: b"picture")
         yield
 
 

@@ -28,7 +28,7 @@ ARGUMENTS = [f"n_configurations={N}", f"n_untrained={N_UNTRAINED}", "property=[p
 def no_pictures():
     """Runs in this process draw nothing here but where the picture is what is tested."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glasswright.run.plot.training_figure", lambda *_: b"picture")
+        patch.setattr("glasswright.plots.training.training_figure", lambda *_: b"picture")
         yield
 
 
