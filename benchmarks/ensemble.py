@@ -1,9 +1,9 @@
 """Throughput of fresh configurations: quench, Poisson's ratio and all derivatives, for ensembles of several sizes.
 
-    python benchmarks/ensemble.py [--sizes 8 64 512 2000] [--seconds 30] [--only lanes batched] [--width 512]
+    python benchmarks/ensemble.py [--sizes 8 64 512 2000] [--seconds 30] [--only workers batched] [--width 512]
                                   [--profile DIR] [--json FILE]
 
-`lanes`: as a long `glasswright train` prepares them on CPUs, in worker processes that have a core of their own each;
+`workers`: as a long `glasswright train` prepares them on CPUs, in worker processes that have a core of their own each;
 one of them at a time and all of them, in turn. `batched`: many configurations in one program, for accelerators;
 measured where there is one, elsewhere only when asked for. Absolute rates depend on the machine and on what else runs.
 """
@@ -16,7 +16,6 @@ import pathlib
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 # Before anything loads a BLAS or XLA: configurations are what runs in parallel here, not the products of matrices.
@@ -29,8 +28,8 @@ import jax
 import numpy as np
 from glasswright.evaluation.design import resolve_design
 from glasswright.evaluation.ensemble import Ensemble
-from glasswright.execution import executor as _team
-from glasswright.execution.executor import Team
+from glasswright.execution import worker_pool
+from glasswright.execution.executor import Executor
 from glasswright_plugins.objectives.target import Target
 from glasswright_plugins.potentials.harmonic_morse import HarmonicMorse
 from glasswright_plugins.properties.poisson_ratio import PoissonRatio
@@ -40,7 +39,7 @@ from packing import Packing, read_packing
 BOUNDS = {"diameter": (0.1, 3.0), "binding_energy": (0.0, 10.0)}
 # One core and all of them take turns so many times.
 ROUNDS = 3
-PARTS = ("lanes", "batched")
+PARTS = ("workers", "batched")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -49,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--seconds", type=float, default=30.0, help="most time for each size in each part, compiling apart (default 30)"
     )
-    parser.add_argument("--only", nargs="+", choices=PARTS, help="default: lanes, and batched on an accelerator")
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="default: workers, and batched on an accelerator")
     parser.add_argument("--width", type=int, default=512, help="configurations side by side in a program (default 512)")
     parser.add_argument("--packing", default="2d_n368_sp2_a5", help="name of a reference packing, for its potential")
     parser.add_argument("--profile", type=pathlib.Path, metavar="DIR", help="write a trace of one batch of each part")
@@ -64,12 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     work = Work(read_packing(options.packing))
     report: dict[str, Any] = {"device": jax.devices()[0].device_kind, "cores": len(cores), "jax": jax.__version__}
     print(f"{report['device']}, {len(cores)} CPU cores, jax {report['jax']}; configurations per second\n")
-    if "lanes" in parts:
+    if "workers" in parts:
         with _on_cpu():
-            report["lanes"] = _lanes(work, options.sizes, options.seconds, cores)
+            report["workers"] = _workers(work, options.sizes, options.seconds, cores)
             if options.profile:
-                with jax.profiler.trace(str(options.profile / "lanes")), Team(1, accelerators=[]) as team:
-                    work.ensemble.samples(team, work.values, range(options.sizes[0]))
+                with jax.profiler.trace(str(options.profile / "workers")), Executor(1, accelerators=[]) as executor:
+                    work.ensemble.samples(executor, work.values, range(options.sizes[0]))
     if "batched" in parts:
         report["batched"] = _batched(work, options.sizes, options.seconds, options.width)
         if options.profile:
@@ -150,38 +149,38 @@ def _on_cpu() -> Iterator[None]:
     jax.config.update("jax_default_device", before)
 
 
-def _lanes(work: Work, sizes, seconds, cores) -> list[dict[str, Any]]:
+def _workers(work: Work, sizes, seconds, cores) -> list[dict[str, Any]]:
     report = []
     # Workers from the first map on that was long enough: these are benchmarks of long runs.
-    _team.HIRE_AFTER = 0.0
-    everybody, alone = (Team(n, accelerators=[]) for n in (max(len(cores), 2), 2))
-    with everybody, alone, ThreadPoolExecutor(1) as one_at_a_time:
-        alone._threads, alone._crew = one_at_a_time, everybody._crew
-        teams = {1: alone} | ({len(cores): everybody} if len(cores) > 1 else {})
-        # Compiles, in every worker; pair lists come in a few sizes. The first round hires.
+    worker_pool.START_AFTER = 0.0
+    with Executor(max(len(cores), 2), accelerators=[]) as everybody:
+        # The same workers, one of them at a time.
+        alone = Executor(1, accelerators=[], worker_pool=everybody.worker_pool)
+        executors = {1: alone} | ({len(cores): everybody} if len(cores) > 1 else {})
+        # Compiles, in every worker; pair lists come in a few sizes. The first round starts them.
         for _ in range(3):
-            list(work.ensemble.rounds(everybody, work.values, range(8 * everybody.lanes)))
-            everybody.wait_for_workers()
-        heads = [f"{n} core" + "s" * (n > 1) for n in teams]
-        print(f"{'CPU lanes':10s}" + "".join(f"{head:>12s}" for head in heads) + f"{'speed-up':>10s}")
+            list(work.ensemble.rounds(everybody, work.values, range(8 * everybody.n_workers)))
+            everybody.worker_pool.wait()
+        heads = [f"{n} core" + "s" * (n > 1) for n in executors]
+        print(f"{'CPU':10s}" + "".join(f"{head:>12s}" for head in heads) + f"{'speed-up':>10s}")
         for size in sizes:
             rounds: list[dict[int, float]] = []
-            done, accepted = dict.fromkeys(teams, 0), dict.fromkeys(teams, 0)
+            done, accepted = dict.fromkeys(executors, 0), dict.fromkeys(executors, 0)
             for _ in range(ROUNDS):
                 rounds.append({})
-                for n, team in teams.items():
-                    # Each team goes on where its last turn ended, and begins anew once the batch is done.
+                for n, executor in executors.items():
+                    # Each goes on where its last turn ended, and begins anew once the batch is done.
                     rest = range(done[n] % size, size)
                     begin, number = time.perf_counter(), 0
-                    for samples in work.ensemble.rounds(team, work.values, rest):
+                    for samples in work.ensemble.rounds(executor, work.values, rest):
                         number += len(samples)
                         accepted[n] += sum(one.measured is not None for one in samples)
-                        if time.perf_counter() - begin > seconds / (ROUNDS * len(teams)):
+                        if time.perf_counter() - begin > seconds / (ROUNDS * len(executors)):
                             break
                     rounds[-1][n] = number / (time.perf_counter() - begin)
                     done[n] += number
-            rates = {n: statistics.median(one[n] for one in rounds) for n in teams}
-            speed_up = statistics.median(one[max(teams)] / one[1] for one in rounds)
+            rates = {n: statistics.median(one[n] for one in rounds) for n in executors}
+            speed_up = statistics.median(one[max(executors)] / one[1] for one in rounds)
             report.append(
                 {"size": size, "rounds": rounds, "rates": rates, "speed_up": speed_up, "done": done}
                 | {"accepted": accepted}

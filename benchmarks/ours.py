@@ -163,13 +163,13 @@ class Ours:
         }
 
     @functools.cached_property
-    def _team(self):
-        from glasswright.execution.executor import Team
+    def _executor(self):
+        from glasswright.execution.executor import Executor
 
-        return Team(1)
+        return Executor(1)
 
     def _step(self, engine) -> TrainingState:
-        samples, evaluation = self._training.look(self.experiment, self._resolved, self._team, engine)
+        samples, evaluation = self._training.look(self.experiment, self._resolved, self._executor, engine)
         return self._moved(engine, samples, evaluation)
 
     def _finish(self, engine, prepared) -> TrainingState:
@@ -180,7 +180,7 @@ class Ours:
         experiment, design = self.experiment, self._resolved
         samples = [sample(design, engine.values, experiment.world, experiment.terms, prepared)]
         evaluation = evaluate(
-            design, engine.values, experiment.world, experiment.terms, experiment.sampler, samples, self._team
+            design, engine.values, experiment.world, experiment.terms, experiment.sampler, samples, self._executor
         )
         return self._moved(engine, samples, evaluation)
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 from glasswright.evaluation.measurement import Sample, sample
-from glasswright.execution.executor import Found, Team
+from glasswright.execution.executor import Executor
+from glasswright.execution.task import Result
 from glasswright.plots.style import COLOURS
 from packings import PROPERTIES, SYMBOLS, Raw, Setting, canvas, mean_and_error, parser, table, untrained
 
@@ -24,19 +25,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser(__doc__, __file__, 500).parse_args(arguments)
     raw, n, seed = Raw(options.raw), options.n, options.seed
     followed_steps, fresh_steps = steps(FOLLOWED_LENGTH), steps(FRESH_LENGTH)
-    with Team(options.lanes) as team:
-        before = raw.rows("a = 5", n, {"seed": seed}, lambda indices: untrained(seed, team, indices))
+    with Executor(options.workers) as executor:
+        before = raw.rows("a = 5", n, {"seed": seed}, lambda indices: untrained(seed, executor, indices))
         followed = raw.rows(
             "followed",
             n,
             {"seed": seed, "length": FOLLOWED_LENGTH},
-            lambda indices: follow(seed, team, indices, followed_steps),
+            lambda indices: follow(seed, executor, indices, followed_steps),
         )
         fresh = raw.rows(
             "fresh",
             n,
             {"seed": seed, "length": FRESH_LENGTH, "properties": sorted(PROPERTIES)},
-            lambda indices: quench(seed, team, indices, fresh_steps),
+            lambda indices: quench(seed, executor, indices, fresh_steps),
         )
     gradients = before["d_nu"]
     lengths = np.linalg.norm(gradients, axis=1)
@@ -54,13 +55,15 @@ def steps(length: float) -> np.ndarray:
     return length * np.eye(len(SYMBOLS))[:, None] * LINES[:, None]
 
 
-def follow(seed: int, team: Team, indices: Sequence[int], steps: np.ndarray, name: str = "nu") -> dict[str, np.ndarray]:
+def follow(
+    seed: int, executor: Executor, indices: Sequence[int], steps: np.ndarray, name: str = "nu"
+) -> dict[str, np.ndarray]:
     """A property where each minimum has gone after each step; NaN where it was lost; `rearranged`: it is another."""
     setting = Setting([name])
     protocol = setting.world["protocol"]
-    start = setting.ensemble(seed, gradients=False).samples(team, setting.values, indices)
+    start = setting.ensemble(seed, gradients=False).samples(executor, setting.values, indices)
 
-    def one(item: Sample) -> Found[None]:
+    def one(item: Sample) -> Result[None]:
         numbers = np.full((*steps.shape[:2], 2), np.nan)
         if item.measured is not None and item.prepared is not None:
             memory = protocol.remember(setting.world["potential"], item.prepared.configuration)
@@ -72,17 +75,19 @@ def follow(seed: int, team: Team, indices: Sequence[int], steps: np.ndarray, nam
                 end = sample(setting.design, values, setting.world, setting.terms, prepared, gradients=False)
                 if end.measured is not None:
                     numbers[where] = end.measured.values[name], end.statistics["rearranged"]
-        return Found(numbers)
+        return Result(numbers)
 
-    numbers = np.array([found.shared for found in team.map(one, start)])
+    numbers = np.array([found.gathered for found in executor.map(one, start)])
     return {name: numbers[..., 0], "rearranged": numbers[..., 1]}
 
 
-def quench(seed: int, team: Team, indices: Sequence[int], steps: np.ndarray) -> dict[str, np.ndarray]:
+def quench(seed: int, executor: Executor, indices: Sequence[int], steps: np.ndarray) -> dict[str, np.ndarray]:
     """Values of all properties in quenches from the same random starts after each step."""
     setting = Setting(tuple(PROPERTIES))
     ensemble = setting.ensemble(seed, gradients=False)
-    found = [[table(setting, ensemble.samples(team, setting.moved(step), indices)) for step in both] for both in steps]
+    found = [
+        [table(setting, ensemble.samples(executor, setting.moved(step), indices)) for step in both] for both in steps
+    ]
     return {
         name: np.moveaxis(np.array([[columns[name] for columns in both] for both in found]), -1, 0)
         for name in PROPERTIES

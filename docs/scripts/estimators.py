@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from averaged_gradients import FOLLOWED_LENGTH, follow, steps
-from glasswright.execution.executor import Team
+from glasswright.execution.executor import Executor
 from glasswright.plots.style import COLOURS
 from glasswright_plugins.objectives.target import Target
 from glasswright_plugins.samplers.fresh import Fresh
@@ -28,14 +28,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.add_argument("--followed", type=int, default=500, help="packings to follow for finite differences")
     options = options.parse_args(arguments)
     raw, seed = Raw(options.raw), options.seed
-    with Team(options.lanes) as team:
-        before = raw.rows("a = 5", options.n, {"seed": seed}, lambda indices: untrained(seed, team, indices))
+    with Executor(options.workers) as executor:
+        before = raw.rows("a = 5", options.n, {"seed": seed}, lambda indices: untrained(seed, executor, indices))
         # The same minima: quenched anew, packings rearrange, which is in no gradient (averaged_gradients.py).
         followed = raw.rows(
             f"followed {PROPERTY}",
             options.followed,
             {"seed": seed, "length": FOLLOWED_LENGTH},
-            lambda indices: follow(seed, team, indices, steps(FOLLOWED_LENGTH), PROPERTY),
+            lambda indices: follow(seed, executor, indices, steps(FOLLOWED_LENGTH), PROPERTY),
         )
     accepted = np.all(np.isfinite(before[f"d_{PROPERTY}"]), axis=1)
     values, gradients = before[PROPERTY][accepted], before[f"d_{PROPERTY}"][accepted]

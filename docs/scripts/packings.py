@@ -13,7 +13,7 @@ import numpy as np
 from glasswright.evaluation.design import resolve_design
 from glasswright.evaluation.ensemble import Ensemble
 from glasswright.evaluation.measurement import Sample
-from glasswright.execution.executor import Team
+from glasswright.execution.executor import Executor
 from glasswright_plugins.objectives.target import Target
 from glasswright_plugins.potentials.harmonic_morse import HarmonicMorse
 from glasswright_plugins.properties.bulk_modulus import BulkModulus
@@ -77,10 +77,12 @@ def _gradient(setting: Setting, one: Sample, name: str) -> np.ndarray:
     return setting.flat(one.measured.gradients[name])
 
 
-def untrained(seed: int, team: Team, indices: Sequence[int], inverse_range: float = 5.0) -> dict[str, np.ndarray]:
+def untrained(
+    seed: int, executor: Executor, indices: Sequence[int], inverse_range: float = 5.0
+) -> dict[str, np.ndarray]:
     """All properties and their gradients in packings of the untrained ensemble."""
     setting = Setting(tuple(PROPERTIES), inverse_range)
-    return table(setting, setting.ensemble(seed).samples(team, setting.values, indices))
+    return table(setting, setting.ensemble(seed).samples(executor, setting.values, indices))
 
 
 def mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -131,7 +133,7 @@ def parser(description: str, script: str, n: int) -> argparse.ArgumentParser:
     made.add_argument("--seed", type=int, default=0, help="seed of their random starts")
     made.add_argument("--output", type=Path, default=IMAGES / f"{Path(script).stem}.png", help="the picture")
     made.add_argument("--raw", type=Path, default=Path("outputs/packings.npz"), help="raw numbers, used again if there")
-    made.add_argument("--lanes", type=int, help="packings to work on at a time (default: one for each core)")
+    made.add_argument("--workers", type=int, help="packings to work on at a time (default: one for each core)")
     return made
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import glasswright as gw
 import numpy as np
-from glasswright.execution.executor import Team
+from glasswright.execution.executor import Executor
 from glasswright.plots.style import COLOURS
 from packings import PROPERTIES, Raw, canvas, mean_and_error, parser, untrained
 
@@ -19,9 +19,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = options.parse_args(arguments)
     raw, seed = Raw(options.raw), options.seed
     found = {}
-    with Team(options.lanes) as team:
+    with Executor(options.workers) as executor:
         for a, n in ((5.0, options.n), (6.0, options.few)):
-            found[a] = raw.rows(f"a = {a:g}", n, {"seed": seed}, lambda indices, a=a: untrained(seed, team, indices, a))
+            found[a] = raw.rows(
+                f"a = {a:g}", n, {"seed": seed}, lambda indices, a=a: untrained(seed, executor, indices, a)
+            )
     for a, columns in found.items():
         report(f"a = {a:g}", columns)
         report(f"a = {a:g}", {name: rows[: options.few] if rows.ndim else rows for name, rows in columns.items()})

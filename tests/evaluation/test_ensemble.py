@@ -1,4 +1,4 @@
-"""Ensembles: which packings a step looks at, on whatever number of lanes, what is rejected, and what is made of it."""
+"""Ensembles: which packings a step looks at, with any number of workers, what is rejected, and what is made of it."""
 
 import dataclasses
 import json
@@ -13,8 +13,8 @@ import pytest
 from glasswright.cli import main as cli
 from glasswright.evaluation.ensemble import TRAINING, VALIDATION, Ensemble, random_start, random_starts
 from glasswright.evaluation.loss import evaluate
-from glasswright.execution import worker_pool as _team
-from glasswright.execution.executor import Team
+from glasswright.execution import worker_pool
+from glasswright.execution.executor import Executor
 from glasswright.jobs.experiment import check_experiment
 from glasswright.jobs.metrics import REJECTION_WINDOW
 from glasswright.jobs.train import look, move, train
@@ -127,7 +127,7 @@ RUNS = {
 
 @pytest.fixture(scope="module", params=RUNS)
 def run(request, tmp_path_factory):
-    """An experiment, and its run on four lanes at once, which compile while others wait."""
+    """An experiment, and its run with four threads, which compile while others wait."""
     directory = tmp_path_factory.mktemp("four")
     result = train(dataclasses.replace(RUNS[request.param], devices=4), directory, progress=False)
     return RUNS[request.param], directory, result
@@ -146,26 +146,26 @@ def test_no_number_depends_on_devices_or_chunks(run, tmp_path, devices, chunk_si
 
 @pytest.mark.slow
 def test_workers_find_the_same_numbers_as_threads(tmp_path, monkeypatch):
-    """Both phases of the gradient in processes of their own from the second step on."""
-    asked = []
-    monkeypatch.setattr(_team, "HIRE_AFTER", 0.0)
+    """Both phases of the gradient in worker processes from the second step on."""
+    by_workers = []
+    monkeypatch.setattr(worker_pool, "START_AFTER", 0.0)
     monkeypatch.setattr("glasswright.execution.executor.available_cores", lambda: 2)
-    of_crew = _team.Crew.asked
+    remote = worker_pool.WorkerPool.remote
 
-    def ask(crew, work):
-        crew.wait()
-        found = of_crew(crew, work)
-        asked.append(found is not None)
-        return found
+    def remote_once_started(pool, task):
+        pool.wait()
+        function = remote(pool, task)
+        by_workers.append(function is not None)
+        return function
 
-    monkeypatch.setattr(_team.Crew, "asked", ask)
+    monkeypatch.setattr(worker_pool.WorkerPool, "remote", remote_once_started)
     results = []
     for devices in (1, 2):
         changed = dataclasses.replace(RUNS["fresh"], devices=devices, steps=2)
         directory = tmp_path / str(devices)
         results.append(train(changed, directory, progress=False) | {"seconds": 0})
-    assert asked[0] is False
-    assert all(asked[1:])
+    assert by_workers[0] is False
+    assert all(by_workers[1:])
     assert lines(tmp_path / "1") == lines(tmp_path / "2")
     assert results[0] == results[1]
 
@@ -198,8 +198,8 @@ def drawn():
     experiment = make()
     design = check_experiment(experiment)
     ensemble = Ensemble(experiment.world, experiment.terms, design, experiment.seed)
-    with Team(1) as team:
-        return ensemble.samples(team, design.values(experiment.world), range(5))
+    with Executor(1) as executor:
+        return ensemble.samples(executor, design.values(experiment.world), range(5))
 
 
 def values_of(samples, name: str) -> np.ndarray:
@@ -233,10 +233,10 @@ def test_each_packing_for_itself(drawn):
     experiment = make(terms=each, sampler=Tracked(5))
     design = check_experiment(experiment)
     values = design.values(experiment.world)
-    with Team(1) as team:
-        found = evaluate(design, values, experiment.world, each, experiment.sampler, drawn, team)
+    with Executor(1) as executor:
+        found = evaluate(design, values, experiment.world, each, experiment.sampler, drawn, executor)
         mean = {name: gw.Term(term.property, Target(term.objective.target)) for name, term in each.items()}
-        of_mean = evaluate(design, values, experiment.world, mean, experiment.sampler, drawn, team)
+        of_mean = evaluate(design, values, experiment.world, mean, experiment.sampler, drawn, executor)
     loss = 0.0
     for name, target, weight in (("nu", 0.42, 3.0), ("tensor", 1.0, 1.0)):
         one = values_of(drawn, name)
@@ -250,9 +250,9 @@ def test_each_packing_for_itself(drawn):
         parts = [2 * (one.measured.values["nu"] - 0.42) * one.measured.gradients["nu"][name] for one in drawn]
         np.testing.assert_allclose(found.gradients["nu"][name], 3.0 * np.sum(parts, axis=0), rtol=1e-11)
         # A single packing is its own mean: there the two agree, and phase two is linear in the packings.
-        with Team(1) as team:
+        with Executor(1) as executor:
             alone = [
-                evaluate(design, values, experiment.world, mean, Tracked(1), [one], team).gradients["tensor"][name]
+                evaluate(design, values, experiment.world, mean, Tracked(1), [one], executor).gradients["tensor"][name]
                 for one in drawn
             ]
         np.testing.assert_allclose(found.gradients["tensor"][name], np.sum(alone, axis=0), rtol=1e-10)
@@ -276,9 +276,9 @@ def test_what_is_rejected_is_counted_and_never_averaged_in(drawn, tmp_path):
 
     design = check_experiment(experiment)
     values = design.values(experiment.world)
-    with Team(1) as team:
-        _, with_rejected = look(experiment, design, team, initial_state(experiment, design))
-        without = evaluate(design, values, experiment.world, experiment.terms, experiment.sampler, accepted, team)
+    with Executor(1) as executor:
+        _, with_rejected = look(experiment, design, executor, initial_state(experiment, design))
+        without = evaluate(design, values, experiment.world, experiment.terms, experiment.sampler, accepted, executor)
     assert with_rejected.loss == pytest.approx(without.loss, rel=1e-12)
     for name in values:
         np.testing.assert_allclose(with_rejected.gradient[name], without.gradient[name], rtol=1e-9)
@@ -303,8 +303,8 @@ def test_one_accepted_packing_says_nothing_about_an_ensemble(tmp_path):
 
     design = check_experiment(experiment)
     state = dataclasses.replace(initial_state(experiment, design), step=alone[0]["step"])
-    with Team(1) as team:
-        samples, evaluation = look(experiment, design, team, state)
+    with Executor(1) as executor:
+        samples, evaluation = look(experiment, design, executor, state)
     after = move(experiment, design, state, samples, evaluation)
     # Not even the optimiser has noticed.
     for one, other in zip(jax.tree.leaves(state), jax.tree.leaves(after), strict=True):
@@ -381,10 +381,10 @@ def test_side_by_side_and_one_at_a_time_agree():
     values = design.values(experiment.world)
     ensemble = Ensemble(experiment.world, experiment.terms, design, experiment.seed, chunk_size=4)
     indices = range(12)
-    with Team(1, accelerators=jax.devices()) as team:
-        together = ensemble.samples(team, values, indices)
-    with Team(1, accelerators=[]) as team:
-        alone = ensemble.samples(team, values, indices)
+    with Executor(1, accelerators=jax.devices()) as executor:
+        together = ensemble.samples(executor, values, indices)
+    with Executor(1, accelerators=[]) as executor:
+        alone = ensemble.samples(executor, values, indices)
     assert [one.index for one in together] == [one.index for one in alone] == list(indices)
     agree = 0
     for one, other in zip(together, alone, strict=True):
@@ -399,7 +399,9 @@ def test_side_by_side_and_one_at_a_time_agree():
                 gradients = one.measured.gradients["nu"][name], other.measured.gradients["nu"][name]
                 np.testing.assert_allclose(*gradients, rtol=1e-5, atol=1e-6)
     assert agree > 6
-    with Team(1, accelerators=jax.devices()) as team:
-        evaluation = evaluate(design, values, experiment.world, experiment.terms, experiment.sampler, together, team)
+    with Executor(1, accelerators=jax.devices()) as executor:
+        evaluation = evaluate(
+            design, values, experiment.world, experiment.terms, experiment.sampler, together, executor
+        )
     assert evaluation.loss is not None
     assert len(evaluation.outcomes) == 12

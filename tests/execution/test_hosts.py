@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from glasswright._errors import RequestError
 from glasswright.cli import main as cli
-from glasswright.execution.executor import Found, Team
+from glasswright.execution.executor import Executor
 from glasswright.execution.hosts import _decode, _encode, join_hosts
+from glasswright.execution.task import Result
 
 SMALL = [
     "system.n_particles=128",
@@ -149,17 +150,17 @@ def test_other_data_reaches_other_processes_unchanged():
 
 def test_results_come_in_the_order_of_the_items_whoever_found_them(monkeypatch):
     """As rank 1 of 2: it works on every second item, and keeps what it found itself."""
-    from glasswright.execution import executor as _team
+    from glasswright.execution import executor as executor_module
 
-    team = Team(2)
-    team.hosts, team.rank = 2, 1
-    monkeypatch.setattr(_team, "exchange", lambda mine: {k: 10 * k for k in range(5)} | mine)
+    executor = Executor(2)
+    executor.n_hosts, executor.rank = 2, 1
+    monkeypatch.setattr(executor_module, "exchange", lambda mine: {k: 10 * k for k in range(5)} | mine)
     worked = []
-    found = team.map(lambda item: worked.append(item) or Found(10 * item, kept=str(item)), range(5))
+    found = executor.map(lambda item: worked.append(item) or Result(10 * item, local=str(item)), range(5))
     assert sorted(worked) == [1, 3]
-    assert found == [Found(0), Found(10, "1"), Found(20), Found(30, "3"), Found(40)]
-    monkeypatch.setattr(_team, "exchange", lambda mine: {0: True} | mine)
-    assert team.any(False)
+    assert found == [Result(0), Result(10, "1"), Result(20), Result(30, "3"), Result(40)]
+    monkeypatch.setattr(executor_module, "exchange", lambda mine: {0: True} | mine)
+    assert executor.any_process(False)
 
 
 @pytest.mark.parametrize(("number", "count"), [("2", "2"), ("one", "2"), ("-1", "2"), ("0", "many")])

@@ -1,4 +1,4 @@
-"""Lanes that are processes: what goes to and fro, whose core it is, and what happens when something breaks."""
+"""Worker processes: what goes to and fro, whose core it is, and what happens when something breaks."""
 
 import dataclasses
 import os
@@ -13,20 +13,21 @@ import cloudpickle
 import numpy as np
 import pytest
 from glasswright._errors import RequestError, RunError
-from glasswright.execution import worker_pool as _team
-from glasswright.execution.executor import Found, Team
-from glasswright.execution.worker import Unsendable, Work, Worker
+from glasswright.execution import worker_pool
+from glasswright.execution.executor import Executor
+from glasswright.execution.task import Result, Task
+from glasswright.execution.worker import Unsendable, Worker
 
 
 @dataclasses.dataclass(frozen=True)
-class Doing(Work):
-    """Work of several kinds, by name."""
+class Doing(Task):
+    """Tasks of several kinds, by name."""
 
     offset: int = 0
 
     def __call__(self, item):
         what, argument = item
-        return Found(getattr(self, what)(argument))
+        return Result(getattr(self, what)(argument))
 
     def square(self, x):
         return x**2 + self.offset
@@ -68,10 +69,10 @@ def worker():
     one.end()
 
 
-def asked(worker: Worker, what: str, argument=None, work: Work = Doing()):
+def asked(worker: Worker, what: str, argument=None, work: Task = Doing()):
     content = cloudpickle.dumps(work)
-    found, said = worker.run(content, content, (what, argument))
-    return found.shared, said
+    result, said = worker.run(content, content, (what, argument))
+    return result.gathered, said
 
 
 def test_results_come_back_bit_by_bit(worker):
@@ -128,7 +129,7 @@ def test_a_worker_that_is_gone_is_an_error_that_says_how():
 def test_workers_ignore_signals_meant_for_the_run_and_end_with_it():
     code = (
         "import os, sys, time; from glasswright.execution.worker import Worker; w = Worker(); w.wait();"
-        "print(w._process.pid, flush=True); time.sleep(60)"
+        "print(w.pid, flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     pid = int(parent.stdout.readline())
@@ -147,42 +148,42 @@ def test_workers_ignore_signals_meant_for_the_run_and_end_with_it():
         pytest.fail(f"worker {pid} outlives its parent")
 
 
-def test_a_team_hires_once_it_is_worth_it(monkeypatch, capfd):
+def test_worker_processes_start_once_they_are_worth_it(monkeypatch, capfd):
     """Same results, in the order of the items, from others; what all workers say is shown once."""
     monkeypatch.setattr("glasswright.execution.executor.available_cores", lambda: 2)
     items = [("square", k) for k in range(9)]
-    with Team(2) as team:
-        before = team.map(Doing(), items)
-        assert not team._crew._workers
-        monkeypatch.setattr(_team, "HIRE_AFTER", 0.0)
-        assert team.map(Doing(), items) == before
-        team.wait_for_workers()
-        assert len(team._crew._workers) == 2
-        assert team.map(Doing(), items) == before == [Found(k**2) for k in range(9)]
-        pids = {one.shared for one in team.map(Doing(), [("say", "hello")] * 20)}
+    with Executor(2) as executor:
+        before = executor.map(Doing(), items)
+        assert not executor.worker_pool.pids
+        monkeypatch.setattr(worker_pool, "START_AFTER", 0.0)
+        assert executor.map(Doing(), items) == before
+        executor.worker_pool.wait()
+        assert len(executor.worker_pool.pids) == 2
+        assert executor.map(Doing(), items) == before == [Result(k**2) for k in range(9)]
+        pids = {one.gathered for one in executor.map(Doing(), [("say", "hello")] * 20)}
         assert os.getpid() not in pids
-        # An error ends the map, and leaves the team as it was.
+        # An error ends the map, and leaves the executor as it was.
         with pytest.raises(RequestError, match="wrong"):
-            team.map(Doing(), [("fail", "wrong"), *items])
-        assert team.map(Doing(), items) == before
+            executor.map(Doing(), [("fail", "wrong"), *items])
+        assert executor.map(Doing(), items) == before
         # One item is not worth sending, and what is no work is never sent.
-        assert team.map(Doing(), [("say", "here")])[0].shared == os.getpid()
-        assert {one.shared for one in team.map(lambda _: Found(os.getpid()), items)} == {os.getpid()}
-        started = [one._process for one in team._crew._workers]
-    assert all(process.poll() is not None for process in started)
+        assert executor.map(Doing(), [("say", "here")])[0].gathered == os.getpid()
+        assert {one.gathered for one in executor.map(lambda _: Result(os.getpid()), items)} == {os.getpid()}
+        started = executor.worker_pool.pids
+    assert not any(Path(f"/proc/{pid}").exists() for pid in started)
     printed = capfd.readouterr()
     assert printed.err.count("hello") == 1
 
 
 def test_work_that_cannot_be_sent_stays_in_threads(monkeypatch, capfd):
-    monkeypatch.setattr(_team, "HIRE_AFTER", 0.0)
+    monkeypatch.setattr(worker_pool, "START_AFTER", 0.0)
     work = Doing()
     object.__setattr__(work, "unsendable", threading.Lock())
     items = [("square", k) for k in range(5)]
-    with Team(2) as team:
-        team.map(work, items)
-        team.wait_for_workers()
+    with Executor(2) as executor:
+        executor.map(work, items)
+        executor.worker_pool.wait()
         for _ in range(2):
-            assert team.map(work, items) == [Found(k**2) for k in range(5)]
-        assert not team._crew._workers
-    assert capfd.readouterr().err.count("lanes stay threads") == 1
+            assert executor.map(work, items) == [Result(k**2) for k in range(5)]
+        assert not executor.worker_pool.pids
+    assert capfd.readouterr().err.count("work stays in threads") == 1

@@ -13,7 +13,7 @@ import pytest
 from glasswright.evaluation import loss
 from glasswright.evaluation.design import resolve_design
 from glasswright.evaluation.measurement import sample
-from glasswright.execution.executor import Team
+from glasswright.execution.executor import Executor
 from glasswright.jobs.experiment import check_experiment
 from glasswright.jobs.measure import MeasureRequest, measure
 from glasswright.jobs.train import train
@@ -30,7 +30,7 @@ BOUNDS = {"diameter": (0.1, 3.0), "binding_energy": (0.0, 10.0)}
 
 def evaluate(design, values, world, terms, sampler, batch):
     samples = [sample(design, values, world, terms, prepared, k) for k, prepared in enumerate(batch)]
-    return loss.evaluate(design, values, world, terms, sampler, samples, Team(1))
+    return loss.evaluate(design, values, world, terms, sampler, samples, Executor(1))
 
 
 @pytest.fixture(scope="module")

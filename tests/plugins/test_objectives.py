@@ -12,7 +12,7 @@ from glasswright.evaluation.design import resolve_design
 from glasswright.evaluation.loss import combine_terms
 from glasswright.evaluation.measurement import sample
 from glasswright.evaluation.value_shape import value_shape
-from glasswright.execution.executor import Team
+from glasswright.execution.executor import Executor
 from glasswright.jobs.experiment import check_experiment
 from glasswright.jobs.metrics import reached
 from helpers import branches, component
@@ -160,7 +160,7 @@ def evaluated():
         samples = [
             sample(design, values, experiment.world, experiment.terms, prepared, k) for k, prepared in enumerate(batch)
         ]
-        return evaluate(design, values, experiment.world, experiment.terms, experiment.sampler, samples, Team(1))
+        return evaluate(design, values, experiment.world, experiment.terms, experiment.sampler, samples, Executor(1))
 
     values = design.values(experiment.world)
     return experiment, design, values, batch, evaluate, evaluate(values, batch)

@@ -1,4 +1,4 @@
-"""The configurations of a run: which they are by index, prepared and measured by a team."""
+"""The configurations of a run: which they are by index, prepared and measured by an executor."""
 
 import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -10,8 +10,8 @@ import numpy as np
 from .._jax import fast_jit
 from ..components.objective import Term
 from ..components.protocol import Outcome, Prepared
-from ..execution.executor import Found, Team
-from ..execution.worker import Work
+from ..execution.executor import Executor
+from ..execution.task import Result, Task
 from ..relax.batch import bytes_per_configuration, expected_pairs
 from .design import Design
 from .measurement import Measured, Sample, in_box, judge, measure_many, measure_many_values, sample
@@ -19,7 +19,7 @@ from .measurement import Measured, Sample, in_box, judge, measure_many, measure_
 Item = TypeVar("Item")
 # Configurations of a validation are none of a training: they come from another stream of the same seed.
 TRAINING, VALIDATION = 0, 1
-# Configurations of a round for each lane: at its end some lanes wait for others.
+# Configurations of a round for each worker: at its end some workers wait for others.
 ROUND = 8
 
 
@@ -56,7 +56,7 @@ class Request:
 
 
 @dataclasses.dataclass(frozen=True)
-class Ensemble(Work[Request, Found[Prepared]]):
+class Ensemble(Task[Request, Result[Prepared]]):
     """Where configurations come from, and what is to be known about each.
 
     **Arguments:**
@@ -79,7 +79,7 @@ class Ensemble(Work[Request, Found[Prepared]]):
 
     def samples(
         self,
-        team: Team,
+        executor: Executor,
         values: Mapping[str, Any],
         indices: Sequence[int],
         *,
@@ -93,24 +93,24 @@ class Ensemble(Work[Request, Found[Prepared]]):
         """
         indices, known = list(indices), previous or {}
         own_start = self.world["potential"].start is not None
-        if team.accelerators and not own_start and not any(index in known for index in indices):
+        if executor.accelerators and not own_start and not any(index in known for index in indices):
             world = self.design.insert(self.world, values)
-            found = self._side_by_side(team, values, world, indices, step, keep)
+            found = self._side_by_side(executor, values, world, indices, step, keep)
             if found is not None:
                 return [_sample(index, one) for index, one in zip(indices, found, strict=True)]
 
         requests = [Request(index, step, dict(values), known.get(index), index in keep) for index in indices]
         has_memory = any(one.previous is not None or one.keep for one in requests)
         chunks = _chunks(requests, self.chunk_size)
-        found = [result for chunk in chunks for result in team.map(self, chunk, here=has_memory)]
+        found = [result for chunk in chunks for result in executor.map(self, chunk, local=has_memory)]
         return [_sample(index, result) for index, result in zip(indices, found, strict=True)]
 
-    def rounds(self, team: Team, values: Mapping[str, Any], indices: Sequence[int]) -> Iterator[list[Sample]]:
+    def rounds(self, executor: Executor, values: Mapping[str, Any], indices: Sequence[int]) -> Iterator[list[Sample]]:
         """Many configurations, a round at a time, between which others may look at signals and show progress."""
-        for chunk in _chunks(list(indices), self.chunk_size or ROUND * team.lanes * team.hosts):
-            yield self.samples(team, values, chunk)
+        for chunk in _chunks(list(indices), self.chunk_size or ROUND * executor.n_workers * executor.n_hosts):
+            yield self.samples(executor, values, chunk)
 
-    def __call__(self, request: Request) -> Found[Prepared]:
+    def __call__(self, request: Request) -> Result[Prepared]:
         """One configuration, prepared and measured."""
         world = self.design.insert(self.world, request.values)
         protocol, potential, system = world["protocol"], world["potential"], world["system"]
@@ -132,22 +132,22 @@ class Ensemble(Work[Request, Found[Prepared]]):
     def _numbers(self, *numbers: int):
         return (np.asarray(number) for number in (self.seed, self.stream, *numbers))
 
-    def _side_by_side(self, team: Team, values, world, indices, step, keep) -> list[Found[Prepared]] | None:
+    def _side_by_side(self, executor: Executor, values, world, indices, step, keep) -> list[Result[Prepared]] | None:
         """The same on accelerators, many at once on each; None if the protocol cannot."""
         protocol, potential, system = world["protocol"], world["potential"], world["system"]
-        size = self.chunk_size or batch_size(system, potential, team.accelerators[0])
+        size = self.chunk_size or batch_size(system, potential, executor.accelerators[0])
         # Every accelerator gets its share, in equal chunks where possible: each size is compiled for.
-        share = -(-len(indices) // (len(team.accelerators) * team.hosts))
+        share = -(-len(indices) // (len(executor.accelerators) * executor.n_hosts))
         chunks = _chunks(indices, min(size, max(share, 1)))
 
-        def many(item: tuple[int, list[int]]) -> Found[list[Prepared]]:
+        def many(item: tuple[int, list[int]]) -> Result[list[Prepared]]:
             number, chunk = item
-            with jax.default_device(team.accelerators[number % len(team.accelerators)]):
+            with jax.default_device(executor.accelerators[number % len(executor.accelerators)]):
                 seed, stream, at = self._numbers(step)
                 starts, _ = random_starts(system, seed, stream, np.asarray(chunk), at)
                 prepared = protocol.prepare_many(potential, starts, width=len(chunk))
                 if prepared is None:
-                    return Found(None)
+                    return Result(None)
                 bare = dataclasses.replace(prepared, statistics={})
                 measure = measure_many if self.gradients else measure_many_values
                 measured = jax.device_get(measure(self.design, dict(values), dict(self.world), dict(self.terms), bare))
@@ -163,13 +163,15 @@ class Ensemble(Work[Request, Found[Prepared]]):
                         where = jax.tree.map(lambda x, k=k: x[k], configuration)
                         one = Prepared(where, outcomes[k], numbers)
                     results.append(_found(judge(index, outcomes[k], numbers, row, one), one))
-                return Found([one.shared for one in results], [one.kept for one in results if one.kept])
+                return Result([one.gathered for one in results], [one.local for one in results if one.local])
 
-        parts = team.map(many, list(enumerate(chunks)))
-        if any(part.shared is None for part in parts):
+        parts = executor.map(many, list(enumerate(chunks)))
+        if any(part.gathered is None for part in parts):
             return None
         return [
-            Found(shared, part.kept[k] if part.kept else None) for part in parts for k, shared in enumerate(part.shared)
+            Result(shared, part.local[k] if part.local else None)
+            for part in parts
+            for k, shared in enumerate(part.gathered)
         ]
 
 
@@ -191,11 +193,11 @@ def batch_size(system, potential, device) -> int:
     return max(1, int(0.5 * memory / bytes_per_configuration(system.n_particles, system.dimension, n_pairs)))
 
 
-def _found(one: Sample, prepared: Prepared) -> Found[Prepared]:
+def _found(one: Sample, prepared: Prepared) -> Result[Prepared]:
     measured = None if one.measured is None else [one.measured.values, one.measured.gradients]
-    return Found([int(one.outcome), one.statistics, measured], prepared)
+    return Result([int(one.outcome), one.statistics, measured], prepared)
 
 
-def _sample(index: int, found: Found[Prepared]) -> Sample:
-    outcome, statistics, measured = found.shared
-    return Sample(index, Outcome(outcome), statistics, None if measured is None else Measured(*measured), found.kept)
+def _sample(index: int, found: Result[Prepared]) -> Sample:
+    outcome, statistics, measured = found.gathered
+    return Sample(index, Outcome(outcome), statistics, None if measured is None else Measured(*measured), found.local)

@@ -19,8 +19,8 @@ from ..components.combination import AbstractCombination
 from ..components.objective import Term
 from ..components.protocol import Outcome, Prepared
 from ..components.sampler import AbstractSampler
-from ..execution.executor import Found, Team
-from ..execution.worker import Work
+from ..execution.executor import Executor
+from ..execution.task import Result, Task
 from .design import Design
 from .diagnosis import blame_objective, check_shapes
 from .measurement import Measured, Sample, pull_back
@@ -156,7 +156,7 @@ def clipping(lengths: Mapping[str, np.ndarray], limits: Mapping[str, float]) -> 
 
 
 @dataclasses.dataclass(frozen=True)
-class PullBack(Work[tuple[dict[str, Any], Prepared | None, dict[str, Array]], Found[None]]):
+class PullBack(Task[tuple[dict[str, Any], Prepared | None, dict[str, Array]], Result[None]]):
     """Phase two of one configuration: design variables, what was prepared, and the cotangents of terms."""
 
     design: Design
@@ -167,14 +167,14 @@ class PullBack(Work[tuple[dict[str, Any], Prepared | None, dict[str, Array]], Fo
         """The design's gradient of each of these terms."""
         values, prepared, along = item
         if not along or prepared is None:
-            return Found(None)
+            return Result(None)
         prepared = dataclasses.replace(prepared, statistics={})
         if prepared.memory is None:
             here = self.design.insert(self.world, values)
             memory = here["protocol"].remember(here["potential"], prepared.configuration)
             prepared = dataclasses.replace(prepared, memory=memory)
         some = {name: self.terms[name] for name in along}
-        return Found(jax.tree.map(np.asarray, pull_back(self.design, values, self.world, some, prepared, along)))
+        return Result(jax.tree.map(np.asarray, pull_back(self.design, values, self.world, some, prepared, along)))
 
 
 def evaluate(
@@ -184,7 +184,7 @@ def evaluate(
     terms: Mapping[str, Term],
     sampler: AbstractSampler,
     samples: Sequence[Sample],
-    team: Team,
+    executor: Executor,
     limits: Mapping[str, float] | None = None,
 ) -> Evaluation:
     """Loss, values and gradients over a batch; rejected configurations are counted, never averaged in.
@@ -198,10 +198,10 @@ def evaluate(
     work = PullBack(design, dict(world), dict(terms))
     items = [(dict(values), one.prepared, along) for one, along in zip(samples, cotangents, strict=True)]
     has_memory = any(one.prepared is not None and one.prepared.memory is not None for one in samples)
-    parts = team.map(work, items, here=has_memory)
+    parts = executor.map(work, items, local=has_memory)
     gradients = dict(evaluation.gradients)
     for found in parts:
-        for name, part in (found.shared or {}).items():
+        for name, part in (found.gathered or {}).items():
             gradients[name] = jax.tree.map(np.add, gradients[name], part) if name in gradients else part
     return dataclasses.replace(evaluation, gradients={name: gradients[name] for name in terms})
 

@@ -1,4 +1,4 @@
-"""Lanes that are processes of their own, each on a core of its own.
+"""Worker processes, each bound to a core of its own.
 
 Within one process XLA's threads hand every program from core to core, which costs half as much again as the work itself
 (`docs/performance.md`). A worker has one core, and hence one thread. It is told what to do through its standard input,
@@ -14,17 +14,14 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, Generic, TypeVar
+from typing import IO, Any
 
 import cloudpickle
 
 from .._errors import RunError, named
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 # The path comes first: with it, the worker finds whatever its parent finds.
 START = (
     "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
@@ -32,17 +29,6 @@ START = (
 )
 # Locks that this process holds, for as long as it lives.
 _claims: list[IO[str]] = []
-
-
-class Work(Generic[Item, Result]):
-    """A function of an item that gives the same wherever it is called, so that a worker may be asked.
-
-    It is sent once; arguments and results go to and fro, so both must be small beside the work.
-    """
-
-    @abstractmethod
-    def __call__(self, item: Item) -> Result:
-        """The work on one item."""
 
 
 class Unsendable(Exception):
@@ -65,8 +51,13 @@ class Worker:
         self._sent: set[bytes] = set()
         self._say(sys.path)
 
+    @property
+    def pid(self) -> int:
+        """The identifier of its process."""
+        return self._process.pid
+
     def wait(self) -> None:
-        """Until it can work, which takes as long as importing JAX does."""
+        """Wait until it can work, which takes as long as importing JAX does."""
         self._hear()
 
     def run(self, name: bytes, work: bytes, item: Any) -> tuple[Any, str]:

@@ -1,3 +1,5 @@
+"""The pool of worker processes of one executor."""
+
 import hashlib
 import queue
 import sys
@@ -8,14 +10,15 @@ from typing import Any
 import cloudpickle
 
 from .._errors import RunError, named
-from .worker import Item, Work, Worker
+from .task import Item, Output, Task
+from .worker import Worker
 
-# Seconds of work in threads before workers are started. These compile everything anew, which takes about half as long.
-HIRE_AFTER = 30.0
+# Seconds of work in threads before workers are started: each compiles everything anew, which takes about half as long.
+START_AFTER = 30.0
 
 
-class Crew:
-    """The workers of a team, once they are worth their start.
+class WorkerPool:
+    """Worker processes that are started once they are worth it.
 
     **Arguments:**
 
@@ -28,14 +31,19 @@ class Crew:
         self._workers: list[Worker] = []
         self._starting: list[Future[None]] = []
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
-        self._work: tuple[Any, bytes, bytes] = None, b"", b""
+        self._sent: tuple[Any, bytes, bytes] = None, b"", b""
         self._printed: set[str] = set()
         self._given_up = False
 
-    def hire_after(self, seconds: float, n_items: int) -> None:
-        """Start workers, in the background, once work in threads has taken long enough; never more than items."""
+    @property
+    def pids(self) -> list[int]:
+        """The process identifiers of the workers that have been started."""
+        return [worker.pid for worker in self._workers]
+
+    def start_after(self, seconds: float, n_items: int) -> None:
+        """Start workers in the background once threads have worked for long enough; at most one for each item."""
         self._seconds += seconds
-        if self._seconds < HIRE_AFTER or self._workers or self._given_up:
+        if self._seconds < START_AFTER or self._workers or self._given_up:
             return
         try:
             for _ in range(min(self._size, n_items)):
@@ -43,57 +51,57 @@ class Crew:
         except (OSError, RunError) as error:
             self.give_up(error)
             return
-        waiting = ThreadPoolExecutor(len(self._workers), "hire")
+        waiting = ThreadPoolExecutor(len(self._workers), "start")
         self._starting = [waiting.submit(worker.wait) for worker in self._workers]
         waiting.shutdown(wait=False)
 
     def wait(self) -> None:
-        """Until all that have been started can work."""
+        """Wait until all workers that have been started can work."""
         wait(self._starting)
 
-    def asked(self, work: Work[Item, Any]) -> Callable[[Item], Any] | None:
-        """The same as `work`, done by whichever worker is idle; None while there are none."""
-        if not self._workers or not all(one.done() for one in self._starting):
+    def remote(self, task: Task[Item, Output]) -> Callable[[Item], Output] | None:
+        """The task as a function that the next idle worker runs; None while there are no workers."""
+        if not self._workers or not all(start.done() for start in self._starting):
             return None
-        known, name, content = self._work
+        known, digest, content = self._sent
         try:
             while self._starting:
                 self._starting.pop().result()
                 self._idle.put(self._workers[len(self._starting)])
-            if known is not work:
-                content = cloudpickle.dumps(work)
-                name = hashlib.sha256(content).digest()
-                self._work = work, name, content
+            if known is not task:
+                content = cloudpickle.dumps(task)
+                digest = hashlib.sha256(content).digest()
+                self._sent = task, digest, content
         except Exception as error:
             self.give_up(error)
             return None
 
-        def ask(item: Item) -> Any:
+        def run(item: Item) -> Any:
             worker = self._idle.get()
             try:
-                result, printed = worker.run(name, content, item)
+                result, printed = worker.run(digest, content, item)
             finally:
                 self._idle.put(worker)
             self._print(printed)
             return result
 
-        return ask
+        return run
 
     def give_up(self, error: Exception) -> None:
         """Remain with threads, and say why."""
         if not self._given_up:
             self._given_up = True
-            print(f"glasswright: warning: lanes stay threads, processes failed: {named(error)}", file=sys.stderr)
-            self.dismiss()
+            print(f"glasswright: warning: work stays in threads, processes failed: {named(error)}", file=sys.stderr)
+            self.shutdown()
 
-    def dismiss(self) -> None:
+    def shutdown(self) -> None:
         """End all workers."""
         for worker in self._workers:
             worker.end()
         self._workers, self._starting = [], []
 
     def _print(self, text: str) -> None:
-        """What a worker printed, but no line twice: each of them says what the first has said."""
+        """Print what a worker printed, each line once: all workers print the same warnings."""
         for line in text.splitlines():
             if line not in self._printed:
                 self._printed.add(line)

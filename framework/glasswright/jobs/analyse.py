@@ -15,7 +15,7 @@ from ..components.protocol import Outcome, Prepared
 from ..evaluation.ensemble import Ensemble, random_start
 from ..evaluation.measurement import Measured, Sample, in_box, measure
 from ..evaluation.statistics import count_rejected, describe_rejected
-from ..execution.executor import Team
+from ..execution.executor import Executor
 from ..execution.signals import Terminated
 from ..physics.bonds import BondContributions
 from ..physics.vibrations import VibrationalModes, spectrum
@@ -43,15 +43,18 @@ def analyse(request: Analysis, directory: str | Path | None = None, *, progress:
     - `progress`: whether to show a bar (on a terminal) or lines (elsewhere) on standard error.
     """
     check_analysis(request)
-    with Team(request.devices) as team:
-        folder = None if directory is None or team.rank > 0 else Path(directory)
+    with Executor(request.devices) as executor:
+        folder = None if directory is None or executor.rank > 0 else Path(directory)
         if folder is not None:
             stale = ("analysis.json", "bonds.npz", *(f"{part}.png" for part in PARTS))
             # What an earlier analysis left here would be taken for this one's.
             start_folder(folder, request.config, stale)
         total = 1 + request.n_configurations * ("tunability" in request.parts) + len(request.parts)
-        with CountProgress("analyse", total) if progress and team.rank == 0 else Silent() as bar, Terminated() as stop:
-            work = _Work(request, team, folder, bar, stop)
+        with (
+            CountProgress("analyse", total) if progress and executor.rank == 0 else Silent() as bar,
+            Terminated() as stop,
+        ):
+            work = _Work(request, executor, folder, bar, stop)
             report = work.run()
         if folder is not None:
             # Last: a directory with it is complete.
@@ -62,8 +65,8 @@ def analyse(request: Analysis, directory: str | Path | None = None, *, progress:
 class _Work:
     """One analysis as it goes: the packing, and the parts one after the other."""
 
-    def __init__(self, request: Analysis, team: Team, folder: Path | None, bar: Any, stop: Any):
-        self.request, self.team, self.folder, self.bar, self.stop = request, team, folder, bar, stop
+    def __init__(self, request: Analysis, executor: Executor, folder: Path | None, bar: Any, stop: Any):
+        self.request, self.executor, self.folder, self.bar, self.stop = request, executor, folder, bar, stop
         self.world, self.design = dict(request.world), request.design
         self.values = request.design.values(request.world)
         self.key = jax.random.key(request.seed)
@@ -98,7 +101,7 @@ class _Work:
         return report
 
     def check_stop(self) -> None:
-        if self.team.any(self.stop.requested):
+        if self.executor.any_process(self.stop.requested):
             raise Stopped("stopped by SIGTERM; the analysis is not complete")
 
     def prepare(self) -> Prepared:
@@ -186,7 +189,7 @@ class _Work:
             self.world, self.terms, self.design, self.request.seed, ANALYSIS, chunk_size=self.request.chunk_size
         )
         samples: list[Sample] = []
-        for found in ensemble.rounds(self.team, self.values, range(self.request.n_configurations)):
+        for found in ensemble.rounds(self.executor, self.values, range(self.request.n_configurations)):
             samples += found
             self.bar.advance(len(found))
             rejected = describe_rejected(count_rejected(one.outcome for one in samples))

@@ -12,7 +12,7 @@ from ..evaluation.design import Design
 from ..evaluation.ensemble import Ensemble
 from ..evaluation.loss import Evaluation, combine_terms, evaluate
 from ..evaluation.measurement import Sample
-from ..execution.executor import Team
+from ..execution.executor import Executor
 from ..execution.signals import Terminated
 from ..run.checkpoint import Checkpoint, pack
 from ..run.directory import RunDirectory, write_atomically
@@ -39,12 +39,12 @@ def train(experiment: Experiment, directory: str | Path | None = None, *, progre
     arrived, with a checkpoint written.
     """
     design = check_experiment(experiment)
-    with Team(experiment.devices) as team:
-        output = RunDirectory(directory) if directory is not None and team.rank == 0 else None
+    with Executor(experiment.devices) as executor:
+        output = RunDirectory(directory) if directory is not None and executor.rank == 0 else None
         if output is not None:
             output.clear()
             _write_start(output, experiment)
-        return _run(experiment, design, team, output, initial_state(experiment, design), [], progress)
+        return _run(experiment, design, executor, output, initial_state(experiment, design), [], progress)
 
 
 def resume(experiment: Experiment, directory: str | Path, *, progress: bool = True) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def resume(experiment: Experiment, directory: str | Path, *, progress: bool = Tr
     training starts again.
     """
     design = check_experiment(experiment)
-    with Team(experiment.devices) as team:
+    with Executor(experiment.devices) as executor:
         state, complaints = None, []
         for path in RunDirectory.checkpoints(directory):
             try:
@@ -62,7 +62,7 @@ def resume(experiment: Experiment, directory: str | Path, *, progress: bool = Tr
                 break
             except ValueError as error:
                 complaints.append(f"{path}: {error}")
-        if team.rank == 0:
+        if executor.rank == 0:
             for complaint in complaints:
                 print(f"glasswright: warning: checkpoint not usable: {complaint}", file=sys.stderr)
             start = "the beginning: there is no usable checkpoint" if state is None else f"step {state.step}"
@@ -74,26 +74,28 @@ def resume(experiment: Experiment, directory: str | Path, *, progress: bool = Tr
                 f"{directory}/metrics.jsonl: has {len(lines)} of the {state.step} steps before the checkpoint"
             )
         output = None
-        if team.rank == 0:
+        if executor.rank == 0:
             # What was changed for it stays changed if it is resumed again, and it has not ended before it does.
             if experiment.config is not None:
                 write_atomically(Path(directory) / "config.yaml", experiment.config)
             (Path(directory) / "result.json").unlink(missing_ok=True)
             output = RunDirectory(directory, keep=lines)
-        return _run(experiment, design, team, output, state, lines, progress)
+        return _run(experiment, design, executor, output, state, lines, progress)
 
 
-def _run(experiment: Experiment, design: Design, team: Team, output, state: TrainingState, lines, progress: bool):
+def _run(
+    experiment: Experiment, design: Design, executor: Executor, output, state: TrainingState, lines, progress: bool
+):
     """Steps from `state` on, behind the metrics `lines` of those before."""
     begin, before = perf_counter(), sum(line["seconds"] for line in lines)
     try:
         with (
-            TrainingProgress(experiment.steps) if progress and team.rank == 0 else Silent() as bar,
+            TrainingProgress(experiment.steps) if progress and executor.rank == 0 else Silent() as bar,
             Terminated() as stop,
         ):
             while True:
                 clock = perf_counter()
-                samples, evaluation = look(experiment, design, team, state)
+                samples, evaluation = look(experiment, design, executor, state)
                 next_state = move(experiment, design, state, samples, evaluation)
                 line = metrics(experiment, state, evaluation, samples, next_state.optimizer)
                 for name, factor in next_state.factors.items():
@@ -108,14 +110,14 @@ def _run(experiment: Experiment, design: Design, team: Team, output, state: Trai
                 if last:
                     break
                 state = next_state
-                stopping = team.any(stop.requested)
+                stopping = executor.any_process(stop.requested)
                 if stopping or state.step % experiment.checkpoint_interval == 0:
-                    _write_checkpoint(experiment, team, output, state)
+                    _write_checkpoint(experiment, executor, output, state)
                 if stopping:
                     hint = "" if output is None else f"; go on with: glasswright resume {output.path}"
                     raise Stopped(f"stopped by SIGTERM after step {line['step']}{hint}")
         result = final_result(experiment, design, state, lines, before + perf_counter() - begin)
-        frames = _frames(team, samples) if experiment.sampler.is_population else []
+        frames = _frames(executor, samples) if experiment.sampler.is_population else []
         if output is not None:
             _write_end(output, experiment, design, state, samples, lines, result, frames)
         return result
@@ -124,12 +126,14 @@ def _run(experiment: Experiment, design: Design, team: Team, output, state: Trai
             output.close()
 
 
-def look(experiment: Experiment, design: Design, team: Team, state: TrainingState) -> tuple[list[Sample], Evaluation]:
+def look(
+    experiment: Experiment, design: Design, executor: Executor, state: TrainingState
+) -> tuple[list[Sample], Evaluation]:
     """Prepare and measure what the coming step looks at: follow what the last one looked at, draw the rest."""
     indices = experiment.sampler.indices(state.step)
     ensemble = Ensemble(experiment.world, experiment.terms, design, experiment.seed, chunk_size=experiment.chunk_size)
     samples = ensemble.samples(
-        team,
+        executor,
         state.values,
         indices,
         step=state.step,
@@ -143,7 +147,7 @@ def look(experiment: Experiment, design: Design, team: Team, state: TrainingStat
         experiment.terms,
         experiment.sampler,
         samples,
-        team,
+        executor,
         None if experiment.clip is None else {name: experiment.clip * float(x) for name, x in state.lengths.items()},
     )
     return samples, evaluation
@@ -195,9 +199,11 @@ def _write_start(output: RunDirectory, experiment: Experiment) -> None:
         output.write_text("config.yaml", experiment.config)
 
 
-def _write_checkpoint(experiment: Experiment, team: Team, output: RunDirectory | None, state: TrainingState) -> None:
+def _write_checkpoint(
+    experiment: Experiment, executor: Executor, output: RunDirectory | None, state: TrainingState
+) -> None:
     """The state before the coming step, with what every process follows."""
-    followed = team.all(
+    followed = executor.gather(
         {
             index: {
                 "outcome": int(one.outcome),
@@ -219,14 +225,14 @@ def _write_checkpoint(experiment: Experiment, team: Team, output: RunDirectory |
         output.write_checkpoint(state.step, Checkpoint(state.step, content))
 
 
-def _frames(team: Team, samples: list[Sample]) -> list[str]:
+def _frames(executor: Executor, samples: list[Sample]) -> list[str]:
     """The accepted packings of all processes as text, in the order of their indices."""
     mine = {
         one.index: write_configuration(one.prepared.configuration)
         for one in samples
         if one.measured is not None and one.prepared is not None
     }
-    return list(team.all(mine).values())
+    return list(executor.gather(mine).values())
 
 
 def _write_end(

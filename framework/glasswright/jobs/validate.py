@@ -14,7 +14,7 @@ from ..evaluation.design import Design
 from ..evaluation.ensemble import VALIDATION, Ensemble
 from ..evaluation.measurement import Sample
 from ..evaluation.statistics import count_rejected, describe_rejected, standard_error
-from ..execution.executor import Team
+from ..execution.executor import Executor
 from ..execution.signals import Terminated
 from ..run.directory import append_line, read_lines, start_folder, write_atomically, write_json
 from ..run.progress import CountProgress, Silent
@@ -76,14 +76,17 @@ def validate(
     Every configuration is a line of `configurations.jsonl`; with `resume`, those found there are not prepared again.
     """
     folder = None if directory is None else Path(directory)
-    with Team(request.devices) as team:
-        if folder is not None and team.rank == 0:
+    with Executor(request.devices) as executor:
+        if folder is not None and executor.rank == 0:
             # What an earlier validation left here would be taken for this one's.
             start_folder(folder, request.config, () if resume else ("configurations.jsonl", "validation.json"))
         known = {} if folder is None else _known(folder)
         lines: dict[str, list[dict[str, Any]]] = {}
         total = sum(request.numbers.values())
-        with CountProgress("validate", total) if progress and team.rank == 0 else Silent() as bar, Terminated() as stop:
+        with (
+            CountProgress("validate", total) if progress and executor.rank == 0 else Silent() as bar,
+            Terminated() as stop,
+        ):
             for name, world in request.worlds.items():
                 lines[name] = [known[name, k] for k in range(request.numbers[name]) if (name, k) in known]
                 bar.advance(len(lines[name]))
@@ -98,23 +101,23 @@ def validate(
                 )
                 missing = [k for k in range(request.numbers[name]) if (name, k) not in known]
                 values = request.design.values(world)
-                for samples in ensemble.rounds(team, values, missing):
+                for samples in ensemble.rounds(executor, values, missing):
                     for one in samples:
                         line = _line(name, one)
                         lines[name].append(line)
-                        if folder is not None and team.rank == 0:
+                        if folder is not None and executor.rank == 0:
                             append_line(folder / "configurations.jsonl", line)
                     bar.advance(len(samples))
                     bar.describe(_describe(name, lines[name]))
                     _check_rejections(request, name, lines[name])
-                    if team.any(stop.requested):
+                    if executor.any_process(stop.requested):
                         hint = "" if folder is None else f"; go on with: glasswright resume {folder}"
                         raise Stopped(f"stopped by SIGTERM after {sum(map(len, lines.values()))} configurations{hint}")
         # In the order of the indices, whatever an interruption made of it.
         ordered = {name: sorted(some, key=lambda line: line["index"]) for name, some in lines.items()}
         reports = {name: _report(request.terms, some) for name, some in ordered.items()}
         report = reports.pop("trained") | reports
-        if folder is not None and team.rank == 0:
+        if folder is not None and executor.rank == 0:
             from ..plots.validation import validation_figure
 
             write_atomically(folder / "validation.png", validation_figure(ordered, request.terms))
