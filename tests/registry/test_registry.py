@@ -73,6 +73,44 @@ def test_a_healthy_plugin_adds_its_components(load):
     assert parameters(component)["factor"].kind == "number"
 
 
+def test_parameters_may_have_any_name(load):
+    """Also the names of the arguments of `register`, and of what it knows of the kind."""
+    components, record = load(
+        """
+        class Moduli(gw.AbstractProperty):
+            kind: str = "bulk"
+            base: float = 1.0
+            name: str = "x"
+            cls: int = 1
+
+            def measure(self, state):
+                return jnp.asarray(self.base)
+
+
+        @gw.hookimpl
+        def register_properties(register):
+            register("first", Moduli)
+            register("second", Moduli, kind="shear", base=2.0, name="y", cls=2)
+            register("third", Moduli, kind="property")
+        """
+    )
+    assert record.status == "loaded", record.error
+    found = {name: parameters(components.get("property", name)) for name in ("first", "second", "third")}
+    assert {name: p.default for name, p in found["first"].items()} == {
+        "kind": "bulk",
+        "base": 1.0,
+        "name": "x",
+        "cls": 1,
+    }
+    assert {name: p.default for name, p in found["second"].items()} == {
+        "kind": "shear",
+        "base": 2.0,
+        "name": "y",
+        "cls": 2,
+    }
+    assert found["third"]["kind"].default == "property"
+
+
 BROKEN = {
     "fails at import": ("raise RuntimeError('no such\\nlibrary')", "RuntimeError: no such library"),
     "exits at import": ("raise SystemExit(3)", "SystemExit: 3"),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import glasswright
 
 from .._errors import RequestError, RunError, Stopped, named, one_line, suggestion
+from .diagnostics import diagnostics
 from .parser import CONFIGURED
 
 DONE, RUN_FAILED, REQUEST_WRONG, INTERRUPTED = 0, 1, 2, 130
@@ -41,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; whatever goes wrong is one line on stderr."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _dispatch(arguments)
+        with diagnostics():
+            return _dispatch(arguments)
     except RequestError as error:
         return _fail(error, REQUEST_WRONG)
     except RunError as error:

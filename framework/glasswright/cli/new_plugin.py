@@ -51,7 +51,7 @@ def new_plugin(name: str, kind: str = "property", directory: str | None = None) 
         "Class": words_in_class,
         "member": component if kind == "optimizer" else words_in_class,
         "kind": kind,
-        "kinds": KINDS[kind][0].removeprefix("register_"),
+        "kinds": KINDS[kind].hook.removeprefix("register_"),
     }
     values["command"] = _filled(COMMANDS[kind], values)
     for target, text in _files(kind, values).items():

@@ -78,7 +78,9 @@ def find(components: Registry, name: str) -> list[dict[str, Any]]:
     if given_kind and given_kind not in KINDS:
         raise RequestError(f"{name}: no such kind of component; {suggestion(given_kind, KINDS)}")
     kinds = [given_kind] if given_kind else list(KINDS)
-    found = [describe_component(group[bare]) for kind in kinds if bare in (group := components.components(kind))]
+    found: list[dict[str, Any]] = [
+        {**describe_component(group[bare])} for kind in kinds if bare in (group := components.components(kind))
+    ]
     plugins = describe(components)["plugins"]
     # A broken plugin is shown for whatever it tried to register, too.
     for plugin, record in zip(plugins, components.plugins, strict=True):

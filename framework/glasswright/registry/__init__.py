@@ -1,7 +1,8 @@
-"""Which components there are, which plugin each comes from, and what parameters each has."""
+"""The registry: components by kind and name, the plugins they come from, and their parameters."""
 
 from .component import KINDS as KINDS
 from .component import Component as Component
+from .component import Kind as Kind
 from .component import PluginError as PluginError
 from .registry import PluginRecord as PluginRecord
 from .registry import Registry as Registry

@@ -1,8 +1,12 @@
+"""What a component is: its kind, its name, and the plugin that it comes from."""
+
 import dataclasses
 import inspect
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
+
+import optax
 
 from ..components.combination import AbstractCombination
 from ..components.objective import AbstractObjective
@@ -11,20 +15,44 @@ from ..components.protocol import AbstractProtocol
 from ..components.sampler import AbstractSampler
 from ..physics.potential import AbstractPotential
 
-# Kind of component → the hook that registers it, and what it must be a subclass of: optimizers are functions.
-KINDS: dict[str, tuple[str, type | None]] = {
-    "potential": ("register_potentials", AbstractPotential),
-    "protocol": ("register_protocols", AbstractProtocol),
-    "sampler": ("register_samplers", AbstractSampler),
-    "property": ("register_properties", AbstractProperty),
-    "objective": ("register_objectives", AbstractObjective),
-    "combination": ("register_combinations", AbstractCombination),
-    "optimizer": ("register_optimizers", None),
+
+class Kind(NamedTuple):
+    """A kind of component: the hook that registers it, and the type of its instances.
+
+    **Attributes:**
+
+    - `hook`: name of the hook in `hookspecs`.
+    - `instance`: what parameters of this kind are annotated with.
+    - `base`: what a registered class must be a subclass of; None where functions are registered.
+    """
+
+    hook: str
+    instance: type
+    base: type | None
+
+
+# All kinds of components: every other list of them is made from this one.
+KINDS: dict[str, Kind] = {
+    "potential": Kind("register_potentials", AbstractPotential, AbstractPotential),
+    "protocol": Kind("register_protocols", AbstractProtocol, AbstractProtocol),
+    "sampler": Kind("register_samplers", AbstractSampler, AbstractSampler),
+    "property": Kind("register_properties", AbstractProperty, AbstractProperty),
+    "objective": Kind("register_objectives", AbstractObjective, AbstractObjective),
+    "combination": Kind("register_combinations", AbstractCombination, AbstractCombination),
+    # A function that returns an optimizer.
+    "optimizer": Kind("register_optimizers", optax.GradientTransformation, None),
 }
 
 
+def kind_of(cls: object) -> str | None:
+    """The kind of component that instances of a class are; None for anything else."""
+    if not isinstance(cls, type):
+        return None
+    return next((name for name, kind in KINDS.items() if issubclass(cls, kind.instance)), None)
+
+
 class PluginError(Exception):
-    """Why a plugin was skipped."""
+    """A plugin cannot be used: the message says why it was skipped."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +61,12 @@ class Component:
 
     **Attributes:**
 
-    - `defaults`: what `register` was given besides the class: default values of parameters, and for a nested
-      component the name of the default choice.
+    - `kind`: a key of `KINDS`.
+    - `name`: the name that configurations choose it by, unique within its kind.
+    - `cls`: the class, or the function that makes an optimizer.
+    - `distribution`, `version`, `entry_point`: the plugin that registered it.
+    - `defaults`: keyword arguments of `register`: default values of parameters, and for a nested component the name
+      of the default choice.
     """
 
     kind: str
@@ -48,11 +80,11 @@ class Component:
     @property
     def target(self) -> str:
         """The `_target_` that stands for this component in a configuration."""
-        # A partial function says of itself that it comes from functools.
+        # The module of a partial function is functools.
         module = getattr(self.cls, "func", self.cls).__module__
         package = module.split(".")[0]
         name = getattr(self.cls, "__qualname__", self.name)
-        # `optax.adam` rather than the private module it happens to be defined in.
+        # The public `optax.adam` in place of the private module that defines it.
         if "._" in module and getattr(sys.modules.get(package), name, None) is inspect.unwrap(self.cls):
             return f"{package}.{name}"
         return f"{module}.{name}"

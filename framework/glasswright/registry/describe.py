@@ -1,8 +1,8 @@
-"""Components as data for people and programs: what they are, where they come from, which parameters they have."""
+"""Descriptions of components for people and programs: docstring, units, source, plugin and parameters."""
 
 import inspect
 import re
-from typing import Any
+from typing import Any, TypedDict
 
 from .component import Component
 from .parameters import REQUIRED, Parameter, parameters
@@ -11,8 +11,40 @@ TYPES = {"integer": "integer", "number": "number", "boolean": "true or false", "
 _UNITS = re.compile(r"\bin (units of [^,;:.()]+|(?:energy|length|time|mass)[^,;:.()]* per [^,;:.()]+)")
 
 
-def describe_component(component: Component) -> dict[str, Any]:
-    """Everything about a component as plain data: provider, docstring, units, source, and its parameters."""
+class ParameterDescription(TypedDict):
+    """A parameter as JSON: its type in words, its default, and its units and meaning from the docstring."""
+
+    name: str
+    type: str
+    optional: bool
+    required: bool
+    default: Any  # whatever a configuration can hold
+    choices: list[str]
+    units: str
+    meaning: str
+
+
+# "class" is no identifier, hence the functional form.
+ComponentDescription = TypedDict(
+    "ComponentDescription",
+    {
+        "kind": str,
+        "name": str,
+        "class": str,
+        "distribution": str,
+        "version": str,
+        "entry_point": str,
+        "summary": str,
+        "docstring": str,
+        "units": str,
+        "source": str,
+        "parameters": list[ParameterDescription],
+    },
+)
+
+
+def describe_component(component: Component) -> ComponentDescription:
+    """Describe a component: the plugin that provides it, its docstring, units and source, and its parameters."""
     text = docstring(component)
     meanings = descriptions(text)
     return {
@@ -32,8 +64,8 @@ def describe_component(component: Component) -> dict[str, Any]:
     }
 
 
-def describe_parameter(parameter: Parameter, meaning: str = "") -> dict[str, Any]:
-    """One parameter: its type, its default, and what the docstring says about it."""
+def describe_parameter(parameter: Parameter, meaning: str = "") -> ParameterDescription:
+    """Describe a parameter, given its `meaning` from the docstring of its class."""
     units = _UNITS.search(meaning)
     default = None if parameter.default is REQUIRED else parameter.default
     return {
@@ -41,7 +73,7 @@ def describe_parameter(parameter: Parameter, meaning: str = "") -> dict[str, Any
         "type": type_of(parameter),
         "optional": parameter.optional,
         "required": parameter.default is REQUIRED and not parameter.follows_system,
-        "default": f"${{system.{parameter.name}}}" if parameter.follows_system else _plain(default),
+        "default": f"${{system.{parameter.name}}}" if parameter.follows_system else _as_data(default),
         "choices": [str(choice) for choice in parameter.choices],
         "units": units[1].strip().removeprefix("units of ") if units else "",
         "meaning": meaning,
@@ -49,26 +81,27 @@ def describe_parameter(parameter: Parameter, meaning: str = "") -> dict[str, Any
 
 
 def docstring(component: Component) -> str:
-    """The docstring of a component's class; empty where it is only what a dataclass gives itself."""
+    """The docstring of a component's class; empty if a dataclass generated it."""
     text = inspect.cleandoc(component.cls.__doc__ or "")
     return "" if text.startswith(f"{getattr(component.cls, '__name__', '')}(") else text
 
 
 def source(component: Component) -> str:
-    """Where a component is defined: its `source`, or the paragraph `Source:` of its docstring."""
+    """The publication that defines a component: its `source`, or the paragraph `Source:` of its docstring."""
     stated = _fact(component, "source")
-    found = re.search(r"^Sources?: (.*?)(?:\n\n|\Z)", docstring(component), re.DOTALL | re.MULTILINE)
-    return stated or (" ".join(found[1].split()) if found else "")
+    paragraph = re.search(r"^Sources?: (.*?)(?:\n\n|\Z)", docstring(component), re.DOTALL | re.MULTILINE)
+    return stated or (" ".join(paragraph[1].split()) if paragraph else "")
 
 
 def _fact(component: Component, title: str) -> str:
+    """A class attribute of a component, if it is a text."""
     fact = getattr(component.cls, title, "")
     return fact if isinstance(fact, str) else ""
 
 
 def descriptions(text: str) -> dict[str, str]:
-    """What a docstring says about each parameter."""
-    result = {}
+    """The meaning of each parameter, from the list of arguments in a docstring."""
+    result: dict[str, str] = {}
     for names, meaning in re.findall(r"^- ((?:`\w+`(?:, )?)+): (.*?)(?=^- |\n\n|\Z)", text, re.DOTALL | re.MULTILINE):
         for name in re.findall(r"`(\w+)`", names):
             result[name] = " ".join(meaning.split())
@@ -86,7 +119,8 @@ def type_of(parameter: Parameter) -> str:
     return TYPES.get(parameter.kind, "anything")
 
 
-def _plain(default: Any) -> Any:
+def _as_data(default: Any) -> Any:
+    """A default as JSON; an object of any other type becomes text."""
     if isinstance(default, (bool, int, float, str, list, dict)) or default is None:
         return default
     return str(default)

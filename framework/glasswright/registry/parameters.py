@@ -13,33 +13,17 @@ from typing import Any
 import jax
 import jaxtyping
 import numpy as np
-import optax
 
-from ..components.combination import AbstractCombination
-from ..components.objective import AbstractObjective
-from ..components.property import AbstractProperty
-from ..components.protocol import AbstractProtocol
-from ..components.sampler import AbstractSampler
-from ..physics.potential import AbstractPotential
-from .component import Component, PluginError
+from .component import Component, PluginError, kind_of
 
 
 class _Required:
-    """Stands for a default that there is not."""
+    """The type of `REQUIRED`, which takes the place of a default where there is none."""
 
 
 REQUIRED = _Required()
-# A parameter of one of these names is the system's business: it follows `system.<name>`.
+# A parameter of one of these names takes the value of `system.<name>`.
 FOLLOWS_SYSTEM = ("n_particles", "n_species", "dimension", "density")
-GROUPS: dict[type, str] = {
-    AbstractPotential: "potential",
-    AbstractProtocol: "protocol",
-    AbstractSampler: "sampler",
-    AbstractProperty: "property",
-    AbstractObjective: "objective",
-    AbstractCombination: "combination",
-    optax.GradientTransformation: "optimizer",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +32,14 @@ class Parameter:
 
     **Attributes:**
 
+    - `name`: name of the constructor's argument.
     - `kind`: `integer`, `number`, `boolean`, `text`, `choice`, `array`, `component`, `schedule` (a number or
       an optax schedule) or `any`.
     - `optional`: whether null is legal.
-    - `default`: plain data, or `REQUIRED`.
-    - `choices`: of a `choice`, the legal values as they are written in a configuration.
-    - `group`: of a `component`, the group it is chosen from.
-    - `values`: of a `choice`, what the constructor gets for each legal value.
+    - `default`: numbers, texts, lists and dictionaries, as a configuration holds them; or `REQUIRED`.
+    - `choices`: the legal values of a `choice`, as they are written in a configuration.
+    - `values`: what the constructor gets for each of the `choices`.
+    - `group`: the kind of component that a `component` is chosen from.
     """
 
     name: str
@@ -67,6 +52,7 @@ class Parameter:
 
     @property
     def follows_system(self) -> bool:
+        """Whether the parameter takes the value of the system's parameter of the same name unless it is set."""
         return self.name in FOLLOWS_SYSTEM and self.kind in ("integer", "number")
 
 
@@ -81,10 +67,9 @@ def _parameters(cls: Callable[..., Any]) -> dict[str, Parameter]:
         if parameter.kind is parameter.POSITIONAL_ONLY:
             raise PluginError(f"{_title(cls)}: parameter {name!r} must be possible by keyword")
         given = REQUIRED if parameter.default is parameter.empty else parameter.default
-        default = _plain(cls, name, given)
-        described = _describe(name, hints.get(name, Any), default)
-        if described is not None:
-            result[name] = described
+        configurable = _parameter(name, hints.get(name, Any), _default(cls, name, given))
+        if configurable is not None:
+            result[name] = configurable
         elif given is REQUIRED:
             raise PluginError(
                 f"{_title(cls)}: required parameter {name!r} of type {hints.get(name)} cannot be configured"
@@ -105,10 +90,12 @@ def parameters(component: Component) -> dict[str, Parameter]:
 
 
 def _title(cls: Callable[..., Any]) -> str:
+    """The name of a class or function, for messages."""
     return getattr(cls, "__qualname__", str(cls))
 
 
 def _hints(cls: Callable[..., Any]) -> dict[str, Any]:
+    """The annotation of each argument of a constructor or function."""
     init: Any = getattr(cls, "__init__") if isinstance(cls, type) else cls  # noqa: B009
     # A generated constructor has lost the types of fields with converters: those are read from the class.
     generated = (
@@ -117,12 +104,12 @@ def _hints(cls: Callable[..., Any]) -> dict[str, Any]:
     source = cls if generated else init
     try:
         return typing.get_type_hints(source, include_extras=True)
-    except Exception:  # names that exist for type checkers only
+    except Exception:  # an annotation that only type checkers can resolve
         return dict(getattr(source, "__annotations__", {}))
 
 
-def _plain(cls: Callable[..., Any], name: str, default: Any) -> Any:
-    """A default as plain data."""
+def _default(cls: Callable[..., Any], name: str, default: Any) -> Any:
+    """The default of an argument as a configuration holds it: arrays and tuples become lists."""
     factories = {f.name: f.default_factory for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
     factory = factories.get(name, dataclasses.MISSING)
     if default is not REQUIRED and factory is not dataclasses.MISSING:
@@ -132,16 +119,15 @@ def _plain(cls: Callable[..., Any], name: str, default: Any) -> Any:
     return list(default) if isinstance(default, tuple) else default
 
 
-def _describe(name: str, hint: Any, default: Any) -> Parameter | None:
-    """What a parameter of this annotation accepts; None where no configuration can say it."""
+def _parameter(name: str, hint: Any, default: Any) -> Parameter | None:
+    """The parameter for an argument of this annotation; None if no configuration could hold a value of it."""
     options = _options(hint)
     optional = type(None) in options or default is None
     options = [option for option in options if option is not type(None)]
     make = functools.partial(Parameter, name=name, optional=optional, default=default)
-    for option in options:
-        group = _group(option)
-        if group:
-            return make(kind="component", group=group)
+    group = next(filter(None, map(kind_of, options)), None)
+    if group is not None:
+        return make(kind="component", group=group)
     literal = [value for option in options if typing.get_origin(option) is typing.Literal for value in option.__args__]
     if literal:
         return make(kind="choice", choices=tuple(literal), values=tuple(literal), optional=optional or None in literal)
@@ -169,7 +155,7 @@ def _describe(name: str, hint: Any, default: Any) -> Parameter | None:
 
 
 def _options(hint: Any) -> list[Any]:
-    """The members of a union, without aliases, `Annotated` and the like around them."""
+    """The members of a union, or the type itself; `Annotated` and `NewType` are replaced by what they wrap."""
     origin = typing.get_origin(hint)
     if origin is typing.Annotated:
         return _options(hint.__origin__)
@@ -180,15 +166,8 @@ def _options(hint: Any) -> list[Any]:
     return [hint]
 
 
-def _group(option: Any) -> str:
-    if isinstance(option, type):
-        for base, group in GROUPS.items():
-            if issubclass(option, base):
-                return group
-    return ""
-
-
 def _is_array(option: Any) -> bool:
+    """Whether a type is an array, or a sequence of numbers or of such sequences."""
     if isinstance(option, type) and issubclass(option, (jaxtyping.AbstractArray, jax.Array, np.ndarray, np.number)):
         return True
     origin = typing.get_origin(option) or option

@@ -1,4 +1,4 @@
-"""Which components there are and which plugin each comes from. Loaded at first use, once per process."""
+"""The registry of components. Plugins are loaded at first use, once per process, each as a whole or not at all."""
 
 import contextlib
 import dataclasses
@@ -6,6 +6,7 @@ import functools
 import importlib.metadata
 import importlib.util
 import inspect
+import logging
 import os
 import re
 import sys
@@ -18,13 +19,24 @@ import pluggy
 from .. import hookspecs
 from .._errors import RequestError, named, one_line, suggestion
 from .component import KINDS, Component, PluginError
+from .parameters import parameters
+
+logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclasses.dataclass
 class PluginRecord:
-    """What became of one entry point: `status` is `loaded`, `failed` or `disabled`."""
+    """A plugin, and whether it could be loaded.
+
+    **Attributes:**
+
+    - `entry_point`, `distribution`, `version`: the plugin's entry point, and the package that it belongs to.
+    - `status`: `loaded`, `failed` or `disabled`.
+    - `error`: why it failed, on one line; empty otherwise.
+    - `attempted`: kind and name of each component that it called `register` for.
+    """
 
     entry_point: str
     distribution: str
@@ -35,11 +47,18 @@ class PluginRecord:
 
     @property
     def label(self) -> str:
+        """What messages call the plugin."""
         return f"plugin {self.entry_point!r} ({self.distribution} {self.version})"
 
 
 class Registry:
-    """All components by kind and name, the plugins they came from, the folders with their configuration."""
+    """All components by kind and name.
+
+    **Attributes:**
+
+    - `plugins`: a record of each plugin, in the order of loading.
+    - `search_paths`: folders with configuration that plugins bring: the plugin, and an address for Hydra.
+    """
 
     def __init__(self) -> None:
         self.plugins: list[PluginRecord] = []
@@ -56,17 +75,20 @@ class Registry:
         return {c.target: c for group in self._components.values() for c in group.values()}
 
     def get(self, kind: str, name: str) -> Component:
-        """The component of that name; a `RequestError` says which there are and which plugins are broken."""
+        """The component of that name.
+
+        Raises `RequestError` if there is none; the message names those that exist, and plugins that failed to load.
+        """
         try:
             return self._components[kind][name]
         except KeyError:
             raise RequestError(f"{kind}={name}: {self.missing(kind, name)}") from None
 
     def missing(self, kind: str, name: str) -> str:
-        """Why there is no such component."""
+        """The reason why a component is missing, with the closest name and the plugins that may have owned it."""
         broken = [p for p in self.plugins if p.status == "failed"]
         owners = [p for p in broken if (kind, name) in p.attempted]
-        # A plugin that failed before it registered anything may have been the owner: nobody can know.
+        # A plugin that failed before it registered anything may have been the owner.
         suspects = owners or [p for p in broken if not p.attempted]
         text = f"no such {kind}; {suggestion(name, self._components[kind])}"
         for plugin in suspects:
@@ -74,7 +96,7 @@ class Registry:
         return text
 
     def check_strict(self) -> None:
-        """With `GLASSWRIGHT_STRICT_PLUGINS=1` any broken plugin is fatal."""
+        """Raise `RequestError` for a plugin that failed to load, if `GLASSWRIGHT_STRICT_PLUGINS=1` is set."""
         if os.environ.get("GLASSWRIGHT_STRICT_PLUGINS", "0") in ("", "0"):
             return
         for plugin in self.plugins:
@@ -82,7 +104,7 @@ class Registry:
                 raise RequestError(f"{plugin.label} could not be loaded: {plugin.error} (GLASSWRIGHT_STRICT_PLUGINS)")
 
     def load(self, entry_point: importlib.metadata.EntryPoint) -> PluginRecord:
-        """Load one plugin: all of it, or nothing."""
+        """Load one plugin. If anything is wrong with it, nothing of it is kept and the record says why."""
         distribution = entry_point.dist
         name = distribution.name if distribution else "?"
         record = PluginRecord(entry_point.name, name, distribution.version if distribution else "?")
@@ -91,7 +113,7 @@ class Registry:
             record.status = "disabled"
             return record
         try:
-            # Whatever a plugin prints must not end up in output that a program reads (`plugins --json`).
+            # Output of a plugin must not mix with output that a program reads (`plugins --json`).
             with contextlib.redirect_stdout(sys.stderr):
                 module = _import(entry_point)
                 components, paths = self._collect(module, record)
@@ -99,9 +121,9 @@ class Registry:
             self._manager.check_pending()
         except KeyboardInterrupt:
             raise
-        # Anything else, SystemExit included: a plugin may never take the program down.
+        # Anything else, SystemExit included: no plugin may end the program.
         except BaseException as error:
-            record.status, record.error = "failed", _one_line(error)
+            record.status, record.error = "failed", _message(error)
             return record
         for component in components:
             self._components[component.kind][component.name] = component
@@ -109,7 +131,7 @@ class Registry:
         return record
 
     def _collect(self, module: Any, record: PluginRecord) -> tuple[list[Component], list[str]]:
-        """All that a plugin registers, checked by a manager of its own: nothing shows before all is well."""
+        """The components and search paths of a plugin, found by a plugin manager that is used for nothing else."""
         trial = _new_manager()
         try:
             trial.register(module)
@@ -119,27 +141,28 @@ class Registry:
         if not trial.get_hookcallers(module):
             raise PluginError(f"{getattr(module, '__name__', module)} has no functions marked with gw.hookimpl")
         components: list[Component] = []
-        for kind, (hook, base) in KINDS.items():
-
-            def register(name: str, cls: Callable[..., Any], *, kind=kind, base=base, **defaults: Any) -> None:
-                record.attempted.append((kind, name))
-                _check_component(kind, name, cls, base)
-                owner = self._components[kind].get(name)
-                if owner is not None:
-                    raise PluginError(f"{kind} {name!r} exists already: it belongs to {owner.distribution}")
-                if any(c.kind == kind and c.name == name for c in components):
-                    raise PluginError(f"{kind} {name!r} is registered twice")
-                component = Component(
-                    kind, name, cls, record.distribution, record.version, record.entry_point, defaults
-                )
-                from .parameters import parameters
-
-                parameters(component)  # raises for a constructor that no configuration could call
-                components.append(component)
-
-            getattr(trial.hook, hook)(register=register)
-        paths = [path for found in trial.hook.config_search_paths() for path in _search_paths(found)]
+        for kind, (hook, *_) in KINDS.items():
+            getattr(trial.hook, hook)(register=self._register(kind, record, components))
+        paths = [path for folders in trial.hook.config_search_paths() for path in _search_paths(folders)]
         return components, paths
+
+    def _register(self, kind: str, record: PluginRecord, components: list[Component]) -> hookspecs.Register:
+        """The function `register` that a plugin gets for one kind of component; it appends to `components`."""
+
+        # Positional-only: a component may have parameters called `name`, `cls` or `kind`.
+        def register(name: str, cls: Callable[..., Any], /, **defaults: Any) -> None:
+            record.attempted.append((kind, name))
+            _check_component(kind, name, cls)
+            owner = self._components[kind].get(name)
+            if owner is not None:
+                raise PluginError(f"{kind} {name!r} exists already: it belongs to {owner.distribution}")
+            if any(c.kind == kind and c.name == name for c in components):
+                raise PluginError(f"{kind} {name!r} is registered twice")
+            component = Component(kind, name, cls, record.distribution, record.version, record.entry_point, defaults)
+            parameters(component)  # raises for a constructor that no configuration could call
+            components.append(component)
+
+        return register
 
 
 @functools.cache
@@ -149,31 +172,35 @@ def registry() -> Registry:
     for entry_point in sorted(importlib.metadata.entry_points(group=hookspecs.PROJECT), key=_order):
         record = result.load(entry_point)
         if record.status == "failed":
-            print(f"glasswright: warning: {record.label} skipped: {record.error}", file=sys.stderr)
+            logger.warning("%s skipped: %s", record.label, record.error)
     return result
 
 
 def _new_manager() -> pluggy.PluginManager:
+    """A plugin manager that knows the hooks."""
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     return manager
 
 
 def _order(entry_point: importlib.metadata.EntryPoint) -> tuple[bool, str, str]:
+    """Sorting key: the built-in plugin first, then by name."""
     name = entry_point.dist.name if entry_point.dist else ""
     return (name != hookspecs.PROJECT, entry_point.name, name)
 
 
 def _disabled() -> set[str]:
+    """Entry points that the user wants to be left out."""
     return {name.strip() for name in os.environ.get("GLASSWRIGHT_DISABLE_PLUGINS", "").split(",") if name.strip()}
 
 
 def _import(entry_point: importlib.metadata.EntryPoint) -> Any:
+    """The object of an entry point, normally a module; checks the API version that it states."""
     before = set(sys.modules)
     try:
         module = entry_point.load()
     except BaseException:
-        # A half-imported package must not be found by whoever imports it next.
+        # The next import of the package must not find a half-imported one.
         root = entry_point.module.split(".")[0]
         for name in set(sys.modules) - before:
             if name == root or name.startswith(root + "."):
@@ -185,11 +212,13 @@ def _import(entry_point: importlib.metadata.EntryPoint) -> Any:
     return module
 
 
-def _check_component(kind: str, name: Any, cls: Any, base: type | None) -> None:
+def _check_component(kind: str, name: Any, cls: Any) -> None:
+    """Raise a `PluginError` for a name or a class that cannot be registered."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise PluginError(f"{kind} {name!r}: a name consists of letters, digits and underscores")
     if not callable(cls):
         raise PluginError(f"{kind} {name!r}: {cls!r} cannot be called")
+    base = KINDS[kind].base
     if base is None:
         return
     if not (isinstance(cls, type) and issubclass(cls, base)):
@@ -201,12 +230,13 @@ def _check_component(kind: str, name: Any, cls: Any, base: type | None) -> None:
         raise PluginError(f"{kind} {name!r}: {cls.__qualname__} is abstract, it does not define {missing}")
 
 
-def _search_paths(found: Any) -> list[str]:
-    if isinstance(found, (str, Path)):
-        found = [found]
-    if not isinstance(found, Iterable):
-        raise PluginError(f"config_search_paths returned {found!r}, not a list of folders")
-    paths = [str(path) for path in found]
+def _search_paths(folders: Any) -> list[str]:
+    """Addresses for Hydra of the folders that a plugin returned; raises `PluginError` if there is no such folder."""
+    if isinstance(folders, (str, Path)):
+        folders = [folders]
+    if not isinstance(folders, Iterable):
+        raise PluginError(f"config_search_paths returned {folders!r}, not a list of folders")
+    paths = [str(path) for path in folders]
     for path in paths:
         if path.startswith("pkg://"):
             if importlib.util.find_spec(path.removeprefix("pkg://").replace("/", ".")) is None:
@@ -217,12 +247,14 @@ def _search_paths(found: Any) -> list[str]:
 
 
 def _hook_error(module: Any, error: pluggy.PluginValidationError) -> str:
-    hooks = [hook for hook, _ in KINDS.values()] + ["config_search_paths"]
+    """The message for functions that implement no known hook, with the closest name."""
+    hooks = [kind.hook for kind in KINDS.values()] + ["config_search_paths"]
     unknown = re.search(r"unknown hook '(\w+)'", str(error))
     if unknown:
         return f"unknown hook {unknown.group(1)!r}; {suggestion(unknown.group(1), hooks)}"
     return str(error)
 
 
-def _one_line(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
+    """The error on one line; its type is named unless it is a `PluginError`."""
     return one_line(error) if isinstance(error, PluginError) else named(error)

@@ -15,8 +15,8 @@ from omegaconf import OmegaConf
 
 from ..config.instantiate import construct
 from ..config.nodes import _node
-from ..registry.component import Component
-from ..registry.parameters import GROUPS, parameters
+from ..registry.component import Component, kind_of
+from ..registry.parameters import parameters
 from ..registry.registry import registry
 from ._failures import fail, listed, raised
 from ._packings import SIZE
@@ -36,7 +36,9 @@ def as_component(instance: Any, name: str = "") -> Component:
     """The registered component that an instance is of, or one made up for a class that nobody registered."""
     cls: Any = type(instance)
     known = [c for c in registry().by_target().values() if c.cls is cls]
-    kind = next(group for base, group in GROUPS.items() if issubclass(cls, base))
+    kind = kind_of(cls)
+    if kind is None:
+        raise TypeError(f"{cls.__qualname__} is no component: it derives from none of the interfaces")
     return known[0] if known and not name else Component(kind, name or cls.__name__, cls, "?", "?", "?")
 
 

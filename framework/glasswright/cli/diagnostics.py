@@ -1,0 +1,38 @@
+"""Diagnostics of the library on the terminal: the only place that decides how they look."""
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator
+
+# What a line begins with, by level; more serious ones are errors, which end a command and are shown by it.
+WORDS = {logging.INFO: "note", logging.WARNING: "warning"}
+LOGGERS = ("glasswright", "glasswright_plugins")
+
+
+class _StandardError(logging.Handler):
+    """Writes `glasswright: warning: …` or `glasswright: note: …` on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        word = WORDS.get(record.levelno, record.levelname.lower())
+        # Looked up at each record: somebody may have redirected it.
+        print(f"glasswright: {word}: {record.getMessage()}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def diagnostics() -> Iterator[None]:
+    """Show notes and warnings of the library on standard error, and nowhere else, while a command runs."""
+    handler = _StandardError()
+    before = [(logger, logger.level, logger.propagate) for logger in map(logging.getLogger, LOGGERS)]
+    for logger, _, _ in before:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        # Hydra shows what reaches the root logger on standard output.
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        for logger, level, propagate in before:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = propagate
