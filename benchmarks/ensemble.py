@@ -28,6 +28,7 @@ import jax
 import numpy as np
 from glasswright.evaluation.design import resolve_design
 from glasswright.evaluation.ensemble import Ensemble
+from glasswright.evaluation.problem import Model, Problem
 from glasswright.execution import worker_pool
 from glasswright.execution.executor import Executor
 from glasswright_plugins.objectives.target import Target
@@ -93,11 +94,12 @@ class Work:
             stiffness=packing.stiffness,
         )
         self.protocol = Quench()
-        world = {"potential": self.potential, "system": _system(packing), "protocol": self.protocol}
-        design = resolve_design(world, BOUNDS)
+        model = Model(self.potential, _system(packing), self.protocol)
         # The target is not used: only values and gradients are asked for.
-        self.ensemble = Ensemble(world, {"nu": gw.Term(PoissonRatio(), Target(0.0))}, design, seed=0)
-        self.values = {name: np.asarray(value) for name, value in design.values(world).items()}
+        terms = {"nu": gw.Term(PoissonRatio(), Target(0.0))}
+        problem = Problem(model, resolve_design(model, BOUNDS), terms)
+        self.ensemble = Ensemble(problem, seed=0)
+        self.values = {name: np.asarray(value) for name, value in problem.initial_values.items()}
         self._measure_many = eqx.filter_jit(self._values_and_gradients)
 
     def many(self, indices: Sequence[int], width: int) -> tuple[int, float, float] | None:

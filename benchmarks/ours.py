@@ -112,12 +112,6 @@ class Ours:
 
         return _train
 
-    @functools.cached_property
-    def _resolved(self):
-        from glasswright.jobs.experiment import check_experiment
-
-        return check_experiment(self.experiment)
-
     def initial_training_state(self) -> TrainingState:
         """Start of a training run from the reference packing.
 
@@ -126,7 +120,7 @@ class Ours:
         """
         prepared = self.protocol.prepare(self.potential, self.configuration, key=self._key)
         _check(prepared)
-        state = self._training.initial_state(self.experiment, self._resolved)
+        state = self._training.initial_state(self.experiment)
         return self._step(dataclasses.replace(state, prepared={0: prepared}))
 
     def training_step(self, state: TrainingState) -> TrainingState:
@@ -136,7 +130,7 @@ class Ours:
     def pieces(self, state: TrainingState) -> dict[str, Callable[[], Any]]:
         """The parts of the training step from `state`, each as something to be timed alone."""
         engine, before = state.engine, state.engine.prepared[0]
-        potential = self._resolved.insert(self.experiment.world, engine.values)["potential"]
+        potential = self.experiment.problem.at(engine.values).potential
         prepared = self.protocol.follow(potential, before, key=self._key)
         configuration, neighbors = prepared.configuration, prepared.memory.neighbors
         hessian = prepared.memory.hessian
@@ -169,7 +163,7 @@ class Ours:
         return Executor(1)
 
     def _step(self, engine) -> TrainingState:
-        samples, evaluation = self._training.look(self.experiment, self._resolved, self._executor, engine)
+        samples, evaluation = self._training.look(self.experiment, self._executor, engine)
         return self._moved(engine, samples, evaluation)
 
     def _finish(self, engine, prepared) -> TrainingState:
@@ -177,17 +171,15 @@ class Ours:
         from glasswright.evaluation.loss import evaluate
         from glasswright.evaluation.measurement import sample
 
-        experiment, design = self.experiment, self._resolved
-        samples = [sample(design, engine.values, experiment.world, experiment.terms, prepared)]
-        evaluation = evaluate(
-            design, engine.values, experiment.world, experiment.terms, experiment.sampler, samples, self._executor
-        )
+        problem, values = self.experiment.problem, engine.values
+        samples = [sample(problem, values, prepared)]
+        evaluation = evaluate(problem, values, self.experiment.sampler, samples, self._executor)
         return self._moved(engine, samples, evaluation)
 
     def _moved(self, engine, samples, evaluation) -> TrainingState:
         for one in samples:
             _check(one.prepared)
-        after = self._training.move(self.experiment, self._resolved, engine, samples, evaluation)
+        after = self._training.move(self.experiment, engine, samples, evaluation)
         line = self._training.metrics(self.experiment, engine, evaluation, samples, after.optimizer)
         return TrainingState(after, line["loss"], line["search"]["evaluations"])
 

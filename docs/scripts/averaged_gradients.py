@@ -60,19 +60,19 @@ def follow(
 ) -> dict[str, np.ndarray]:
     """A property where each minimum has gone after each step; NaN where it was lost; `rearranged`: it is another."""
     setting = Setting([name])
-    protocol = setting.world["protocol"]
+    protocol = setting.problem.model.protocol
     start = setting.ensemble(seed, gradients=False).samples(executor, setting.values, indices)
 
     def one(item: Sample) -> Result[None]:
         numbers = np.full((*steps.shape[:2], 2), np.nan)
         if item.measured is not None and item.prepared is not None:
-            memory = protocol.remember(setting.world["potential"], item.prepared.configuration)
+            memory = protocol.remember(setting.problem.model.potential, item.prepared.configuration)
             known = dataclasses.replace(item.prepared, memory=memory)
             for where in np.ndindex(steps.shape[:2]):
                 values = setting.moved(steps[where])
-                potential = setting.design.insert(setting.world, values)["potential"]
+                potential = setting.problem.at(values).potential
                 prepared = protocol.follow(potential, known, key=jax.random.key(0))
-                end = sample(setting.design, values, setting.world, setting.terms, prepared, gradients=False)
+                end = sample(setting.problem, values, prepared, gradients=False)
                 if end.measured is not None:
                     numbers[where] = end.measured.values[name], end.statistics["rearranged"]
         return Result(numbers)

@@ -13,6 +13,7 @@ import numpy as np
 from glasswright.evaluation.design import resolve_design
 from glasswright.evaluation.ensemble import Ensemble
 from glasswright.evaluation.measurement import Sample
+from glasswright.evaluation.problem import Model, Problem
 from glasswright.execution.executor import Executor
 from glasswright_plugins.objectives.target import Target
 from glasswright_plugins.potentials.harmonic_morse import HarmonicMorse
@@ -37,20 +38,17 @@ class Setting:
     """The paper's system (N = 368, two species, two dimensions), untrained, and what is measured."""
 
     def __init__(self, properties: Sequence[str] = ("nu",), inverse_range: float = 5.0):
-        self.world = {
-            "potential": HarmonicMorse(inverse_range=inverse_range),
-            "system": gw.System(),
-            "protocol": Quench(),
-        }
+        model = Model(HarmonicMorse(inverse_range=inverse_range), gw.System(), Quench())
         # The target is not used: only values and gradients of the properties are asked for.
         self.terms = {name: gw.Term(PROPERTIES[name](), Target(0.0)) for name in properties}
-        self.design = resolve_design(self.world, BOUNDS)
+        self.design = resolve_design(model, BOUNDS)
+        self.problem = Problem(model, self.design, self.terms)
         # NumPy's arrays: JAX's would have weak types and make everything compile again.
-        self.values = {name: np.asarray(value) for name, value in self.design.values(self.world).items()}
+        self.values = {name: np.asarray(value) for name, value in self.problem.initial_values.items()}
 
     def ensemble(self, seed: int, **options: Any) -> Ensemble:
         """The configurations of a seed."""
-        return Ensemble(self.world, self.terms, self.design, seed, **options)
+        return Ensemble(self.problem, seed, **options)
 
     def moved(self, step: np.ndarray) -> dict[str, np.ndarray]:
         """The design after a step of its five variables."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from glasswright.evaluation.design import resolve_design
 from glasswright.evaluation.measurement import in_box, sample
+from glasswright.evaluation.problem import Model, Problem
 from glasswright.jobs.train import train
 from helpers import branches, component
 
@@ -16,32 +17,28 @@ PROPERTIES = ("poisson_ratio", "pressure", "energy_per_particle", "q8")
 
 
 @pytest.fixture(scope="module")
-def world():
-    return {
-        "potential": component("potential", "harmonic_morse")(),
-        "system": gw.System(),
-        "protocol": component("protocol", "quench")(),
-    }
+def model():
+    return Model(component("potential", "harmonic_morse")(), gw.System(), component("protocol", "quench")())
 
 
-def test_the_derivative_in_the_density_is_that_of_relaxed_boxes(world):
+def test_the_derivative_in_the_density_is_that_of_relaxed_boxes(model):
     """Central differences of packings that are relaxed again in boxes of other sizes."""
     target = component("objective", "target")(0.0)
     terms = {name: gw.Term(component("property", name)(), target) for name in PROPERTIES}
-    design = resolve_design(world, BOUNDS)
-    assert "density" in design.names
-    values = design.values(world)
-    protocol = world["protocol"]
-    prepared = protocol.prepare(world["potential"], world["system"].start(jax.random.key(3)))
-    found = sample(design, values, world, terms, prepared).measured
+    problem = Problem(model, resolve_design(model, BOUNDS), terms)
+    assert "density" in problem.design.names
+    values = problem.initial_values
+    protocol = model.protocol
+    prepared = protocol.prepare(model.potential, model.system.start(jax.random.key(3)))
+    found = sample(problem, values, prepared).measured
 
     def at(density):
-        moved = design.insert(world, values | {"density": density})
-        followed = protocol.follow(moved["potential"], in_box(moved["system"], prepared))
+        moved = problem.at(values | {"density": density})
+        followed = protocol.follow(moved.potential, in_box(moved.system, prepared))
         assert followed.accepted
         assert int(followed.statistics["rearranged"]) == 0
-        measured = sample(design, values | {"density": density}, world, terms, followed).measured.values
-        return measured, branches(moved["potential"], followed.configuration, prepared.memory.neighbors)
+        measured = sample(problem, values | {"density": density}, followed).measured.values
+        return measured, branches(moved.potential, followed.configuration, prepared.memory.neighbors)
 
     for step in (4e-6, 1e-6, 2.5e-7):
         ends = [at(values["density"] + sign * step) for sign in (-2, -1, 1, 2)]
@@ -57,10 +54,12 @@ def test_the_derivative_in_the_density_is_that_of_relaxed_boxes(world):
         assert abs(difference - gradient) < 1e-6 * max(1.0, abs(gradient)), name
 
 
-def test_density_alone_reaches_a_pressure(world, tmp_path):
+def test_density_alone_reaches_a_pressure(model, tmp_path):
     """Compressing a packing to a pressure: the box is all that changes."""
     experiment = gw.Experiment(
-        **world,
+        potential=model.potential,
+        system=model.system,
+        protocol=model.protocol,
         sampler=component("sampler", "tracked")(),
         terms={"pressure": gw.Term(component("property", "pressure")(), component("objective", "target")(0.4))},
         design={"density": (1.0, 2.5)},

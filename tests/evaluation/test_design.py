@@ -6,32 +6,33 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from glasswright.evaluation.design import cutoff_slack, resolve_design
+from glasswright.evaluation.design import resolve_design
+from glasswright.evaluation.problem import Model
 from helpers import component
 
 HarmonicMorse = component("potential", "harmonic_morse")
 
 
 @pytest.fixture
-def world():
-    return {"potential": HarmonicMorse(), "system": gw.System(), "protocol": component("protocol", "quench")()}
+def model():
+    return Model(HarmonicMorse(), gw.System(), component("protocol", "quench")())
 
 
-def test_bare_names_and_paths_name_the_same(world):
-    bare = resolve_design(world, {"diameter": (0.1, 2.0)})
-    full = resolve_design(world, {"potential.diameter": (0.1, 2.0)})
+def test_bare_names_and_paths_name_the_same(model):
+    bare = resolve_design(model, {"diameter": (0.1, 2.0)})
+    full = resolve_design(model, {"potential.diameter": (0.1, 2.0)})
     assert bare.names == full.names == ("diameter",)
     assert bare.paths == ("potential.diameter",)
 
 
-def test_values_come_back_where_they_were_put(world):
-    design = resolve_design(world, {"diameter": (0.1, 2.0), "binding_energy": (0.0, 1.0)})
+def test_values_come_back_where_they_were_put(model):
+    design = resolve_design(model, {"diameter": (0.1, 2.0), "binding_energy": (0.0, 1.0)})
     values = {"diameter": jnp.array([0.7, 1.1]), "binding_energy": jnp.array([0.2, 0.3, 0.4])}
-    there = design.insert(world, values)
+    there = design.insert(model, values)
     for name, value in design.values(there).items():
         assert np.array_equal(value, values[name])
-    assert eqx.tree_equal(there["system"], world["system"])
-    assert there["potential"].stiffness == 5.0
+    assert eqx.tree_equal(there.system, model.system)
+    assert there.potential.stiffness == 5.0
 
 
 @pytest.mark.parametrize(
@@ -47,26 +48,26 @@ def test_values_come_back_where_they_were_put(world):
         ({"diameter": (0.1, 2.0), "potential.diameter": (0.1, 2.0)}, "named twice"),
     ],
 )
-def test_wrong_requests(world, bounds, message):
+def test_wrong_requests(model, bounds, message):
     with pytest.raises(gw.RequestError, match=message):
-        resolve_design(world, bounds)
+        resolve_design(model, bounds)
 
 
-def test_bounds_are_kept_by_projection(world):
-    design = resolve_design(world, {"diameter": (0.5, 1.2), "binding_energy": (0.0, 1.0)})
-    values = design.values(world)
-    moved = design.step(world, values, {"diameter": jnp.array([-1.0, 0.1]), "binding_energy": -jnp.ones(3)})
+def test_bounds_are_kept_by_projection(model):
+    design = resolve_design(model, {"diameter": (0.5, 1.2), "binding_energy": (0.0, 1.0)})
+    values = design.values(model)
+    moved = design.step(model, values, {"diameter": jnp.array([-1.0, 0.1]), "binding_energy": -jnp.ones(3)})
     np.testing.assert_allclose(moved["diameter"], [0.5, 1.1])
     np.testing.assert_allclose(moved["binding_energy"], 0.0)
 
 
-def test_the_cutoff_never_outgrows_half_the_box(world):
-    design = resolve_design(world, {"diameter": (0.1, 9.0)})
-    values = design.values(world)
-    moved = design.step(world, values, {"diameter": jnp.array([0.0, 7.0])})
-    slack = float(cutoff_slack(design.insert(world, moved)))
+def test_the_cutoff_never_outgrows_half_the_box(model):
+    design = resolve_design(model, {"diameter": (0.1, 9.0)})
+    values = design.values(model)
+    moved = design.step(model, values, {"diameter": jnp.array([0.0, 7.0])})
+    slack = float(design.insert(model, moved).cutoff_slack)
     assert 0.0 <= slack < 1e-9
-    still = design.step(world, moved, {"diameter": jnp.array([0.0, 1.0])})
+    still = design.step(model, moved, {"diameter": jnp.array([0.0, 1.0])})
     np.testing.assert_allclose(still["diameter"], moved["diameter"], atol=1e-9)
 
 

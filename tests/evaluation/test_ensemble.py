@@ -13,9 +13,7 @@ import pytest
 from glasswright.cli import main as cli
 from glasswright.evaluation.ensemble import TRAINING, VALIDATION, Ensemble, random_start, random_starts
 from glasswright.evaluation.loss import evaluate
-from glasswright.execution import worker_pool
 from glasswright.execution.executor import Executor
-from glasswright.jobs.experiment import check_experiment
 from glasswright.jobs.metrics import REJECTION_WINDOW
 from glasswright.jobs.train import look, move, train
 from glasswright.jobs.training_state import initial_state
@@ -196,10 +194,10 @@ def test_the_same_seed_gives_the_same_run_and_another_one_another(run, tmp_path)
 def drawn():
     """The five packings of the first step, one at a time and without any gradient of the whole."""
     experiment = make()
-    design = check_experiment(experiment)
-    ensemble = Ensemble(experiment.world, experiment.terms, design, experiment.seed)
+    problem = experiment.problem
+    ensemble = Ensemble(problem, experiment.seed)
     with Executor(1) as executor:
-        return ensemble.samples(executor, design.values(experiment.world), range(5))
+        return ensemble.samples(executor, problem.initial_values, range(5))
 
 
 def values_of(samples, name: str) -> np.ndarray:
@@ -231,12 +229,13 @@ def test_each_packing_for_itself(drawn):
         "tensor": gw.Term(ElasticTensor(), TargetEach(np.ones((2, 2, 2, 2)))),
     }
     experiment = make(terms=each, sampler=Tracked(5))
-    design = check_experiment(experiment)
-    values = design.values(experiment.world)
+    problem = experiment.problem
+    values = problem.initial_values
     with Executor(1) as executor:
-        found = evaluate(design, values, experiment.world, each, experiment.sampler, drawn, executor)
+        found = evaluate(problem, values, experiment.sampler, drawn, executor)
         mean = {name: gw.Term(term.property, Target(term.objective.target)) for name, term in each.items()}
-        of_mean = evaluate(design, values, experiment.world, mean, experiment.sampler, drawn, executor)
+        mean_problem = dataclasses.replace(problem, terms=mean)
+        of_mean = evaluate(mean_problem, values, experiment.sampler, drawn, executor)
     loss = 0.0
     for name, target, weight in (("nu", 0.42, 3.0), ("tensor", 1.0, 1.0)):
         one = values_of(drawn, name)
@@ -252,8 +251,7 @@ def test_each_packing_for_itself(drawn):
         # A single packing is its own mean: there the two agree, and phase two is linear in the packings.
         with Executor(1) as executor:
             alone = [
-                evaluate(design, values, experiment.world, mean, Tracked(1), [one], executor).gradients["tensor"][name]
-                for one in drawn
+                evaluate(mean_problem, values, Tracked(1), [one], executor).gradients["tensor"][name] for one in drawn
             ]
         np.testing.assert_allclose(found.gradients["tensor"][name], np.sum(alone, axis=0), rtol=1e-10)
 
@@ -274,11 +272,10 @@ def test_what_is_rejected_is_counted_and_never_averaged_in(drawn, tmp_path):
         assert term["loss_floor"] == pytest.approx(np.sum(np.var(values, axis=0, ddof=1)) / m, rel=1e-9)
     assert result["requested"] == 10 == result["converged"] + sum(result["rejected"].values())
 
-    design = check_experiment(experiment)
-    values = design.values(experiment.world)
+    values = experiment.problem.initial_values
     with Executor(1) as executor:
-        _, with_rejected = look(experiment, design, executor, initial_state(experiment, design))
-        without = evaluate(design, values, experiment.world, experiment.terms, experiment.sampler, accepted, executor)
+        _, with_rejected = look(experiment, executor, initial_state(experiment))
+        without = evaluate(experiment.problem, values, experiment.sampler, accepted, executor)
     assert with_rejected.loss == pytest.approx(without.loss, rel=1e-12)
     for name in values:
         np.testing.assert_allclose(with_rejected.gradient[name], without.gradient[name], rtol=1e-9)
@@ -301,11 +298,10 @@ def test_one_accepted_packing_says_nothing_about_an_ensemble(tmp_path):
         assert (line["loss"] is None) == (line["converged"] < 2)
         assert (line["design"] == metrics[line["step"] + 1]["design"]) == (line["loss"] is None)
 
-    design = check_experiment(experiment)
-    state = dataclasses.replace(initial_state(experiment, design), step=alone[0]["step"])
+    state = dataclasses.replace(initial_state(experiment), step=alone[0]["step"])
     with Executor(1) as executor:
-        samples, evaluation = look(experiment, design, executor, state)
-    after = move(experiment, design, state, samples, evaluation)
+        samples, evaluation = look(experiment, executor, state)
+    after = move(experiment, state, samples, evaluation)
     # Not even the optimiser has noticed.
     for one, other in zip(jax.tree.leaves(state), jax.tree.leaves(after), strict=True):
         assert np.array_equal(one, other, equal_nan=True) or (one, other) == (state.step, after.step)
@@ -377,9 +373,8 @@ def test_side_by_side_and_one_at_a_time_agree():
     Not all: rounding decides where some of them go.
     """
     experiment = make(system=gw.System(), terms={"nu": gw.Term(PoissonRatio(), Target(0.42))})
-    design = check_experiment(experiment)
-    values = design.values(experiment.world)
-    ensemble = Ensemble(experiment.world, experiment.terms, design, experiment.seed, chunk_size=4)
+    values = experiment.problem.initial_values
+    ensemble = Ensemble(experiment.problem, experiment.seed, chunk_size=4)
     indices = range(12)
     with Executor(1, accelerators=jax.devices()) as executor:
         together = ensemble.samples(executor, values, indices)
@@ -400,8 +395,6 @@ def test_side_by_side_and_one_at_a_time_agree():
                 np.testing.assert_allclose(*gradients, rtol=1e-5, atol=1e-6)
     assert agree > 6
     with Executor(1, accelerators=jax.devices()) as executor:
-        evaluation = evaluate(
-            design, values, experiment.world, experiment.terms, experiment.sampler, together, executor
-        )
+        evaluation = evaluate(experiment.problem, values, experiment.sampler, together, executor)
     assert evaluation.loss is not None
     assert len(evaluation.outcomes) == 12

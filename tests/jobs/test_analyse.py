@@ -51,10 +51,11 @@ def analysed(tmp_path_factory) -> tuple[Path, dict]:
 def of_the_packing():
     """The same by hand: the request, the packing at its minimum, and its tunability."""
     request = request_of(OF_THE_PACKING)
-    values = request.design.values(request.world)
-    prepared = request.world["protocol"].prepare(request.world["potential"], request.packing, key=jax.random.key(0))
-    one = sample(request.design, values, request.world, request.terms, prepared)
-    return request, values, prepared, tunability(request.design, values, [one])
+    problem = request.problem
+    values = problem.initial_values
+    prepared = problem.model.protocol.prepare(problem.model.potential, request.packing, key=jax.random.key(0))
+    one = sample(problem, values, prepared)
+    return request, values, prepared, tunability(problem.design, values, [one])
 
 
 def test_the_files_of_an_analysis(analysed):
@@ -105,8 +106,10 @@ def test_the_way_to_a_target_is_the_shortest(analysed, of_the_packing):
     assert change["reachable"]
     assert change["within_bounds"]
     request, values, _, found = of_the_packing
-    step = flatten(request.design, change["step"])
-    np.testing.assert_allclose(flatten(request.design, change["design"]), flatten(request.design, values) + step)
+    step = flatten(request.problem.design, change["step"])
+    np.testing.assert_allclose(
+        flatten(request.problem.design, change["design"]), flatten(request.problem.design, values) + step
+    )
     scaled = found.scaled[0, 1]
     assert change["cost"] == pytest.approx(abs(wanted) / found.property_scale[1] / np.linalg.norm(scaled), rel=1e-8)
     # Along its own gradient, and so orthogonal to everything that leaves the pressure alone.
@@ -125,8 +128,8 @@ def test_tunability_predicts_what_the_packing_prepared_anew_does(of_the_packing,
     before = sides_of_kinks(request, values, prepared, prepared.memory.neighbors)
     errors, sizes = [], []
     for size in (1.6e-3, 8e-4, 4e-4, 2e-4):
-        moved = unflatten(request.design, values, flatten(request.design, values) + size * step)
-        one = follow(request.design, moved, request.world, request.terms, prepared, jax.random.key(0))
+        moved = unflatten(request.problem.design, values, flatten(request.problem.design, values) + size * step)
+        one = follow(request.problem, moved, prepared, jax.random.key(0))
         if not np.array_equal(sides_of_kinks(request, moved, one.prepared, prepared.memory.neighbors), before):
             continue  # a pair has met a kink: a shorter step counts
         change = np.array([one.measured.values[name] for name in found.properties]) - found.values[0]
@@ -141,7 +144,7 @@ def test_tunability_predicts_what_the_packing_prepared_anew_does(of_the_packing,
 
 def sides_of_kinks(request, values, prepared, neighbors) -> np.ndarray:
     """On which branch of its energy each pair of a list is, which reaches further than the potential."""
-    return branches(request.design.insert(request.world, values)["potential"], prepared.configuration, neighbors)
+    return branches(request.problem.at(values).potential, prepared.configuration, neighbors)
 
 
 def test_predictions_along_each_gradient(analysed):
@@ -190,7 +193,7 @@ def test_vibrations_are_the_modes_of_the_hessian(analysed, of_the_packing):
     assert np.all((participation >= 1 / 368) & (participation <= 1.0))
     # The trace and the square of the matrix, from its products with columns that it has not been diagonalised by.
     request, _, prepared, _ = of_the_packing
-    potential, configuration = request.world["potential"], prepared.configuration
+    potential, configuration = request.problem.model.potential, prepared.configuration
     neighbors = build_pair_list(configuration, float(potential.cutoff))
     probe = np.random.default_rng(0).normal(size=(368, 2))
     product = np.asarray(potential.hessian_product(configuration, neighbors, probe))
@@ -205,10 +208,10 @@ def test_vibrations_are_the_modes_of_the_hessian(analysed, of_the_packing):
 
 def test_entries_of_an_array_property_are_rows(of_the_packing):
     request, _, _, found = of_the_packing
-    terms = scalar_terms({"poisson_ratio": request.terms["poisson_ratio"]}, {"poisson_ratio": (2, 2)})
+    terms = scalar_terms({"poisson_ratio": request.problem.terms["poisson_ratio"]}, {"poisson_ratio": (2, 2)})
     assert list(terms) == [f"poisson_ratio[{i},{j}]" for i in range(2) for j in range(2)]
     with pytest.raises(ValueError, match="has 128 entries"):
-        scalar_terms({"poisson_ratio": request.terms["poisson_ratio"]}, {"poisson_ratio": (128,)})
+        scalar_terms({"poisson_ratio": request.problem.terms["poisson_ratio"]}, {"poisson_ratio": (128,)})
     assert found.columns[0] == "diameter[0]"
 
 
@@ -258,15 +261,15 @@ def test_a_run_brings_its_packing_and_its_design(run_directory):
     assert request.packing.n_particles == 368
     assert request.n_configurations == 0
     assert request.seed == 5
-    assert set(request.terms) == {"poisson_ratio", "pressure"}
+    assert set(request.problem.terms) == {"poisson_ratio", "pressure"}
     assert request.change == {"pressure": 0.1}
-    assert request.world["potential"].binding_energy.tolist() == [0.1, 0.2, 0.3]
+    assert request.problem.model.potential.binding_energy.tolist() == [0.1, 0.2, 0.3]
     fresh = request_of([f"run={run_directory}", "n_configurations=7", "potential.diameter=[0.7,0.9]"])
     assert fresh.packing is None
     assert fresh.n_configurations == 7
     # What is overridden counts, what is not is the run's.
-    assert fresh.world["potential"].diameter.tolist() == [0.7, 0.9]
-    assert fresh.world["potential"].binding_energy.tolist() == [0.1, 0.2, 0.3]
+    assert fresh.problem.model.potential.diameter.tolist() == [0.7, 0.9]
+    assert fresh.problem.model.potential.binding_energy.tolist() == [0.1, 0.2, 0.3]
     larger = request_of([f"run={run_directory}", "system.n_particles=400"])
     assert larger.packing is None
     assert larger.n_configurations == 50

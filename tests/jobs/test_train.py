@@ -13,6 +13,7 @@ import pytest
 from glasswright.evaluation import loss
 from glasswright.evaluation.design import resolve_design
 from glasswright.evaluation.measurement import sample
+from glasswright.evaluation.problem import Problem
 from glasswright.execution.executor import Executor
 from glasswright.jobs.experiment import check_experiment
 from glasswright.jobs.measure import MeasureRequest, measure
@@ -28,9 +29,9 @@ Target, Band, Tracked = (
 BOUNDS = {"diameter": (0.1, 3.0), "binding_energy": (0.0, 10.0)}
 
 
-def evaluate(design, values, world, terms, sampler, batch):
-    samples = [sample(design, values, world, terms, prepared, k) for k, prepared in enumerate(batch)]
-    return loss.evaluate(design, values, world, terms, sampler, samples, Executor(1))
+def evaluate(problem, values, sampler, batch):
+    samples = [sample(problem, values, prepared, k) for k, prepared in enumerate(batch)]
+    return loss.evaluate(problem, values, sampler, samples, Executor(1))
 
 
 @pytest.fixture(scope="module")
@@ -67,14 +68,15 @@ def terms():
 
 @pytest.fixture(scope="module")
 def composed(experiment, batch):
-    design = resolve_design(experiment.world, BOUNDS)
-    values = design.values(experiment.world)
-    return design, values, evaluate(design, values, experiment.world, terms(), Tracked(3), batch)
+    model = experiment.model
+    problem = Problem(model, resolve_design(model, BOUNDS), terms())
+    values = problem.initial_values
+    return problem, values, evaluate(problem, values, Tracked(3), batch)
 
 
 def test_gradient_of_a_composed_loss_against_central_differences(experiment, batch, composed):
     """Of the loss over three packings that are all prepared again at either end."""
-    design, values, evaluation = composed
+    problem, values, evaluation = composed
     keys = dict(zip(values, jax.random.split(jax.random.key(5), len(values)), strict=True))
     direction = {name: jax.random.normal(keys[name], value.shape) for name, value in values.items()}
 
@@ -82,12 +84,12 @@ def test_gradient_of_a_composed_loss_against_central_differences(experiment, bat
         losses, where = [], []
         for sign in (-1, 1):
             moved = {name: values[name] + sign * step * direction[name] for name in values}
-            potential = design.insert(experiment.world, moved)["potential"]
+            potential = problem.at(moved).potential
             prepared = [experiment.protocol.follow(potential, one) for one in batch]
             where.append(
                 [branches(potential, p.configuration, b.memory.neighbors) for p, b in zip(prepared, batch, strict=True)]
             )
-            losses.append(evaluate(design, moved, experiment.world, terms(), Tracked(3), prepared).loss)
+            losses.append(evaluate(problem, moved, Tracked(3), prepared).loss)
         return (losses[1] - losses[0]) / (2 * step), np.array_equal(*where)
 
     slope = sum(float(np.vdot(evaluation.gradient[name], direction[name])) for name in values)
@@ -112,15 +114,15 @@ def test_gradients_of_terms_add_up(composed):
 
 
 def test_rejected_configurations_are_counted_and_not_averaged_in(experiment, batch, composed):
-    design, values, _ = composed
+    problem, values, _ = composed
     failed = gw.Prepared(batch[0].configuration, gw.Outcome.unstable)
-    with_failure = evaluate(design, values, experiment.world, terms(), Tracked(4), [batch[0], failed, *batch[1:]])
-    without = evaluate(design, values, experiment.world, terms(), Tracked(3), batch)
+    with_failure = evaluate(problem, values, Tracked(4), [batch[0], failed, *batch[1:]])
+    without = evaluate(problem, values, Tracked(3), batch)
     assert with_failure.loss == pytest.approx(without.loss, rel=1e-14)
     assert [outcome.name for outcome in with_failure.outcomes].count("unstable") == 1
     for name in values:
         np.testing.assert_allclose(with_failure.gradient[name], without.gradient[name], rtol=1e-13)
-    nothing = evaluate(design, values, experiment.world, terms(), Tracked(1), [failed])
+    nothing = evaluate(problem, values, Tracked(1), [failed])
     assert nothing.loss is None
 
 
@@ -130,9 +132,9 @@ class NotANumber(gw.AbstractProperty):
 
 
 def test_a_property_that_is_not_a_number_is_a_counted_outcome(experiment, batch, composed):
-    design, values, _ = composed
-    broken = {"broken": gw.Term(NotANumber(), Target(0.0))}
-    evaluation = evaluate(design, values, experiment.world, broken, Tracked(1), batch[:1])
+    problem, values, _ = composed
+    broken = dataclasses.replace(problem, terms={"broken": gw.Term(NotANumber(), Target(0.0))})
+    evaluation = evaluate(broken, values, Tracked(1), batch[:1])
     assert evaluation.loss is None
     assert evaluation.outcomes == [gw.Outcome.nonfinite]
 
@@ -161,9 +163,9 @@ class InfiniteSlope(gw.AbstractProperty):
 
 
 def test_a_gradient_that_is_not_a_number_is_a_counted_outcome(experiment, batch, composed):
-    design, values, _ = composed
-    broken = {"broken": gw.Term(InfiniteSlope(), Target(0.5))}
-    evaluation = evaluate(design, values, experiment.world, broken, Tracked(1), batch[:1])
+    problem, values, _ = composed
+    broken = dataclasses.replace(problem, terms={"broken": gw.Term(InfiniteSlope(), Target(0.5))})
+    evaluation = evaluate(broken, values, Tracked(1), batch[:1])
     assert evaluation.loss is None
     assert evaluation.outcomes == [gw.Outcome.nonfinite]
 

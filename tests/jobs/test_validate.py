@@ -17,6 +17,7 @@ from glasswright.commands.train import build
 from glasswright.commands.validate import build_validation
 from glasswright.evaluation.ensemble import TRAINING, VALIDATION, random_start
 from glasswright.evaluation.measurement import sample
+from glasswright.evaluation.problem import Problem
 from glasswright.run.directory import RunDirectory, run_configuration
 from helpers import component
 
@@ -102,27 +103,27 @@ def test_its_packings_are_the_validation_s_own(trained, validated):
     """What it reports is what its own starts give at the design of the run's end, and no start of the training."""
     request = build_validation(run_configuration(validated))
     design = json.loads((trained / "result.json").read_text())["design"]
-    for name, variable in request.design.values(request.worlds["trained"]).items():
+    for name, variable in request.design.values(request.models["trained"]).items():
         assert variable.tolist() == design[name]
     first = RunDirectory.read_metrics(trained)[0]["design"]
     assert first != {name: design[name] for name in first}
     found = {(line["ensemble"], line["index"]): line["values"] for line in lines(validated)}
     starts = set()
-    for name, world in request.worlds.items():
+    for name, model in request.models.items():
         for stream in (VALIDATION, TRAINING):
             numbers = (np.asarray(number) for number in (3, stream, 1, 0))
-            start, key = random_start(world["system"], *numbers)
+            start, key = random_start(model.system, *numbers)
             starts.add(start.fractional.tobytes())
-            prepared = world["protocol"].prepare(world["potential"], start, key=key)
-            values = request.design.values(world)
-            one = sample(request.design, values, world, request.terms, prepared, gradients=False)
+            prepared = model.protocol.prepare(model.potential, start, key=key)
+            problem = Problem(model, request.design, dict(request.terms))
+            one = sample(problem, problem.initial_values, prepared, gradients=False)
             same = {key: value.item() for key, value in one.measured.values.items()} == found[name, 1]
             assert same == (stream == VALIDATION)
     # The same starts serve both ensembles: what they differ by is the design.
     assert len(starts) == 2
     indices = range(12)
     every = [
-        random_start(request.worlds["trained"]["system"], *map(np.asarray, (3, stream, k, 0)))[0].fractional.tobytes()
+        random_start(request.models["trained"].system, *map(np.asarray, (3, stream, k, 0)))[0].fractional.tobytes()
         for stream in (TRAINING, VALIDATION)
         for k in indices
     ]
@@ -306,5 +307,5 @@ def test_its_configuration_is_plain_and_describes_it_whole(trained, validated):
     of_training = build(run_configuration(trained))
     request = build_validation(content)
     assert request.seed == of_training.seed == 3
-    assert dataclasses.asdict(request.worlds["untrained"]["system"]) == dataclasses.asdict(of_training.system)
+    assert dataclasses.asdict(request.models["untrained"].system) == dataclasses.asdict(of_training.system)
     assert isinstance(request.terms["poisson_ratio"].objective, component("objective", "target"))

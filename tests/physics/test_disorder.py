@@ -15,9 +15,10 @@ import yaml
 from glasswright.cli import main as cli
 from glasswright.commands.validate import build_validation
 from glasswright.config.compose import compose
-from glasswright.evaluation.design import cutoff_slack, resolve_design
+from glasswright.evaluation.design import resolve_design
 from glasswright.evaluation.ensemble import TRAINING, VALIDATION, random_start, random_starts
 from glasswright.evaluation.measurement import sample
+from glasswright.evaluation.problem import Model, Problem
 from glasswright.jobs.experiment import check_experiment
 from glasswright.jobs.measure import MeasureRequest, check_measurable, measure
 from glasswright.jobs.train import resume, train
@@ -145,40 +146,41 @@ def test_no_pair_is_lost(name, rough):
 
 
 @pytest.fixture(scope="module")
-def world():
-    return {"potential": HarmonicMorse(), "system": noisy(n_particles=128), "protocol": Quench()}
+def model():
+    return Model(HarmonicMorse(), noisy(n_particles=128), Quench())
 
 
 @pytest.fixture(scope="module")
-def prepared(world):
-    start = world["system"].start(jax.random.key(0))
-    return world["protocol"].prepare(world["potential"], start)
+def prepared(model):
+    start = model.system.start(jax.random.key(0))
+    return model.protocol.prepare(model.potential, start)
 
 
-def test_a_quench_ends_at_a_minimum_of_all_pairs(world, prepared):
+def test_a_quench_ends_at_a_minimum_of_all_pairs(model, prepared):
     assert prepared.accepted
     configuration = prepared.configuration
-    gradient = world["potential"].gradient(configuration, every_pair(configuration))
+    gradient = model.potential.gradient(configuration, every_pair(configuration))
     assert float(jnp.max(jnp.abs(gradient))) < 1e-11
-    assert prepared.memory.neighbors.radius >= float(world["potential"].reach(configuration))
+    assert prepared.memory.neighbors.radius >= float(model.potential.reach(configuration))
 
 
-def test_the_derivative_is_that_of_the_prepared_system(world, prepared):
+def test_the_derivative_is_that_of_the_prepared_system(model, prepared):
     """In both directions of the design, for two properties, with the packing relaxed again at each end."""
-    design = resolve_design(world, {"diameter": (0.1, 3.0), "binding_energy": (0.0, 10.0)})
     terms = {name: gw.Term(component("property", name)(), Target(0.0)) for name in ("poisson_ratio", "pressure")}
-    values = design.values(world)
-    found = sample(design, values, world, terms, prepared).measured
+    design = resolve_design(model, {"diameter": (0.1, 3.0), "binding_energy": (0.0, 10.0)})
+    problem = Problem(model, design, terms)
+    values = problem.initial_values
+    found = sample(problem, values, prepared).measured
     direction = {"diameter": jnp.array([0.6, -0.8]), "binding_energy": jnp.array([0.5, -0.3, 0.7])}
 
     def at(amplitude):
         moved = {name: value + amplitude * direction[name] for name, value in values.items()}
-        there = design.insert(world, moved)
-        followed = world["protocol"].follow(there["potential"], prepared)
+        there = problem.at(moved)
+        followed = model.protocol.follow(there.potential, prepared)
         assert followed.accepted
         assert int(followed.statistics["rearranged"]) == 0
-        measured = sample(design, moved, world, terms, followed).measured.values
-        return measured, branches(there["potential"], followed.configuration, prepared.memory.neighbors)
+        measured = sample(problem, moved, followed).measured.values
+        return measured, branches(there.potential, followed.configuration, prepared.memory.neighbors)
 
     for step in (4e-6, 1e-6, 2.5e-7):
         ends = [at(sign * step) for sign in (-2, -1, 1, 2)]
@@ -195,17 +197,17 @@ def test_the_derivative_is_that_of_the_prepared_system(world, prepared):
 
 
 @pytest.mark.slow
-def test_many_side_by_side_are_minima_of_all_pairs(world):
-    starts = jax.vmap(world["system"].start)(jax.random.split(jax.random.key(8), 3))
-    found = world["protocol"].prepare_many(world["potential"], starts, width=2)
+def test_many_side_by_side_are_minima_of_all_pairs(model):
+    starts = jax.vmap(model.system.start)(jax.random.split(jax.random.key(8), 3))
+    found = model.protocol.prepare_many(model.potential, starts, width=2)
     assert np.all(found.outcome == gw.Outcome.converged)
     for k in range(3):
         configuration = jax.tree.map(lambda x: x[k], found.configuration)  # noqa: B023
-        gradient = world["potential"].gradient(configuration, every_pair(configuration))
+        gradient = model.potential.gradient(configuration, every_pair(configuration))
         assert float(jnp.max(jnp.abs(gradient))) < 1e-11
 
 
-def make(world, **changes) -> gw.Experiment:
+def make(model: Model, **changes) -> gw.Experiment:
     parts = {
         "sampler": component("sampler", "tracked")(2),
         "terms": {"nu": gw.Term(component("property", "poisson_ratio")(), Target(0.42))},
@@ -216,7 +218,8 @@ def make(world, **changes) -> gw.Experiment:
         "checkpoint_interval": 2,
         "devices": 1,
     }
-    return gw.Experiment(**(world | parts | changes))
+    of_model = {"potential": model.potential, "system": model.system, "protocol": model.protocol}
+    return gw.Experiment(**(of_model | parts | changes))
 
 
 def lines(directory) -> list[dict]:
@@ -225,17 +228,17 @@ def lines(directory) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def run(world, tmp_path_factory):
+def run(model, tmp_path_factory):
     directory = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("glasswright.plots.training.training_figure", lambda *_: b"")
-        return directory, train(make(world), directory, progress=False)
+        return directory, train(make(model), directory, progress=False)
 
 
-def test_any_number_of_devices_and_a_resumed_run_give_the_same(world, run, tmp_path, monkeypatch):
+def test_any_number_of_devices_and_a_resumed_run_give_the_same(model, run, tmp_path, monkeypatch):
     monkeypatch.setattr("glasswright.plots.training.training_figure", lambda *_: b"")
     directory, _ = run
-    train(make(world, devices=2), tmp_path, progress=False)
+    train(make(model, devices=2), tmp_path, progress=False)
     assert lines(tmp_path) == lines(directory)
     final = (tmp_path / "final.extxyz").read_bytes()
     assert final == (directory / "final.extxyz").read_bytes()
@@ -243,17 +246,17 @@ def test_any_number_of_devices_and_a_resumed_run_give_the_same(world, run, tmp_p
     (tmp_path / "final.extxyz").unlink()
     text = (tmp_path / "metrics.jsonl").read_text()
     (tmp_path / "metrics.jsonl").write_text("".join(text.splitlines(keepends=True)[:3]))
-    resume(make(world), tmp_path, progress=False)
+    resume(make(model), tmp_path, progress=False)
     assert lines(tmp_path) == lines(directory)
     assert (tmp_path / "final.extxyz").read_bytes() == final
 
 
-def test_a_packing_it_leaves_can_be_measured_again(world, run):
+def test_a_packing_it_leaves_can_be_measured_again(model, run):
     directory, result = run
     path = directory / "final.extxyz"
     assert "species:S:1:pos:R:3:bond_seed:I:1:bond_spread:R:1:diameter_factor:R:1 " in path.read_text()
     packing = read_configuration(path)
-    for name, field in start_of(world["system"], 0).disorder.items():
+    for name, field in start_of(model.system, 0).disorder.items():
         assert packing.disorder[name].dtype == field.dtype
         assert np.array_equal(packing.disorder[name], field)
     design = {name: jnp.asarray(result["design"][name]) for name in ("diameter", "binding_energy")}
@@ -261,7 +264,7 @@ def test_a_packing_it_leaves_can_be_measured_again(world, run):
     request = MeasureRequest(
         configuration=packing,
         potential=HarmonicMorse(**design),
-        protocol=world["protocol"],
+        protocol=model.protocol,
         properties={"nu": component("property", "poisson_ratio")()},
     )
     measured = measure(request)["properties"]["nu"]["value"]
@@ -313,8 +316,8 @@ class Ignorant(gw.AbstractPairPotential):
         return 0.5 * parameters * jnp.maximum(1.0 - r, 0.0) ** 2
 
 
-def test_a_potential_that_knows_nothing_of_it_refuses(world, rough):
-    wrong = make(world, potential=Ignorant(), design={"stiffness": (0.1, 2.0)})
+def test_a_potential_that_knows_nothing_of_it_refuses(model, rough):
+    wrong = make(model, potential=Ignorant(), design={"stiffness": (0.1, 2.0)})
     with pytest.raises(gw.RequestError, match=r"system.heterogeneity=0.05, which the potential Ignorant does not know"):
         check_experiment(wrong)
     check_experiment(dataclasses.replace(wrong, system=gw.System(n_particles=128)))
@@ -332,15 +335,15 @@ def test_a_potential_that_knows_nothing_of_it_refuses(world, rough):
 def test_the_box_has_to_hold_the_largest_particles():
     """Of all that could be drawn, not of those that a configuration happens to have."""
     system, potential = noisy(n_particles=46), HarmonicMorse()
-    world = {"potential": potential, "system": system, "protocol": Quench()}
+    model = Model(potential, system, Quench())
     bound = float(potential.reach(system.largest_particles))
     assert bound == pytest.approx(1.0 + 0.05 * LARGEST + 1.98)
-    assert float(cutoff_slack(world)) == pytest.approx(float(system.box[0, 0]) - 2 * bound)
+    assert float(model.cutoff_slack) == pytest.approx(float(system.box[0, 0]) - 2 * bound)
     for index in range(20):
         assert float(potential.reach(start_of(system, index))) < bound
     with pytest.raises(gw.RequestError, match=r"less than twice the cutoff 3\.13"):
-        check_experiment(make(world))
-    plain = world | {"system": gw.System(n_particles=46)}
+        check_experiment(make(model))
+    plain = Model(potential, gw.System(n_particles=46), Quench())
     with pytest.raises(gw.RequestError, match=r"less than twice the cutoff 2\.98"):
         check_experiment(make(plain))
 
@@ -374,4 +377,4 @@ def test_a_run_of_an_earlier_version_is_validated_under_noise(tmp_path):
     (tmp_path / "metrics.jsonl").write_text(json.dumps(line) + "\n")
     for overrides, expected in (([], 0.0), (["system.polydispersity=0.05"], 0.05)):
         request = build_validation(compose("validate", [f"run={tmp_path}", *overrides]))
-        assert request.worlds["trained"]["system"].polydispersity == expected
+        assert request.models["trained"].system.polydispersity == expected

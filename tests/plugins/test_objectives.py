@@ -13,7 +13,6 @@ from glasswright.evaluation.loss import combine_terms
 from glasswright.evaluation.measurement import sample
 from glasswright.evaluation.value_shape import value_shape
 from glasswright.execution.executor import Executor
-from glasswright.jobs.experiment import check_experiment
 from glasswright.jobs.metrics import reached
 from helpers import branches, component
 
@@ -152,22 +151,20 @@ def make(**changes) -> gw.Experiment:
 def evaluated():
     """A curve and both kinds of ratio over two packings, and how to evaluate them elsewhere."""
     experiment = make()
-    design = check_experiment(experiment)
+    problem = experiment.problem
     keys = jax.random.split(jax.random.key(4), 2)
     batch = [experiment.protocol.prepare(experiment.potential, experiment.system.start(key)) for key in keys]
 
-    def evaluate(values, batch):
-        samples = [
-            sample(design, values, experiment.world, experiment.terms, prepared, k) for k, prepared in enumerate(batch)
-        ]
-        return evaluate(design, values, experiment.world, experiment.terms, experiment.sampler, samples, Executor(1))
+    def evaluate_at(values, batch):
+        samples = [sample(problem, values, prepared, k) for k, prepared in enumerate(batch)]
+        return evaluate(problem, values, experiment.sampler, samples, Executor(1))
 
-    values = design.values(experiment.world)
-    return experiment, design, values, batch, evaluate, evaluate(values, batch)
+    values = problem.initial_values
+    return experiment, values, batch, evaluate_at, evaluate_at(values, batch)
 
 
 def test_gradient_of_curves_and_ratios_against_central_differences(evaluated):
-    experiment, design, values, batch, evaluate, evaluation = evaluated
+    experiment, values, batch, evaluate_at, evaluation = evaluated
     keys = dict(zip(values, jax.random.split(jax.random.key(5), len(values)), strict=True))
     direction = {name: jax.random.normal(keys[name], value.shape) for name, value in values.items()}
 
@@ -175,12 +172,12 @@ def test_gradient_of_curves_and_ratios_against_central_differences(evaluated):
         losses, where = [], []
         for sign in (-1, 1):
             moved = {name: values[name] + sign * step * direction[name] for name in values}
-            potential = design.insert(experiment.world, moved)["potential"]
+            potential = experiment.problem.at(moved).potential
             prepared = [experiment.protocol.follow(potential, one) for one in batch]
             where.append(
                 [branches(potential, p.configuration, b.memory.neighbors) for p, b in zip(prepared, batch, strict=True)]
             )
-            losses.append(evaluate(moved, prepared).losses)
+            losses.append(evaluate_at(moved, prepared).losses)
         slopes = {name: (losses[1][name] - losses[0][name]) / (2 * step) for name in losses[0]}
         return slopes, np.array_equal(*where)
 
@@ -200,7 +197,7 @@ def test_gradient_of_curves_and_ratios_against_central_differences(evaluated):
 
 
 def test_both_ratios_are_those_of_the_moduli(evaluated):
-    _, _, _, _, _, evaluation = evaluated
+    *_, evaluation = evaluated
     a, b = evaluation.values["means"]
     assert evaluation.losses["means"] == pytest.approx((a / b - 0.2) ** 2, rel=1e-12)
     assert evaluation.losses["each"] == pytest.approx((evaluation.values["each"] - 0.2) ** 2, rel=1e-12)
@@ -211,7 +208,7 @@ def test_both_ratios_are_those_of_the_moduli(evaluated):
 
 
 def test_the_weighted_sum_is_the_sum_to_the_last_digit(evaluated):
-    experiment, _, _, _, _, evaluation = evaluated
+    experiment, *_, evaluation = evaluated
     for combination in (None, WeightedSum()):
         found = combine_terms(combination, experiment.terms, evaluation, ())
         assert found.value == evaluation.loss
@@ -232,8 +229,8 @@ def test_a_loss_without_a_least_value_is_no_success(name):
 
 def test_shapes_are_those_of_the_values(evaluated):
     """What tracing says before the run is what measuring gives."""
-    experiment, _, _, _, _, evaluation = evaluated
+    experiment, *_, evaluation = evaluated
     for name, term in experiment.terms.items():
         shape = value_shape(name, term.property, experiment.potential, experiment.system, gw.Equilibrium)
         assert shape == np.shape(evaluation.values[name])
-    assert resolve_design(experiment.world, BOUNDS).names == ("diameter", "binding_energy")
+    assert resolve_design(experiment.model, BOUNDS).names == ("diameter", "binding_energy")

@@ -10,6 +10,7 @@ import pytest
 from glasswright.cli import main as cli
 from glasswright.evaluation.design import resolve_design, trainable_leaves
 from glasswright.evaluation.measurement import sample
+from glasswright.evaluation.problem import Model, Problem
 from glasswright.jobs.experiment import check_experiment
 from glasswright.jobs.measure import MeasureRequest, check_measurable
 from glasswright.run.extxyz import read_configuration, write_configuration
@@ -31,8 +32,8 @@ def network():
 
 
 @pytest.fixture(scope="module")
-def world(network):
-    return {"potential": network, "system": gw.System(), "protocol": Quench()}
+def model(network):
+    return Model(network, gw.System(), Quench())
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +44,12 @@ def prepared(network):
 
 
 @pytest.fixture(scope="module")
-def measured(world, prepared):
+def measured(model, prepared):
     """Values and gradients of all properties in all bonds."""
-    design = resolve_design(world, {"stiffness": (0.0, 10.0), "rest_length": (0.1, 2.0)})
+    design = resolve_design(model, {"stiffness": (0.0, 10.0), "rest_length": (0.1, 2.0)})
     terms = {name: gw.Term(component("property", name)(), Target(0.0)) for name in PROPERTIES}
-    return design, terms, sample(design, design.values(world), world, terms, prepared).measured
+    problem = Problem(model, design, terms)
+    return problem, sample(problem, problem.initial_values, prepared).measured
 
 
 def test_bonds_are_the_near_pairs_of_the_packing(network):
@@ -88,17 +90,17 @@ def test_moduli_against_matrices(network, prepared, measured):
     c = second / float(configuration.volume)
     bulk = (c[0, 0] + c[1, 1] + 2 * c[0, 1]) / 4
     shear = (4 * c[2, 2] + c[0, 0] + c[1, 1] - 2 * c[0, 1]) / 8
-    values = measured[2].values
+    values = measured[1].values
     np.testing.assert_allclose(values["bulk_modulus"], bulk, rtol=1e-9)
     np.testing.assert_allclose(values["shear_modulus"], shear, rtol=1e-9)
     np.testing.assert_allclose(values["poisson_ratio"], (bulk - shear) / (bulk + shear), rtol=1e-9)
     assert values["pressure"] < 0.0
 
 
-def test_derivatives_bond_by_bond(world, prepared, measured):
+def test_derivatives_bond_by_bond(model, prepared, measured):
     """Of single bonds and of all bonds together, against differences of networks that are relaxed again."""
-    design, terms, found = measured
-    values = design.values(world)
+    problem, found = measured
+    values = problem.initial_values
     n = values["stiffness"].size
     strongest = int(np.argmax(np.abs(found.gradients["shear_modulus"]["stiffness"])))
     directions = [{"stiffness": jnp.eye(1, n, bond)[0]} for bond in (0, strongest)]
@@ -109,11 +111,11 @@ def test_derivatives_bond_by_bond(world, prepared, measured):
         ends = []
         for amplitude in (-2 * step, -step, step, 2 * step):
             moved = values | {name: values[name] + amplitude * along for name, along in direction.items()}
-            there = design.insert(world, moved)["potential"]
-            followed = world["protocol"].follow(there, prepared)
+            there = problem.at(moved).potential
+            followed = model.protocol.follow(there, prepared)
             assert followed.accepted
-            ends.append(sample(design, moved, world, terms, followed).measured.values)
-        for name in terms:
+            ends.append(sample(problem, moved, followed).measured.values)
+        for name in problem.terms:
             far2, near2, near, far = (float(end[name]) for end in ends)
             difference = (8 * (near - near2) - (far - far2)) / (12 * step)
             slope = sum(float(np.vdot(found.gradients[name][key], along)) for key, along in direction.items())

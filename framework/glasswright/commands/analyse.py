@@ -15,8 +15,9 @@ from ..config.blocks import _design, _wants_nothing, _without_hydra, plain
 from ..config.compose import output_folder, start_folder
 from ..config.instantiate import instantiate
 from ..config.values import integer, number
-from ..evaluation.design import cutoff_slack, resolve_design, trainable_leaves
-from ..jobs.analysis import DESIGN_SCALES, PARTS, PROPERTY_SCALES, Analysis, GivenPacking, check_analysis
+from ..evaluation.design import resolve_design, trainable_leaves
+from ..evaluation.problem import GivenPacking, Model, Problem
+from ..jobs.analysis import DESIGN_SCALES, PARTS, PROPERTY_SCALES, Analysis, check_analysis
 from ..jobs.measure import check_measurable
 from ..jobs.tunability import AVERAGES
 from ..jobs.validate import Unjudged
@@ -141,16 +142,12 @@ def _of_a_packing(
     data = plain(wanted)
     terms = data.get("terms") or {}
     targets = {name: _target(node) for name, node in terms.items()}
-    world = {
-        "potential": measured.potential,
-        "system": GivenPacking(measured.configuration.box, measured.configuration),
-        "protocol": measured.protocol,
-    }
+    system = GivenPacking(measured.configuration.box, measured.configuration)
+    model = Model(measured.potential, system, measured.protocol)
     bounds = _design(data["design"]) or _everything(measured.potential)
+    judged = {name: Term(one, targets.get(name) or Unjudged()) for name, one in measured.properties.items()}
     return Analysis(
-        world=world,
-        terms={name: Term(one, targets.get(name) or Unjudged()) for name, one in measured.properties.items()},
-        design=resolve_design(world, bounds),
+        problem=Problem(model, resolve_design(model, bounds), judged),
         packing=measured.configuration,
         source=str(own["configuration"]),
         implicit=not terms,
@@ -197,8 +194,8 @@ def _of_an_ensemble(given: DictConfig, own: Mapping[str, Any], options: Mapping[
         name: dataclasses.replace(term, objective=Unjudged()) if name in unjudged else term
         for name, term in experiment.terms.items()
     }
-    design = resolve_design(experiment.world, experiment.design)
-    values = design.values(experiment.world)
+    design = experiment.problem.design
+    values = experiment.problem.initial_values
     for name, value in (own["trained"] or {}).items():
         if name not in values:
             raise RequestError(f"trained.{name}: no design variable of the run; {suggestion(name, values)}")
@@ -208,24 +205,22 @@ def _of_an_ensemble(given: DictConfig, own: Mapping[str, Any], options: Mapping[
                 "design can only be analysed with as many species as it was trained with"
             )
         values[name] = jnp.asarray(value, dtype=float)
-    world = design.insert(experiment.world, values)
-    slack = float(cutoff_slack(world))
+    model = experiment.problem.at(values)
+    slack = float(model.cutoff_slack)
     if slack < 0.0:
         size = f"system.n_particles={experiment.system.n_particles}"
         raise RequestError(
             f"{size}: twice the cutoff of the potential is {-slack:.6g} wider than the box; take more "
             "particles, a lower density or a shorter range"
         )
-    packing = _packing_of(own["run"], world["system"]) if own["n_configurations"] == "auto" else None
+    packing = _packing_of(own["run"], model.system) if own["n_configurations"] == "auto" else None
     source = "fresh" if packing is None else "final.extxyz"
-    own_start = getattr(world["potential"], "start", None)
+    own_start = model.potential.start
     if packing is None and own_start is not None:
         # A potential that belongs to one packing has no others.
         packing, source = own_start, "the potential's own"
     return Analysis(
-        world=world,
-        terms=terms,
-        design=design,
+        problem=Problem(model, design, terms),
         packing=packing,
         source=source,
         n_configurations=_count(own["n_configurations"], packing is not None),

@@ -26,7 +26,7 @@ from ..config.values import (
     number,
     share,
 )
-from ..jobs.experiment import Experiment, check_experiment
+from ..jobs.experiment import Experiment
 
 _TRAIN_KEYS = dict.fromkeys(
     (
@@ -82,7 +82,7 @@ def build(config: DictConfig | Mapping[str, Any]) -> Experiment:
         chunk_size=_chunk_size(data.get("chunk_size", "auto")),
         config=OmegaConf.to_yaml(OmegaConf.create(data)),
     )
-    check_experiment(experiment)
+    _ = experiment.problem  # everything about it is checked
     return experiment
 
 

@@ -14,7 +14,6 @@ from ..config.values import (
     check_names,
     integer,
 )
-from ..evaluation.design import resolve_design
 from ..jobs.experiment import check_cutoff
 from ..registry.registry import registry
 from .train import _TRAIN_KEYS, build
@@ -53,8 +52,8 @@ def build_validation(config: DictConfig | Mapping[str, Any]) -> Any:
         name: dataclasses.replace(term, objective=Unjudged()) if name in unjudged else term
         for name, term in experiment.terms.items()
     }
-    design = resolve_design(experiment.world, experiment.design)
-    start = design.values(experiment.world)
+    problem = experiment.problem
+    start = problem.initial_values
     trained = dict(start)
     for name, value in (own["trained"] or {}).items():
         if name not in start:
@@ -66,14 +65,14 @@ def build_validation(config: DictConfig | Mapping[str, Any]) -> Any:
                 "validated with as many species as it was trained with"
             )
         trained[name] = jnp.asarray(value, dtype=float)
-    worlds = {"trained": design.insert(experiment.world, trained), "untrained": experiment.world}
+    models = {"trained": problem.at(trained), "untrained": problem.model}
     given = f"system.n_particles={experiment.system.n_particles}"
-    check_cutoff(worlds["trained"]["potential"], worlds["trained"]["system"].largest_particles, given)
+    check_cutoff(models["trained"].potential, models["trained"].system.largest_particles, given)
     return Validation(
-        worlds={name: world for name, world in worlds.items() if numbers[name]},
+        models={name: model for name, model in models.items() if numbers[name]},
         numbers=numbers,
         terms=terms,
-        design=design,
+        design=problem.design,
         seed=experiment.seed,
         rejection_limit=experiment.rejection_limit,
         devices=experiment.devices,

@@ -1,13 +1,15 @@
+"""The design: which arrays of a model are variables, within which bounds, and how a step changes them."""
+
 from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float, PyTree
 
 from .._errors import RequestError, suggestion
-from ..physics.configuration import box_width
+from .model import Model
 
 
 class Design(eqx.Module):
@@ -25,49 +27,43 @@ class Design(eqx.Module):
     lower: tuple[float, ...] = eqx.field(static=True)
     upper: tuple[float, ...] = eqx.field(static=True)
 
-    def values(self, world: Mapping[str, Any]) -> dict[str, Array]:
-        """The design variables in `world` by name."""
-        leaves = trainable_leaves(world)
+    def values(self, model: Model) -> dict[str, Array]:
+        """The design variables of a model by name."""
+        leaves = trainable_leaves(model)
         return {name: leaves[path] for name, path in zip(self.names, self.paths, strict=True)}
 
-    def insert(self, world: Mapping[str, Any], values: Mapping[str, Array]) -> dict[str, Any]:
-        """The world with its design variables replaced."""
+    def insert(self, model: Model, values: Mapping[str, Array]) -> Model:
+        """The model with its design variables replaced."""
         by_path = {path: values[name] for name, path in zip(self.names, self.paths, strict=True)}
-        leaves, structure = jax.tree_util.tree_flatten_with_path(dict(world))
+        leaves, structure = jax.tree_util.tree_flatten_with_path(model)
         new = [by_path.get(_dotted(path), leaf) for path, leaf in leaves]
-        return jax.tree_util.tree_unflatten(structure, new)
+        inserted: Model = jax.tree_util.tree_unflatten(structure, new)
+        return inserted
 
     def project(self, values: Mapping[str, Array]) -> dict[str, Array]:
         """The nearest values within the bounds."""
         bounds = zip(self.names, self.lower, self.upper, strict=True)
         return {name: jnp.clip(values[name], lower, upper) for name, lower, upper in bounds}
 
-    def step(
-        self, world: Mapping[str, Any], values: Mapping[str, Array], updates: Mapping[str, Array]
-    ) -> dict[str, Array]:
+    def step(self, model: Model, values: Mapping[str, Array], updates: Mapping[str, Array]) -> dict[str, Array]:
         """Add updates, stay within the bounds, and keep twice the cutoff within the box.
 
         A step that would let the cutoff outgrow half the box is shortened to the longest one that does not.
         """
         moved = self.project({name: values[name] + updates[name] for name in self.names})
 
-        def at(fraction):
+        def at(fraction: Float[Array, ""]) -> dict[str, Array]:
             return {name: values[name] + fraction * (moved[name] - values[name]) for name in self.names}
 
-        def halve(_, interval):
+        def halve(_: Any, interval: tuple[Array, Array]) -> tuple[Array, Array]:
             low, high = interval
             middle = 0.5 * (low + high)
-            fits = cutoff_slack(self.insert(world, at(middle))) >= 0.0
+            fits = self.insert(model, at(middle)).cutoff_slack >= 0.0
             return jnp.where(fits, middle, low), jnp.where(fits, high, middle)
 
-        fits = cutoff_slack(self.insert(world, moved)) >= 0.0
+        fits = self.insert(model, moved).cutoff_slack >= 0.0
         shortened, _ = jax.lax.fori_loop(0, 40, halve, (jnp.asarray(0.0), jnp.asarray(1.0)))
         return {name: jnp.where(fits, moved[name], at(shortened)[name]) for name in self.names}
-
-
-def cutoff_slack(world: Mapping[str, Any]) -> Array:
-    """Width of the box minus twice the cutoff: the minimum-image convention needs it not to be negative."""
-    return box_width(world["system"].box) - 2.0 * world["potential"].reach(world["system"].largest_particles)
 
 
 def is_trainable(leaf: Any) -> bool:
@@ -75,18 +71,18 @@ def is_trainable(leaf: Any) -> bool:
     return isinstance(leaf, jax.Array) and eqx.is_inexact_array(leaf)
 
 
-def trainable_leaves(world: Mapping[str, Any]) -> dict[str, Array]:
-    """Every array that can train, by dotted path: floating-point arrays of JAX, never plain floats."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(dict(world))
+def trainable_leaves(tree: PyTree) -> dict[str, Array]:
+    """Every array of a model (or of a part of it) that can train, by dotted path: JAX arrays, never plain floats."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {_dotted(path): leaf for path, leaf in leaves if is_trainable(leaf)}
 
 
-def resolve_design(world: Mapping[str, Any], bounds: Mapping[str, tuple[float, float]]) -> Design:
+def resolve_design(model: Model, bounds: Mapping[str, tuple[float, float]]) -> Design:
     """Find the design variables that `bounds` names, by full path or by a bare name while that is unique.
 
     Raises `RequestError` for unknown or ambiguous names, bad bounds, and values that start outside their bounds.
     """
-    leaves = trainable_leaves(world)
+    leaves = trainable_leaves(model)
     short = {path: path.rsplit(".", 1)[-1] for path in leaves}
     short = {path: name if list(short.values()).count(name) == 1 else path for path, name in short.items()}
     full = {name: path for path, name in short.items()}
@@ -109,7 +105,7 @@ def resolve_design(world: Mapping[str, Any], bounds: Mapping[str, tuple[float, f
     return Design(tuple(short[path] for path in paths), tuple(paths), tuple(lowers), tuple(uppers))
 
 
-def _check_bounds(key: str, bound) -> tuple[float, float]:
+def _check_bounds(key: str, bound: Any) -> tuple[float, float]:
     try:
         lower, upper = (float(x) for x in bound)
     except (TypeError, ValueError):
@@ -121,5 +117,5 @@ def _check_bounds(key: str, bound) -> tuple[float, float]:
     return lower, upper
 
 
-def _dotted(path) -> str:
+def _dotted(path: tuple[Any, ...]) -> str:
     return jax.tree_util.keystr(path, simple=True, separator=".")

@@ -8,13 +8,12 @@ import jax
 import numpy as np
 
 from .._jax import fast_jit
-from ..components.objective import Term
 from ..components.protocol import Outcome, Prepared
 from ..execution.executor import Executor
 from ..execution.task import Result, Task
 from ..relax.batch import bytes_per_configuration, expected_pairs
-from .design import Design
 from .measurement import Measured, Sample, in_box, judge, measure_many, measure_many_values, sample
+from .problem import Problem
 
 Item = TypeVar("Item")
 # Configurations of a validation are none of a training: they come from another stream of the same seed.
@@ -61,17 +60,13 @@ class Ensemble(Task[Request, Result[Prepared]]):
 
     **Arguments:**
 
-    - `world`: potential, system and protocol.
-    - `terms`: what is measured.
-    - `design`: the variables, whose gradients are taken.
+    - `problem`: the model, its design variables, and the terms, whose properties are measured.
     - `seed`, `stream`: a configuration is known by these and its index.
     - `gradients`: whether gradients are wanted.
     - `chunk_size`: how many configurations are in work at a time; None lets memory decide.
     """
 
-    world: Mapping[str, Any]
-    terms: Mapping[str, Term]
-    design: Design
+    problem: Problem
     seed: int
     stream: int = TRAINING
     gradients: bool = True
@@ -92,10 +87,9 @@ class Ensemble(Task[Request, Result[Prepared]]):
         The memory of what was prepared is kept for those in `keep` only: there may be thousands.
         """
         indices, known = list(indices), previous or {}
-        own_start = self.world["potential"].start is not None
+        own_start = self.problem.model.potential.start is not None
         if executor.accelerators and not own_start and not any(index in known for index in indices):
-            world = self.design.insert(self.world, values)
-            found = self._side_by_side(executor, values, world, indices, step, keep)
+            found = self._side_by_side(executor, values, indices, step, keep)
             if found is not None:
                 return [_sample(index, one) for index, one in zip(indices, found, strict=True)]
 
@@ -112,8 +106,8 @@ class Ensemble(Task[Request, Result[Prepared]]):
 
     def __call__(self, request: Request) -> Result[Prepared]:
         """One configuration, prepared and measured."""
-        world = self.design.insert(self.world, request.values)
-        protocol, potential, system = world["protocol"], world["potential"], world["system"]
+        model = self.problem.at(request.values)
+        protocol, potential, system = model.protocol, model.potential, model.system
         start, key = random_start(system, *self._numbers(request.index, request.step))
         if request.previous is not None:
             # The box may have changed with the design.
@@ -122,9 +116,7 @@ class Ensemble(Task[Request, Result[Prepared]]):
             if potential.start is not None:
                 start = dataclasses.replace(potential.start, box=system.box)
             prepared = protocol.prepare(potential, start, key=key)
-        found = sample(
-            self.design, request.values, self.world, self.terms, prepared, request.index, gradients=self.gradients
-        )
+        found = sample(self.problem, request.values, prepared, request.index, gradients=self.gradients)
         if not request.keep:
             prepared = dataclasses.replace(prepared, memory=None)
         return _found(found, prepared)
@@ -132,9 +124,10 @@ class Ensemble(Task[Request, Result[Prepared]]):
     def _numbers(self, *numbers: int):
         return (np.asarray(number) for number in (self.seed, self.stream, *numbers))
 
-    def _side_by_side(self, executor: Executor, values, world, indices, step, keep) -> list[Result[Prepared]] | None:
+    def _side_by_side(self, executor: Executor, values, indices, step, keep) -> list[Result[Prepared]] | None:
         """The same on accelerators, many at once on each; None if the protocol cannot."""
-        protocol, potential, system = world["protocol"], world["potential"], world["system"]
+        model = self.problem.at(values)
+        protocol, potential, system = model.protocol, model.potential, model.system
         size = self.chunk_size or batch_size(system, potential, executor.accelerators[0])
         # Every accelerator gets its share, in equal chunks where possible: each size is compiled for.
         share = -(-len(indices) // (len(executor.accelerators) * executor.n_hosts))
@@ -150,7 +143,7 @@ class Ensemble(Task[Request, Result[Prepared]]):
                     return Result(None)
                 bare = dataclasses.replace(prepared, statistics={})
                 measure = measure_many if self.gradients else measure_many_values
-                measured = jax.device_get(measure(self.design, dict(values), dict(self.world), dict(self.terms), bare))
+                measured = jax.device_get(measure(self.problem, dict(values), bare))
                 outcomes, statistics = np.asarray(prepared.outcome), jax.device_get(prepared.statistics)
                 configuration = jax.device_get(prepared.configuration)
                 results = []

@@ -21,9 +21,9 @@ from ..components.protocol import Outcome, Prepared
 from ..components.sampler import AbstractSampler
 from ..execution.executor import Executor
 from ..execution.task import Result, Task
-from .design import Design
 from .diagnosis import blame_objective, check_shapes
 from .measurement import Measured, Sample, pull_back
+from .problem import Problem
 from .statistics import standard_error
 
 
@@ -159,9 +159,7 @@ def clipping(lengths: Mapping[str, np.ndarray], limits: Mapping[str, float]) -> 
 class PullBack(Task[tuple[dict[str, Any], Prepared | None, dict[str, Array]], Result[None]]):
     """Phase two of one configuration: design variables, what was prepared, and the cotangents of terms."""
 
-    design: Design
-    world: dict[str, Any]
-    terms: dict[str, Term]
+    problem: Problem
 
     def __call__(self, item):
         """The design's gradient of each of these terms."""
@@ -170,18 +168,15 @@ class PullBack(Task[tuple[dict[str, Any], Prepared | None, dict[str, Array]], Re
             return Result(None)
         prepared = dataclasses.replace(prepared, statistics={})
         if prepared.memory is None:
-            here = self.design.insert(self.world, values)
-            memory = here["protocol"].remember(here["potential"], prepared.configuration)
+            model = self.problem.at(values)
+            memory = model.protocol.remember(model.potential, prepared.configuration)
             prepared = dataclasses.replace(prepared, memory=memory)
-        some = {name: self.terms[name] for name in along}
-        return Result(jax.tree.map(np.asarray, pull_back(self.design, values, self.world, some, prepared, along)))
+        return Result(jax.tree.map(np.asarray, pull_back(self.problem.only(along), values, prepared, along)))
 
 
 def evaluate(
-    design: Design,
+    problem: Problem,
     values: Mapping[str, Array],
-    world: Mapping[str, Any],
-    terms: Mapping[str, Term],
     sampler: AbstractSampler,
     samples: Sequence[Sample],
     executor: Executor,
@@ -191,11 +186,11 @@ def evaluate(
 
     `limits` are the longest gradients of scalar terms that a single configuration may contribute (see `clipping`).
     """
-    evaluation, cotangents = combine(terms, sampler, samples, limits)
+    evaluation, cotangents = combine(problem.terms, sampler, samples, limits)
     if not any(cotangents):
         return evaluation
 
-    work = PullBack(design, dict(world), dict(terms))
+    work = PullBack(problem)
     items = [(dict(values), one.prepared, along) for one, along in zip(samples, cotangents, strict=True)]
     has_memory = any(one.prepared is not None and one.prepared.memory is not None for one in samples)
     parts = executor.map(work, items, local=has_memory)
@@ -203,7 +198,7 @@ def evaluate(
     for found in parts:
         for name, part in (found.gathered or {}).items():
             gradients[name] = jax.tree.map(np.add, gradients[name], part) if name in gradients else part
-    return dataclasses.replace(evaluation, gradients={name: gradients[name] for name in terms})
+    return dataclasses.replace(evaluation, gradients={name: gradients[name] for name in problem.terms})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,5 @@
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -9,10 +9,9 @@ import numpy as np
 from jaxtyping import Array
 
 from .._jax import fast_jit
-from ..components.objective import Term
 from ..components.protocol import Outcome, Prepared
-from .design import Design
 from .diagnosis import blame, warn_of_values
+from .problem import Problem
 
 
 class Measured(eqx.Module):
@@ -46,23 +45,21 @@ def in_box(system: Any, prepared: Prepared) -> Prepared:
     return eqx.tree_at(lambda one: one.configuration.box, prepared, system.box)
 
 
-def _measurement(design: Design, world: Mapping[str, Any], terms: Mapping[str, Term], prepared: Prepared):
-    """All terms' values as a function of the design variables."""
+def _measurement(problem: Problem, prepared: Prepared) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
+    """The values of all terms as a function of the design variables."""
 
-    def measure(values):
-        here = design.insert(world, values)
-        state = here["protocol"].attach(here["potential"], in_box(here["system"], prepared))
-        return {name: jnp.asarray(term.property.measure(state), dtype=float) for name, term in terms.items()}
+    def measure(values: Mapping[str, Array]) -> dict[str, Array]:
+        model = problem.at(values)
+        state = model.protocol.attach(model.potential, in_box(model.system, prepared))
+        return {name: jnp.asarray(term.property.measure(state), dtype=float) for name, term in problem.terms.items()}
 
     return measure
 
 
 @fast_jit
-def measure(
-    design: Design, values: Mapping[str, Array], world: Mapping[str, Any], terms: Mapping[str, Term], prepared: Prepared
-) -> Measured:
+def measure(problem: Problem, values: Mapping[str, Array], prepared: Prepared) -> Measured:
     """Phase one: every term of one prepared configuration."""
-    measured, pull = jax.vjp(_measurement(design, world, terms, prepared), dict(values))
+    measured, pull = jax.vjp(_measurement(problem, prepared), dict(values))
     nothing = jax.tree.map(jnp.zeros_like, measured)
     scalars = [name for name, value in measured.items() if value.ndim == 0]
     return Measured(measured, {name: pull({**nothing, name: jnp.ones(())})[0] for name in scalars})
@@ -70,36 +67,22 @@ def measure(
 
 @fast_jit
 def pull_back(
-    design: Design,
-    values: Mapping[str, Array],
-    world: Mapping[str, Any],
-    terms: Mapping[str, Term],
-    prepared: Prepared,
-    cotangents: Mapping[str, Array],
+    problem: Problem, values: Mapping[str, Array], prepared: Prepared, cotangents: Mapping[str, Array]
 ) -> dict[str, dict[str, Array]]:
     """Phase two for terms that are not scalars: the design's gradient of each along its cotangent."""
-    measured, pull = jax.vjp(_measurement(design, world, terms, prepared), dict(values))
+    measured, pull = jax.vjp(_measurement(problem, prepared), dict(values))
     nothing = jax.tree.map(jnp.zeros_like, measured)
     return {name: pull({**nothing, name: cotangent})[0] for name, cotangent in cotangents.items()}
 
 
 @fast_jit
-def measure_values(
-    design: Design, values: Mapping[str, Array], world: Mapping[str, Any], terms: Mapping[str, Term], prepared: Prepared
-) -> Measured:
+def measure_values(problem: Problem, values: Mapping[str, Array], prepared: Prepared) -> Measured:
     """Every term of one prepared configuration, without gradients."""
-    return Measured(_measurement(design, world, terms, prepared)(dict(values)), {})
+    return Measured(_measurement(problem, prepared)(dict(values)), {})
 
 
 def sample(
-    design: Design,
-    values: Mapping[str, Array],
-    world: Mapping[str, Any],
-    terms: Mapping[str, Term],
-    prepared: Prepared,
-    index: int = 0,
-    *,
-    gradients: bool = True,
+    problem: Problem, values: Mapping[str, Array], prepared: Prepared, index: int = 0, *, gradients: bool = True
 ) -> Sample:
     """Measure a prepared configuration; what is not a number is an outcome, and never averaged in."""
     statistics = {name: np.asarray(number).item() for name, number in prepared.statistics.items()}
@@ -108,13 +91,13 @@ def sample(
     # Without the numbers about the search: they would only cost their way to the device.
     bare = dataclasses.replace(prepared, statistics={})
     try:
-        found = (measure if gradients else measure_values)(design, dict(values), dict(world), dict(terms), bare)
+        found = (measure if gradients else measure_values)(problem, dict(values), bare)
     except Exception as error:
 
-        def measurement(name):
-            return _measurement(design, world, {name: terms[name]}, bare)
+        def measurement(name: str) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
+            return _measurement(problem.only([name]), bare)
 
-        failure = blame(terms, dict(values), measurement, f"configuration {index}")
+        failure = blame(problem.terms, dict(values), measurement, f"configuration {index}")
         if failure is None:
             raise
         raise failure from error
@@ -134,12 +117,12 @@ def judge(index: int, outcome: Any, statistics: dict[str, Any], found: Measured 
 
 
 @fast_jit
-def measure_many(design: Design, values, world, terms, prepared: Prepared) -> Measured:
+def measure_many(problem: Problem, values: Mapping[str, Array], prepared: Prepared) -> Measured:
     """`measure` of many configurations, stacked, side by side."""
-    return jax.vmap(lambda one: measure(design, values, world, terms, one))(prepared)
+    return jax.vmap(lambda one: measure(problem, values, one))(prepared)
 
 
 @fast_jit
-def measure_many_values(design: Design, values, world, terms, prepared: Prepared) -> Measured:
+def measure_many_values(problem: Problem, values: Mapping[str, Array], prepared: Prepared) -> Measured:
     """`measure_values` of many configurations, stacked, side by side."""
-    return jax.vmap(lambda one: measure_values(design, values, world, terms, one))(prepared)
+    return jax.vmap(lambda one: measure_values(problem, values, one))(prepared)

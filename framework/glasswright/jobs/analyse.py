@@ -14,6 +14,7 @@ from ..components.objective import Term
 from ..components.protocol import Outcome, Prepared
 from ..evaluation.ensemble import Ensemble, random_start
 from ..evaluation.measurement import Measured, Sample, in_box, measure
+from ..evaluation.problem import Problem
 from ..evaluation.statistics import count_rejected, describe_rejected
 from ..execution.executor import Executor
 from ..execution.signals import Terminated
@@ -67,8 +68,8 @@ class _Work:
 
     def __init__(self, request: Analysis, executor: Executor, folder: Path | None, bar: Any, stop: Any):
         self.request, self.executor, self.folder, self.bar, self.stop = request, executor, folder, bar, stop
-        self.world, self.design = dict(request.world), request.design
-        self.values = request.design.values(request.world)
+        self.problem = request.problem
+        self.values = request.problem.initial_values
         self.key = jax.random.key(request.seed)
 
     def run(self) -> dict[str, Any]:
@@ -76,19 +77,20 @@ class _Work:
         self.bar.describe("the packing")
         self.prepared = self.prepare()
         self.bar.advance(1)
-        self.terms = self.scalar_terms()
+        # From here on the terms are numbers.
+        self.problem = Problem(request.problem.model, request.problem.design, self.scalar_terms())
         configuration = self.prepared.configuration
         report: dict[str, Any] = {
             "packing": {
                 "source": request.source,
                 "n_particles": configuration.n_particles,
                 "dimension": configuration.dimension,
-                "max_force": max_force(self.world["potential"], configuration),
+                "max_force": max_force(self.problem.model.potential, configuration),
             },
             "design": {name: np.asarray(value) for name, value in self.values.items()},
         }
         needs_jacobian = {"tunability", "predictiveness"} & set(request.parts)
-        if needs_jacobian and not self.terms:
+        if needs_jacobian and not self.problem.terms:
             raise RunError("property=[]: no property fits this protocol; name one, or leave out tunability")
         self.single = self.of_the_packing() if needs_jacobian else None
         for part in PARTS:
@@ -106,7 +108,8 @@ class _Work:
 
     def prepare(self) -> Prepared:
         """The one packing: that of the request at its minimum, or the first fresh one that converges."""
-        protocol, potential, system = (self.world[name] for name in ("protocol", "potential", "system"))
+        model = self.problem.model
+        protocol, potential, system = model.protocol, model.potential, model.system
         outcomes = []
         for index in range(1 if self.request.packing is not None else MOST_STARTS):
             if self.request.packing is not None:
@@ -122,15 +125,15 @@ class _Work:
 
     def scalar_terms(self) -> dict[str, Term]:
         """The terms, array properties replaced by their entries, or left out where nobody named them."""
-        protocol, potential = self.world["protocol"], self.world["potential"]
+        protocol, potential = self.problem.model.protocol, self.problem.model.potential
 
         def values(prepared):
             state = protocol.attach(potential, prepared)
-            return {name: term.property.measure(state) for name, term in self.request.terms.items()}
+            return {name: term.property.measure(state) for name, term in self.problem.terms.items()}
 
         bare = dataclasses.replace(self.prepared, statistics={})
         shapes = {name: tuple(one.shape) for name, one in eqx.filter_eval_shape(values, bare).items()}
-        terms = self.request.terms
+        terms = self.problem.terms
         if self.request.implicit:
             terms = {name: term for name, term in terms.items() if not shapes[name]}
         return scalar_terms(terms, shapes)
@@ -138,22 +141,20 @@ class _Work:
     def of_the_packing(self) -> Tunability:
         """The tunability of the one packing, without properties that are not numbers and that nobody named."""
         bare = dataclasses.replace(self.prepared, statistics={})
-        found = measure(self.design, self.values, self.world, self.terms, bare)
+        found = measure(self.problem, self.values, bare)
         found = jax.tree.map(np.asarray, found)
         wrong = [
             name
-            for name in self.terms
+            for name in self.problem.terms
             if not all(np.all(np.isfinite(x)) for x in jax.tree.leaves((found.values[name], found.gradients[name])))
         ]
-        if wrong and (not self.request.implicit or len(wrong) == len(self.terms)):
+        if wrong and (not self.request.implicit or len(wrong) == len(self.problem.terms)):
             raise RunError(f"{', '.join(wrong)}: the value or the gradient is not a number for this packing")
-        for name in wrong:
-            del self.terms[name]
-        kept = Measured(
-            {name: found.values[name] for name in self.terms}, {name: found.gradients[name] for name in self.terms}
-        )
+        self.problem = self.problem.only(name for name in self.problem.terms if name not in wrong)
+        names = self.problem.terms
+        kept = Measured({name: found.values[name] for name in names}, {name: found.gradients[name] for name in names})
         one = Sample(0, Outcome.converged, {}, kept, self.prepared)
-        return tunability(self.design, self.values, [one], **self.scales(single=True))
+        return tunability(self.problem.design, self.values, [one], **self.scales(single=True))
 
     def scales(self, single: bool = False) -> dict[str, Any]:
         request = self.request
@@ -173,9 +174,9 @@ class _Work:
         assert found is not None
         if self.request.n_configurations:
             samples = self.samples()
-            found = tunability(self.design, self.values, samples, **self.scales())
+            found = tunability(self.problem.design, self.values, samples, **self.scales())
             requested, rejected = len(samples), count_rejected(one.outcome for one in samples)
-        report = tunability_report(found, self.design, self.values, self.change(found))
+        report = tunability_report(found, self.problem.design, self.values, self.change(found))
         report |= {"requested": requested, "converged": len(found.values), "rejected": rejected}
         if self.folder is not None:
             from ..plots.tunability import tunability_figure
@@ -185,9 +186,7 @@ class _Work:
 
     def samples(self) -> list[Sample]:
         """Fresh packings with values and gradients."""
-        ensemble = Ensemble(
-            self.world, self.terms, self.design, self.request.seed, ANALYSIS, chunk_size=self.request.chunk_size
-        )
+        ensemble = Ensemble(self.problem, self.request.seed, ANALYSIS, chunk_size=self.request.chunk_size)
         samples: list[Sample] = []
         for found in ensemble.rounds(self.executor, self.values, range(self.request.n_configurations)):
             samples += found
@@ -207,17 +206,15 @@ class _Work:
                     raise RunError(f"change.{name}: not measured; {suggestion(name, found.properties)}")
             return dict(self.request.change)
         mean = dict(zip(found.properties, np.mean(found.values, axis=0).tolist(), strict=True))
-        targets = {name: target_of(term) for name, term in self.terms.items()}
+        targets = {name: target_of(term) for name, term in self.problem.terms.items()}
         return {name: target - mean[name] for name, target in targets.items() if target is not None and name in mean}
 
     def predictiveness(self) -> dict[str, Any]:
         """Steps along the gradient of each property."""
         assert self.single is not None
         report = predictiveness(
-            self.design,
+            self.problem,
             self.values,
-            self.world,
-            self.terms,
             self.prepared,
             self.single,
             self.request.steps,
@@ -234,8 +231,8 @@ class _Work:
         """What each bond contributes to the moduli."""
         from ..plots.bonds import bonds_figure, moduli
 
-        potential, configuration = self.world["potential"], self.prepared.configuration
-        found = _bond_contributions(self.world["protocol"], potential, self.prepared)
+        potential, configuration = self.problem.model.potential, self.prepared.configuration
+        found = _bond_contributions(self.problem.model.protocol, potential, self.prepared)
         largest = {name: np.argsort(-np.abs(one))[:LARGEST] for name, one in moduli(found).items()}
         if self.folder is not None:
             picture = bonds_figure(found, largest, configuration, _diameters(potential))
@@ -270,8 +267,8 @@ class _Work:
 
     def vibrations(self) -> dict[str, Any]:
         """Spectrum of the Hessian."""
-        potential, configuration = self.world["potential"], self.prepared.configuration
-        found = spectrum(_vibrational_modes(self.world["protocol"], potential, self.prepared))
+        potential, configuration = self.problem.model.potential, self.prepared.configuration
+        found = spectrum(_vibrational_modes(self.problem.model.protocol, potential, self.prepared))
         if not len(found.frequency):
             raise RunError("vibrations: every mode of this packing is a zero mode")
         if self.folder is not None:

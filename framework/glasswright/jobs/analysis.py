@@ -4,14 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import equinox as eqx
-import jax
-import numpy as np
-from jaxtyping import Array, Float
-
 from .._errors import RequestError, suggestion
-from ..components.objective import Term
-from ..evaluation.design import Design
+from ..evaluation.problem import Problem
 from ..physics.configuration import Configuration
 from ..physics.pair_potential import AbstractPairPotential
 from ..physics.state import Equilibrium
@@ -23,28 +17,14 @@ PROPERTY_SCALES = ("magnitude", "standard_deviation")
 DESIGN_SCALES = ("magnitude", "bounds")
 
 
-class GivenPacking(eqx.Module):
-    """A packing that came from a file, in the place of a system: its box is what others take from a system.
-
-    **Attributes:**
-
-    - `box`: lattice vectors as columns.
-    - `largest_particles`: the packing, by which the reach of the potential is judged; no parameter.
-    """
-
-    box: Float[Array, "d d"]
-    largest_particles: Configuration = eqx.field(converter=lambda packing: jax.tree.map(np.asarray, packing))
-
-
 @dataclasses.dataclass(frozen=True)
 class Analysis:
     """What is to be analysed, and how.
 
     **Arguments:**
 
-    - `world`: potential, system (or `GivenPacking`) and protocol, at the design that is analysed.
-    - `terms`: the properties; an objective with a target says which change is wanted.
-    - `design`: the design variables.
+    - `problem`: the model at the design that is analysed, its design variables, and the properties as terms, where an
+      objective with a target says which change is wanted.
     - `parts`: some of `tunability`, `predictiveness`, `bonds`, `vibrations`.
     - `packing`: the packing to look at, and `source`, where it is from; None takes fresh ones.
     - `n_configurations`: fresh packings whose mean tunability is taken; zero takes that of `packing`.
@@ -55,9 +35,7 @@ class Analysis:
     - `seed`, `devices`, `chunk_size`, `config`: as in a training.
     """
 
-    world: Mapping[str, Any]
-    terms: Mapping[str, Term]
-    design: Design
+    problem: Problem
     parts: tuple[str, ...] = PARTS
     packing: Configuration | None = None
     source: str = "fresh"
@@ -77,14 +55,15 @@ class Analysis:
 
 def check_analysis(request: Analysis) -> None:
     """Everything that can be known to be wrong before anything is written, as a `RequestError`."""
-    potential, box = request.world["potential"], request.world["system"].box
-    n = request.packing.n_particles if request.packing is not None else request.world["system"].n_particles
+    model, terms = request.problem.model, request.problem.terms
+    potential, box = model.potential, model.system.box
+    n = request.packing.n_particles if request.packing is not None else model.system.n_particles
     coordinates = n * box.shape[0]
     if "bonds" in request.parts and not isinstance(potential, AbstractPairPotential):
         raise RequestError(
             f"parts: bonds needs a sum over pairs, which {type(potential).__name__} is not; leave it out"
         )
-    provided = type(request.world["protocol"]).provides
+    provided = type(model.protocol).provides
     if {"bonds", "vibrations"} & set(request.parts) and not issubclass(provided, Equilibrium):
         raise RequestError(
             f"parts: bonds and vibrations need a minimum, which the protocol does not give (it gives "
@@ -96,12 +75,12 @@ def check_analysis(request: Analysis) -> None:
             f"{MOST_COORDINATES} are possible; leave it out, or take fewer particles"
         )
     for name in request.change:
-        if name.partition("[")[0] not in request.terms:
-            raise RequestError(f"change.{name}: no such property here; {suggestion(name, list(request.terms))}")
+        if name.partition("[")[0] not in terms:
+            raise RequestError(f"change.{name}: no such property here; {suggestion(name, list(terms))}")
     if isinstance(request.property_scale, Mapping):
         for name in request.property_scale:
-            if name.partition("[")[0] not in request.terms:
-                known = suggestion(name, list(request.terms))
+            if name.partition("[")[0] not in terms:
+                known = suggestion(name, list(terms))
                 raise RequestError(f"property_scale.{name}: no such property here; {known}")
     if request.property_scale == "standard_deviation" and request.n_configurations < 2:
         raise RequestError("property_scale=standard_deviation: needs several packings; set n_configurations")

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -12,7 +13,8 @@ from ..components.objective import Term
 from ..components.property import AbstractProperty
 from ..components.protocol import AbstractProtocol
 from ..components.sampler import AbstractSampler
-from ..evaluation.design import Design, resolve_design
+from ..evaluation.design import resolve_design
+from ..evaluation.problem import Model, Problem
 from ..evaluation.value_shape import value_shape
 from ..physics.configuration import Configuration, box_width
 from ..physics.disorder import FIELDS
@@ -70,9 +72,17 @@ class Experiment:
         )
 
     @property
-    def world(self) -> dict[str, Any]:
-        """What design variables can be found in."""
-        return {"potential": self.potential, "system": self.system, "protocol": self.protocol}
+    def model(self) -> Model:
+        """Potential, system and protocol, whose arrays are the candidates for design variables."""
+        return Model(self.potential, self.system, self.protocol)
+
+    @functools.cached_property
+    def problem(self) -> Problem:
+        """The model with its design variables and terms, once all that can be known to be wrong has been checked.
+
+        Raises `RequestError` with one line that names the key for whatever is wrong.
+        """
+        return check_experiment(self)
 
     @property
     def can_succeed(self) -> bool:
@@ -80,8 +90,8 @@ class Experiment:
         return self.sampler.is_population and all(term.objective.least_is_zero for term in self.terms.values())
 
 
-def check_experiment(experiment: Experiment) -> Design:
-    """Everything that can be known to be wrong before the run starts, as a `RequestError`; returns the design."""
+def check_experiment(experiment: Experiment) -> Problem:
+    """The problem of an experiment; everything that can be known to be wrong before the run is a `RequestError`."""
     for name, number, least in (
         ("train.steps", experiment.steps, 1),
         ("train.checkpoint_interval", experiment.checkpoint_interval, 1),
@@ -121,7 +131,8 @@ def check_experiment(experiment: Experiment) -> Design:
             f"optimizer: takes its step from the distance to a loss of zero, and that of terms.{endless[0]} "
             f"({objective}) has no least value; take another, for instance optimizer=rmsprop"
         )
-    return resolve_design(experiment.world, experiment.design)
+    model = experiment.model
+    return Problem(model, resolve_design(model, experiment.design), experiment.terms)
 
 
 def check_provided(name: str, wanted: AbstractProperty, provided: type[State]) -> None:

@@ -12,6 +12,7 @@ from ..components.property import AbstractProperty
 from ..components.protocol import AbstractProtocol, Outcome
 from ..evaluation.design import resolve_design, trainable_leaves
 from ..evaluation.diagnosis import describe
+from ..evaluation.problem import GivenPacking, Model
 from ..physics.configuration import Configuration
 from ..physics.pair_list import build_pair_list
 from ..physics.potential import AbstractPotential
@@ -78,9 +79,10 @@ def measure(request: MeasureRequest, directory: str | Path | None = None) -> dic
     outcome = Outcome(int(prepared.outcome))
     if outcome != Outcome.converged:
         raise RunError(f"the packing could not be prepared: {outcome.name}")
-    world = {"potential": request.potential}
-    every = dict.fromkeys(trainable_leaves(world), (-jnp.inf, jnp.inf))
-    design = resolve_design(world, every) if every else None
+    packing = GivenPacking(prepared.configuration.box, prepared.configuration)
+    model = Model(request.potential, packing, request.protocol)
+    every = dict.fromkeys(trainable_leaves({"potential": request.potential}), (-jnp.inf, jnp.inf))
+    design = resolve_design(model, every) if every else None
 
     @eqx.filter_jit
     def values(prepared):
@@ -90,10 +92,10 @@ def measure(request: MeasureRequest, directory: str | Path | None = None) -> dic
     @eqx.filter_jit
     def gradient(name, prepared):
         def value(parameters):
-            potential = design.insert(world, parameters)["potential"]
+            potential = design.insert(model, parameters).potential
             return request.properties[name].measure(request.protocol.attach(potential, prepared))
 
-        return jax.grad(value)(design.values(world))
+        return jax.grad(value)(design.values(model))
 
     report: dict[str, Any] = {
         "max_force": max_force(request.potential, prepared.configuration),

@@ -8,7 +8,6 @@ import numpy as np
 import optax
 
 from .._errors import RunError
-from ..evaluation.design import Design
 from ..evaluation.loss import Evaluation
 from ..evaluation.measurement import Sample
 from ..evaluation.statistics import count_rejected, describe_rejected, sum_rejected
@@ -79,10 +78,10 @@ def reached(experiment: Experiment, line: dict[str, Any]) -> bool:
     return experiment.can_succeed and line["loss"] is not None and line["loss"] < experiment.tolerance
 
 
-def final_result(experiment: Experiment, design: Design, state, lines, seconds: float) -> dict[str, Any]:
+def final_result(experiment: Experiment, state, lines, seconds: float) -> dict[str, Any]:
     measured = [line for line in lines if line["loss"] is not None]
     final = measured[-1] if measured else lines[-1]
-    potential = design.insert(experiment.world, state.values)["potential"]
+    potential = experiment.problem.at(state.values).potential
     return {
         "success": reached(experiment, lines[-1]) if experiment.can_succeed else None,
         "loss": final["loss"],

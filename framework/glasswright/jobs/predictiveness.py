@@ -4,40 +4,31 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
-from ..components.objective import Term
 from ..components.protocol import Prepared
-from ..evaluation.design import Design, cutoff_slack
 from ..evaluation.measurement import Sample, in_box, sample
+from ..evaluation.problem import Problem
 from .tunability import Tunability, flatten, unflatten
 
 # A prediction holds while it is off by less than this share of the change.
 HOLDS = 0.1
 
 
-def follow(
-    design: Design,
-    values: Mapping[str, Any],
-    world: Mapping[str, Any],
-    terms: Mapping[str, Term],
-    previous: Prepared,
-    key: Any,
-) -> Sample:
+def follow(problem: Problem, values: Mapping[str, Any], previous: Prepared, key: PRNGKeyArray) -> Sample:
     """The same packing, prepared again for another design and measured, without gradients."""
-    here = design.insert(world, values)
-    prepared = here["protocol"].follow(here["potential"], in_box(here["system"], previous), key=key)
-    return sample(design, values, world, terms, prepared, gradients=False)
+    model = problem.at(values)
+    prepared = model.protocol.follow(model.potential, in_box(model.system, previous), key=key)
+    return sample(problem, values, prepared, gradients=False)
 
 
 def predictiveness(
-    design: Design,
+    problem: Problem,
     values: Mapping[str, Any],
-    world: Mapping[str, Any],
-    terms: Mapping[str, Term],
     prepared: Prepared,
     found: Tunability,
     steps: Sequence[float],
-    key: Any,
+    key: PRNGKeyArray,
     before_each: Callable[[], None],
 ) -> dict[str, Any]:
     """For each property, steps along its gradient: the change that is predicted, and the one that is found.
@@ -47,12 +38,13 @@ def predictiveness(
 
     **Arguments:**
 
-    - `terms`: scalar properties.
+    - `problem`: with scalar properties only.
     - `prepared`: the packing at `values`.
     - `found`: the tunability of this packing alone.
     - `steps`: lengths, the shortest first.
     - `before_each`: called before each property; may raise to end it all.
     """
+    design = problem.design
     start = flatten(design, values)
     report: dict[str, Any] = {}
     for row, name in enumerate(found.properties):
@@ -63,10 +55,10 @@ def predictiveness(
         previous = prepared
         for h in steps if length > 0.0 else ():
             moved = unflatten(design, values, start + h * found.design_scale * gradient / length)
-            if not _is_possible(design, world, moved):
+            if not _is_possible(problem, moved):
                 break
             # All properties each time: what is compiled for one direction serves all.
-            one = follow(design, moved, world, terms, previous, key)
+            one = follow(problem, moved, previous, key)
             line: dict[str, Any] = {"step": float(h), "predicted": h * length * float(found.property_scale[row])}
             line["rearranged"] = bool(one.statistics.get("rearranged", 0))
             line["outcome"] = one.outcome.name
@@ -94,7 +86,8 @@ def holds_to(lines: Sequence[Mapping[str, Any]]) -> float | None:
     return best
 
 
-def _is_possible(design: Design, world: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
+def _is_possible(problem: Problem, values: Mapping[str, Any]) -> bool:
+    design = problem.design
     bounds = zip(design.names, design.lower, design.upper, strict=True)
     inside = all(bool(np.all((lower <= values[name]) & (values[name] <= upper))) for name, lower, upper in bounds)
-    return inside and float(cutoff_slack(design.insert(world, values))) >= 0.0
+    return inside and float(problem.at(values).cutoff_slack) >= 0.0

@@ -12,13 +12,14 @@ from ..evaluation.design import Design
 from ..evaluation.ensemble import Ensemble
 from ..evaluation.loss import Evaluation, combine_terms, evaluate
 from ..evaluation.measurement import Sample
+from ..evaluation.problem import Model
 from ..execution.executor import Executor
 from ..execution.signals import Terminated
 from ..run.checkpoint import Checkpoint, pack
 from ..run.directory import RunDirectory, write_atomically
 from ..run.extxyz import write_configuration
 from ..run.progress import Silent, TrainingProgress
-from .experiment import Experiment, check_experiment
+from .experiment import Experiment
 from .metrics import check_rejections, final_result, metrics, reached
 from .training_state import TrainingState, initial_state, restore
 
@@ -38,13 +39,13 @@ def train(experiment: Experiment, directory: str | Path | None = None, *, progre
     Raises `RunError` if too many configurations are rejected, and `Stopped` at the end of the step in which a SIGTERM
     arrived, with a checkpoint written.
     """
-    design = check_experiment(experiment)
+    _ = experiment.problem  # checks it
     with Executor(experiment.devices) as executor:
         output = RunDirectory(directory) if directory is not None and executor.rank == 0 else None
         if output is not None:
             output.clear()
             _write_start(output, experiment)
-        return _run(experiment, design, executor, output, initial_state(experiment, design), [], progress)
+        return _run(experiment, executor, output, initial_state(experiment), [], progress)
 
 
 def resume(experiment: Experiment, directory: str | Path, *, progress: bool = True) -> dict[str, Any]:
@@ -53,12 +54,12 @@ def resume(experiment: Experiment, directory: str | Path, *, progress: bool = Tr
     A checkpoint that cannot be read is named on standard error, and the one before it is used; without any, the
     training starts again.
     """
-    design = check_experiment(experiment)
+    _ = experiment.problem  # checks it
     with Executor(experiment.devices) as executor:
         state, complaints = None, []
         for path in RunDirectory.checkpoints(directory):
             try:
-                state = restore(experiment, design, Checkpoint.read(path))
+                state = restore(experiment, Checkpoint.read(path))
                 break
             except ValueError as error:
                 complaints.append(f"{path}: {error}")
@@ -67,7 +68,7 @@ def resume(experiment: Experiment, directory: str | Path, *, progress: bool = Tr
                 print(f"glasswright: warning: checkpoint not usable: {complaint}", file=sys.stderr)
             start = "the beginning: there is no usable checkpoint" if state is None else f"step {state.step}"
             print(f"glasswright: going on from {start}", file=sys.stderr)
-        state = initial_state(experiment, design) if state is None else state
+        state = initial_state(experiment) if state is None else state
         lines = RunDirectory.read_metrics(directory)[: state.step]
         if len(lines) < state.step:
             raise RunError(
@@ -80,12 +81,10 @@ def resume(experiment: Experiment, directory: str | Path, *, progress: bool = Tr
                 write_atomically(Path(directory) / "config.yaml", experiment.config)
             (Path(directory) / "result.json").unlink(missing_ok=True)
             output = RunDirectory(directory, keep=lines)
-        return _run(experiment, design, executor, output, state, lines, progress)
+        return _run(experiment, executor, output, state, lines, progress)
 
 
-def _run(
-    experiment: Experiment, design: Design, executor: Executor, output, state: TrainingState, lines, progress: bool
-):
+def _run(experiment: Experiment, executor: Executor, output, state: TrainingState, lines, progress: bool):
     """Steps from `state` on, behind the metrics `lines` of those before."""
     begin, before = perf_counter(), sum(line["seconds"] for line in lines)
     try:
@@ -95,8 +94,8 @@ def _run(
         ):
             while True:
                 clock = perf_counter()
-                samples, evaluation = look(experiment, design, executor, state)
-                next_state = move(experiment, design, state, samples, evaluation)
+                samples, evaluation = look(experiment, executor, state)
+                next_state = move(experiment, state, samples, evaluation)
                 line = metrics(experiment, state, evaluation, samples, next_state.optimizer)
                 for name, factor in next_state.factors.items():
                     line["terms"][name]["factor"] = factor
@@ -116,22 +115,20 @@ def _run(
                 if stopping:
                     hint = "" if output is None else f"; go on with: glasswright resume {output.path}"
                     raise Stopped(f"stopped by SIGTERM after step {line['step']}{hint}")
-        result = final_result(experiment, design, state, lines, before + perf_counter() - begin)
+        result = final_result(experiment, state, lines, before + perf_counter() - begin)
         frames = _frames(executor, samples) if experiment.sampler.is_population else []
         if output is not None:
-            _write_end(output, experiment, design, state, samples, lines, result, frames)
+            _write_end(output, experiment, state, samples, lines, result, frames)
         return result
     finally:
         if output is not None:
             output.close()
 
 
-def look(
-    experiment: Experiment, design: Design, executor: Executor, state: TrainingState
-) -> tuple[list[Sample], Evaluation]:
+def look(experiment: Experiment, executor: Executor, state: TrainingState) -> tuple[list[Sample], Evaluation]:
     """Prepare and measure what the coming step looks at: follow what the last one looked at, draw the rest."""
     indices = experiment.sampler.indices(state.step)
-    ensemble = Ensemble(experiment.world, experiment.terms, design, experiment.seed, chunk_size=experiment.chunk_size)
+    ensemble = Ensemble(experiment.problem, experiment.seed, chunk_size=experiment.chunk_size)
     samples = ensemble.samples(
         executor,
         state.values,
@@ -141,10 +138,8 @@ def look(
         keep=set(experiment.sampler.indices(state.step + 1)),
     )
     evaluation = evaluate(
-        design,
+        experiment.problem,
         state.values,
-        experiment.world,
-        experiment.terms,
         experiment.sampler,
         samples,
         executor,
@@ -153,9 +148,7 @@ def look(
     return samples, evaluation
 
 
-def move(
-    experiment: Experiment, design: Design, state: TrainingState, samples: list[Sample], evaluation: Evaluation
-) -> TrainingState:
+def move(experiment: Experiment, state: TrainingState, samples: list[Sample], evaluation: Evaluation) -> TrainingState:
     """The state after the design has moved; a step without a loss changes nothing."""
     values, optimizer, combination = state.values, state.optimizer, state.combination
     factors: dict[str, float] = {}
@@ -163,8 +156,9 @@ def move(
         combined = combine_terms(experiment.combination, experiment.terms, evaluation, state.combination)
         factors, combination = combined.factors, combined.state
         loss, gradient = np.asarray(combined.value), combined.gradient
+        problem = experiment.problem
         values, optimizer = _move(
-            experiment.optimizer, design, experiment.world, gradient, loss, state.optimizer, state.values
+            experiment.optimizer, problem.design, problem.model, gradient, loss, state.optimizer, state.values
         )
     following = set(experiment.sampler.indices(state.step + 1))
     kept = {one.index: one.prepared for one in samples if one.index in following and one.prepared is not None}
@@ -185,10 +179,10 @@ def _typical(before: dict[str, np.ndarray], now: dict[str, float]) -> dict[str, 
 
 
 @eqx.filter_jit
-def _move(optimizer, design: Design, world, gradient, loss, state, values):
+def _move(optimizer, design: Design, model: Model, gradient, loss, state, values):
     """The design and the optimiser's state after one update; optimisers that want the loss are given it."""
     updates, state = optax.with_extra_args_support(optimizer).update(gradient, state, values, value=loss)
-    return design.step(world, values, updates), state
+    return design.step(model, values, updates), state
 
 
 def _write_start(output: RunDirectory, experiment: Experiment) -> None:
@@ -235,15 +229,13 @@ def _frames(executor: Executor, samples: list[Sample]) -> list[str]:
     return list(executor.gather(mine).values())
 
 
-def _write_end(
-    output: RunDirectory, experiment: Experiment, design: Design, state, samples, lines, result, frames: list[str]
-) -> None:
+def _write_end(output: RunDirectory, experiment: Experiment, state, samples, lines, result, frames: list[str]) -> None:
     from ..components.objective import target_of
     from ..plots.training import training_figure
 
     accepted = [one.prepared for one in samples if one.measured is not None and one.prepared is not None]
     shown = accepted[0] if accepted and experiment.sampler.is_population else None
-    potential = design.insert(experiment.world, state.values)["potential"]
+    potential = experiment.problem.at(state.values).potential
     diameters = getattr(potential, "diameter", None)
     targets = {name: target_of(term) for name, term in experiment.terms.items()}
     if frames:

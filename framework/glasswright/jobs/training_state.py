@@ -9,7 +9,6 @@ import optax
 from jaxtyping import Array, PyTree
 
 from ..components.protocol import Prepared
-from ..evaluation.design import Design
 from ..run.checkpoint import Checkpoint, unpack
 from .experiment import Experiment
 
@@ -37,9 +36,9 @@ class TrainingState(eqx.Module):
     factors: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
-def initial_state(experiment: Experiment, design: Design) -> TrainingState:
+def initial_state(experiment: Experiment) -> TrainingState:
     """The state before the first step."""
-    values = _strong(design.values(experiment.world))
+    values = _strong(experiment.problem.initial_values)
     unknown = {name: np.asarray(np.nan) for name in experiment.terms}
     combination = () if experiment.combination is None else experiment.combination.start(list(experiment.terms))
     return TrainingState(0, values, _strong(experiment.optimizer.init(values)), {}, unknown, combination)
@@ -50,22 +49,22 @@ def _strong(tree: Any) -> Any:
     return jax.tree.map(lambda x: jnp.asarray(x, dtype=x.dtype) if eqx.is_array(x) else x, tree)
 
 
-def restore(experiment: Experiment, design: Design, checkpoint: Checkpoint) -> TrainingState:
+def restore(experiment: Experiment, checkpoint: Checkpoint) -> TrainingState:
     """The training state that a checkpoint holds; `ValueError` if it is of another experiment."""
-    start = initial_state(experiment, design)
+    start = initial_state(experiment)
     content = checkpoint.content
     values = unpack(content["values"], start.values)
-    world = design.insert(experiment.world, values)
-    shape = world["system"].start(jax.random.key(0))
+    model = experiment.problem.at(values)
+    shape = model.system.start(jax.random.key(0))
     prepared = {}
     for index, one in content["prepared"].items():
         configuration = unpack(one["configuration"], shape)
         memory = None
         if one["memory"] is not None:
             # What is remembered now has the structure of what was remembered then.
-            like = world["protocol"].remember(world["potential"], configuration)
+            like = model.protocol.remember(model.potential, configuration)
             if like is None:
-                name = type(world["protocol"]).__name__
+                name = type(model.protocol).__name__
                 raise ValueError(f"the protocol {name} keeps a memory and has no `remember` to make it anew")
             memory = unpack(one["memory"], like)
         prepared[int(index)] = Prepared(configuration, one["outcome"], one["statistics"], memory)

@@ -13,6 +13,7 @@ from ..components.sampler import AbstractSampler
 from ..evaluation.design import Design
 from ..evaluation.ensemble import VALIDATION, Ensemble
 from ..evaluation.measurement import Sample
+from ..evaluation.problem import Model, Problem
 from ..evaluation.statistics import count_rejected, describe_rejected, standard_error
 from ..execution.executor import Executor
 from ..execution.signals import Terminated
@@ -48,7 +49,7 @@ class Validation:
 
     **Arguments:**
 
-    - `worlds`: potential, system and protocol of each ensemble by name: `trained`, and `untrained` to compare with.
+    - `models`: the model of each ensemble by name: `trained`, and `untrained` to compare with.
     - `numbers`: how many configurations of each.
     - `terms`: what is measured, and what was wanted of it (`Unjudged`: nothing).
     - `design`, `seed`: of the training; its configurations are not used again.
@@ -57,7 +58,7 @@ class Validation:
     - `config`: the resolved configuration this was built from, kept with the results.
     """
 
-    worlds: Mapping[str, Mapping[str, Any]]
+    models: Mapping[str, Model]
     numbers: Mapping[str, int]
     terms: Mapping[str, Term]
     design: Design
@@ -87,20 +88,15 @@ def validate(
             CountProgress("validate", total) if progress and executor.rank == 0 else Silent() as bar,
             Terminated() as stop,
         ):
-            for name, world in request.worlds.items():
+            for name, model in request.models.items():
                 lines[name] = [known[name, k] for k in range(request.numbers[name]) if (name, k) in known]
                 bar.advance(len(lines[name]))
+                problem = Problem(model, request.design, dict(request.terms))
                 ensemble = Ensemble(
-                    world,
-                    request.terms,
-                    request.design,
-                    request.seed,
-                    stream=VALIDATION,
-                    gradients=False,
-                    chunk_size=request.chunk_size,
+                    problem, request.seed, stream=VALIDATION, gradients=False, chunk_size=request.chunk_size
                 )
                 missing = [k for k in range(request.numbers[name]) if (name, k) not in known]
-                values = request.design.values(world)
+                values = problem.initial_values
                 for samples in ensemble.rounds(executor, values, missing):
                     for one in samples:
                         line = _line(name, one)
