@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 from glasswright.evaluation.design import resolve_design
-from glasswright.evaluation.loss import combine_terms
+from glasswright.evaluation.loss import combine_terms, evaluate
 from glasswright.evaluation.measurement import sample
 from glasswright.evaluation.value_shape import value_shape
 from glasswright.execution.executor import Executor
