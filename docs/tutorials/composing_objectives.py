@@ -1,4 +1,4 @@
-"""Composing objectives: a Poisson's ratio, a pressure within a band, and a bulk modulus that may cost a little."""
+"""Composing objectives: a target for Poisson's ratio, a band for the pressure, a weak target for the bulk modulus."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ request = [
 print(gw.build(gw.compose(*request)))
 result = gw.train(*request, directory="composing")
 
-# The loss is the weighted sum of those of the terms.
+# The loss is the weighted sum of the losses of the terms.
 weights = {"poisson_ratio": 1.0, "pressure": 2.0, "bulk_modulus": 0.01}
 for line in map(json.loads, Path("composing/metrics.jsonl").read_text().splitlines()):
     parts = {name: weights[name] * term["loss"] for name, term in line["terms"].items()}

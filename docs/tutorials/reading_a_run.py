@@ -17,16 +17,16 @@ print("loss by step:", [f"{line['loss']:.2e}" for line in lines])
 for line in lines:
     assert line["requested"] == line["converged"] + sum(line["rejected"].values())
 
-# How it ended, and every number that is needed to build the potential again.
+# The result: how the run ended, and every number needed to build the potential again.
 result = json.loads((run / "result.json").read_text())
 print("success:", result["success"], "design:", result["design"])
 
-# The resolved configuration: the whole experiment comes from it.
+# The resolved configuration describes the whole experiment.
 experiment = gw.build(yaml.safe_load((run / "config.yaml").read_text()))
 potential = type(experiment.potential)(**result["design"])
 print(potential)
 
-# The packing at the end, measured again with these parameters: it is where the run left it.
+# The final packing, measured again with these parameters, has the value that the run reported.
 design = [f"potential.{name}={np.asarray(value).tolist()}" for name, value in result["design"].items()]
 report = gw.measure(f"configuration={run / 'final.extxyz'}", "property=[poisson_ratio]", *design)
 print(report["properties"]["poisson_ratio"]["value"], result["values"]["poisson_ratio"])
