@@ -22,7 +22,7 @@ from ..jobs.measure import check_measurable
 from ..jobs.tunability import AVERAGES
 from ..jobs.validate import Unjudged
 from ..registry.registry import registry
-from ..run.extxyz import read_configuration
+from ..run.extxyz import read_frames
 from .measure import build_measurement
 from .train import build
 
@@ -237,7 +237,7 @@ def _packing_of(run: str | None, system: Any) -> Any:
     path = None if run is None else Path(run) / "final.extxyz"
     if path is None or not path.exists():
         return None
-    packing = read_configuration(path)
+    packing = read_frames(path)[0]
     same = packing.n_particles == system.n_particles and packing.box.shape == system.box.shape
     return packing if same and np.allclose(packing.box, system.box, rtol=1e-9, atol=0.0) else None
 
