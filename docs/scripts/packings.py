@@ -1,4 +1,4 @@
-"""What the scripts of this folder share: many packings of the untrained ensemble, and raw numbers kept in a file."""
+"""Shared by the scripts of this folder: many packings of the untrained ensemble, and raw numbers kept in a file."""
 
 import argparse
 import json
@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import glasswright as gw
 import numpy as np
@@ -30,14 +30,17 @@ PROPERTIES = {"nu": PoissonRatio, "bulk": BulkModulus, "shear": ShearModulus, "p
 BOUNDS = {"diameter": (0.1, 3.0), "binding_energy": (0.0, 10.0)}
 # The design variables as one vector; species 1 is the small one.
 SYMBOLS = (r"$\sigma_1$", r"$\sigma_2$", r"$B_{11}$", r"$B_{12}$", r"$B_{22}$")
-# Configurations after which raw numbers are saved.
+# Raw numbers are saved after this many configurations.
 CHUNK = 100
+
+# Arrays by name, whose leading axis runs over the requested configurations.
+Table: TypeAlias = dict[str, np.ndarray]
 
 
 class Setting:
-    """The paper's system (N = 368, two species, two dimensions), untrained, and what is measured."""
+    """The paper's untrained system (N = 368, two species, two dimensions), and the properties that are measured."""
 
-    def __init__(self, properties: Sequence[str] = ("nu",), inverse_range: float = 5.0):
+    def __init__(self, properties: Sequence[str] = ("nu",), inverse_range: float = 5.0) -> None:
         model = Model(HarmonicMorse(inverse_range=inverse_range), gw.System(), Quench())
         # The target is not used: only values and gradients of the properties are asked for.
         self.terms = {name: gw.Term(PROPERTIES[name](), Target(0.0)) for name in properties}
@@ -60,24 +63,23 @@ class Setting:
         return np.concatenate([np.ravel(gradient[name]) for name in self.design.names])
 
 
-def table(setting: Setting, found: Sequence[Sample]) -> dict[str, np.ndarray]:
-    """Outcomes, values and gradients (`d_...`) over the requested configurations; NaN where one was rejected."""
-    columns = {"outcome": np.array([int(one.outcome) for one in found])}
+def table(setting: Setting, samples: Sequence[Sample]) -> Table:
+    """Outcomes, values and gradients (`d_...`) of the requested configurations; NaN for a rejected one."""
+    columns = {"outcome": np.array([int(sample.outcome) for sample in samples])}
     for name in setting.terms:
-        columns[name] = np.array([np.nan if one.measured is None else one.measured.values[name] for one in found])
-        columns[f"d_{name}"] = np.array([_gradient(setting, one, name) for one in found])
+        columns[name] = np.array([np.nan if s.measured is None else s.measured.values[name] for s in samples])
+        columns[f"d_{name}"] = np.array([_gradient(setting, sample, name) for sample in samples])
     return columns
 
 
-def _gradient(setting: Setting, one: Sample, name: str) -> np.ndarray:
-    if one.measured is None or name not in one.measured.gradients:
+def _gradient(setting: Setting, sample: Sample, name: str) -> np.ndarray:
+    """The gradient of a property in one sample, as one vector; NaN where there is none."""
+    if sample.measured is None or name not in sample.measured.gradients:
         return np.full(len(SYMBOLS), np.nan)
-    return setting.flat(one.measured.gradients[name])
+    return setting.flat(sample.measured.gradients[name])
 
 
-def untrained(
-    seed: int, executor: Executor, indices: Sequence[int], inverse_range: float = 5.0
-) -> dict[str, np.ndarray]:
+def untrained(seed: int, executor: Executor, indices: Sequence[int], inverse_range: float = 5.0) -> Table:
     """All properties and their gradients in packings of the untrained ensemble."""
     setting = Setting(tuple(PROPERTIES), inverse_range)
     return table(setting, setting.ensemble(seed).samples(executor, setting.values, indices))
@@ -89,12 +91,12 @@ def mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Raw:
-    """Raw numbers in an .npz, in sections of arrays with one row for each requested configuration.
+    """Raw numbers in an .npz file: sections of arrays with one row for each requested configuration.
 
-    Pictures are drawn again from it, and work that was interrupted goes on.
+    Figures can be drawn again from the file, and interrupted work is continued.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.arrays: dict[str, np.ndarray] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,10 +104,8 @@ class Raw:
             with np.load(path) as file:
                 self.arrays = dict(file)
 
-    def rows(
-        self, name: str, n: int, parameters: dict[str, Any], compute: Callable[[range], dict[str, np.ndarray]]
-    ) -> dict[str, np.ndarray]:
-        """The section of configurations 0 to `n`; what is not there with these parameters is computed."""
+    def rows(self, name: str, n: int, parameters: dict[str, Any], compute: Callable[[range], Table]) -> Table:
+        """The section of configurations 0 to `n`; rows that are missing for these parameters are computed."""
         key, prefix = json.dumps(parameters, sort_keys=True), f"{name}/"
         if str(self.arrays.get(f"{prefix}parameters")) != key:
             self.arrays = {k: v for k, v in self.arrays.items() if not k.startswith(prefix)}
@@ -125,14 +125,16 @@ class Raw:
 
 
 def parser(description: str, script: str, n: int) -> argparse.ArgumentParser:
-    """The options that all scripts have."""
-    made = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    made.add_argument("--n", type=int, default=n, help="packings to request")
-    made.add_argument("--seed", type=int, default=0, help="seed of their random starts")
-    made.add_argument("--output", type=Path, default=IMAGES / f"{Path(script).stem}.png", help="the picture")
-    made.add_argument("--raw", type=Path, default=Path("outputs/packings.npz"), help="raw numbers, used again if there")
-    made.add_argument("--workers", type=int, help="packings to work on at a time (default: one for each core)")
-    return made
+    """A parser with the options of all scripts."""
+    options = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    options.add_argument("--n", type=int, default=n, help="packings to request")
+    options.add_argument("--seed", type=int, default=0, help="seed of their random starts")
+    options.add_argument("--output", type=Path, default=IMAGES / f"{Path(script).stem}.png", help="the figure")
+    options.add_argument(
+        "--raw", type=Path, default=Path("outputs/packings.npz"), help="raw numbers, read and extended"
+    )
+    options.add_argument("--workers", type=int, help="packings to work on at a time (default: one for each core)")
+    return options
 
 
 def canvas(width: float, height: float) -> Figure:
