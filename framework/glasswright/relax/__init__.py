@@ -1,7 +1,10 @@
+"""Minimisers: a toolbox for protocols. Nothing else in the engine uses it."""
+
 from .._jax import fast_jit as fast_jit
 from ..physics.hessian import DenseHessian as DenseHessian
 from ..physics.hessian import factor_hessian as factor_hessian
 from ..physics.hessian import factor_pinning_zero_modes as factor_pinning_zero_modes
+from .batch import Relaxation as Relaxation
 from .fire import PAPER_SETTINGS as PAPER_SETTINGS
 from .fire import FireSettings as FireSettings
 from .fire import FireState as FireState
@@ -11,3 +14,5 @@ from .newton import NewtonEnd as NewtonEnd
 from .newton import newton_steps as newton_steps
 from .push_apart import push_apart as push_apart
 from .saddle import leave_saddle as leave_saddle
+from .schedule import QuenchSchedule as QuenchSchedule
+from .search import Search as Search

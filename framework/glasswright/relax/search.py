@@ -1,0 +1,223 @@
+"""The search for the minimum of one packing: a loop on the host that calls compiled programs."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._jax import fast_jit
+from ..components.protocol import Outcome
+from ..physics.configuration import Configuration
+from ..physics.hessian import AbstractHessian, DenseHessian, factor_hessian, factor_pinning_zero_modes
+from ..physics.pair_list import PairList, build_pair_list
+from ..physics.pair_potential import AbstractPairPotential
+from ..physics.potential import AbstractPotential
+from .fire import fire, fire_start
+from .newton import NewtonEnd, newton_steps
+from .push_apart import push_apart
+from .saddle import leave_saddle
+from .schedule import MAX_FACTORS, MAX_PUSHES, MAX_SADDLES, SADDLE_STEP, WIDEST_SKIN, QuenchSchedule
+
+_factor_hessian = fast_jit(factor_hessian)
+_factor_pinning_zero_modes = fast_jit(factor_pinning_zero_modes)
+
+
+@fast_jit
+def _largest_move(start: Configuration, end: Configuration) -> Float[Array, ""]:
+    shift = end.position - start.position
+    return jnp.max(jnp.linalg.norm(shift - jnp.mean(shift, axis=0), axis=1))
+
+
+class Search:
+    """The search for the minimum that a start belongs to.
+
+    `relax` descends from anywhere, `follow` goes to the near minimum of a slightly different potential. Afterwards
+    either `factor` is set, or `outcome` says why there is no minimum.
+
+    **Arguments:**
+
+    - `schedule`: tolerances and limits.
+    - `dense`: whether Hessians are assembled and factored. Without, they are known by their products alone, and FIRE
+      descends all the way.
+
+    **Attributes:**
+
+    - `configuration`: where the search stands.
+    - `factor`: the factored Hessian of the minimum; None until there is one.
+    - `outcome`: why the search failed; None unless it did.
+    - `counts`: force evaluations, factorisations, saddles left, zero modes pinned, rattlers.
+    """
+
+    def __init__(self, potential: AbstractPotential, start: Configuration, schedule: QuenchSchedule, *, dense: bool):
+        self.potential, self.start, self.schedule, self.dense = potential, start, schedule, dense
+        self.configuration = start
+        self.factor: AbstractHessian | None = None
+        self.outcome: Outcome | None = None
+        self.counts = {"evaluations": 0, "factorisations": 0, "saddles": 0, "zero_modes": 0, "rattlers": 0}
+        self.uses_newton = dense and schedule.method == "newton"
+        self._cutoff = float(potential.reach(start))
+        self._neighbors: PairList | None = None
+
+    def again(self) -> "Search":
+        """A new search from the same start that keeps the pair list and goes on counting."""
+        search = Search(self.potential, self.start, self.schedule, dense=self.dense)
+        search._neighbors, search.counts = self._neighbors, self.counts
+        return search
+
+    def relax(self) -> None:
+        """Go from anywhere to a minimum."""
+        self._push_apart()
+        for _ in range(MAX_SADDLES):
+            self._descend()
+            if self.outcome is not None or self.factor is not None:
+                return
+            self.counts["saddles"] += 1
+            self.configuration = leave_saddle(
+                self.potential, self.configuration, self.neighbors(), np.asarray(SADDLE_STEP)
+            )
+        self.outcome = Outcome.unstable
+
+    def follow(self, neighbors: PairList, factor: AbstractHessian, limit: float) -> bool:
+        """Go from the minimum of a slightly different potential to the near one; whether it is the same packing.
+
+        `neighbors` and `factor` are those of the start, `limit` is the length of a move that counts as rearranging.
+        """
+        self._neighbors = neighbors
+        return self._newton(factor if isinstance(factor, DenseHessian) else None) and self.moved() < limit
+
+    def neighbors(self) -> PairList:
+        """The pair list, made at first use."""
+        return self._renew_neighbors() if self._neighbors is None else self._neighbors
+
+    def hessian(self) -> AbstractHessian:
+        """The Hessian of where the search stands: factored if `dense`, else known by its products."""
+        if self.dense:
+            return self._factorise()
+        # Here, for what it imports is slow to load and seldom needed.
+        from ..physics.adjoint import MatrixFreeHessian
+
+        return MatrixFreeHessian(self.potential, self.configuration, self.neighbors())
+
+    def moved(self) -> float:
+        """The largest distance of a particle from its start, apart from a drift of all, in units of length."""
+        return float(_largest_move(self.start, self.configuration))
+
+    def _renew_neighbors(self) -> PairList:
+        """A pair list for where the search stands, with as wide a skin as the last list's capacity has room for."""
+        last, skin = self._neighbors, self.schedule.skin
+        if last is None:
+            self._neighbors = build_pair_list(self.configuration, self._cutoff + skin)
+        else:
+            # Padding costs as much as pairs: better that it makes the list last longer.
+            room = 0.97 * last.capacity / max(int(last.n_pairs), 1)
+            radius = float(last.radius) * room ** (1.0 / self.start.dimension)
+            radius = min(max(radius, self._cutoff + skin), self._cutoff + WIDEST_SKIN * skin)
+            self._neighbors = build_pair_list(self.configuration, radius, last.capacity)
+        return self._neighbors
+
+    def _push_apart(self) -> None:
+        """Push particles apart that lie on top of each other, if that makes them much stiffer than most."""
+        if not isinstance(self.potential, AbstractPairPotential):
+            return
+        for _ in range(MAX_PUSHES):
+            fractional, steps = push_apart(self.potential, self.configuration, self.neighbors(), np.asarray(MAX_PUSHES))
+            if int(steps) == 0:
+                return
+            self.counts["evaluations"] += int(steps)
+            self.configuration = dataclasses.replace(self.configuration, fractional=fractional)
+            self._renew_neighbors()
+
+    def _descend(self) -> None:
+        """Go to a force-free point; `factor` is set if it is a minimum."""
+        if not self.uses_newton:
+            self._fire(self.schedule.force_tolerance)
+            if self.outcome is None:
+                self._accept()
+            return
+        tolerance: float | None = self.schedule.hand_over
+        while tolerance is not None:
+            self._fire(tolerance)
+            at_hand_over = self.configuration
+            if self.outcome is not None or self._newton():
+                return
+            self.configuration = at_hand_over
+            tolerance = self.schedule.next_hand_over(tolerance)
+        self._pin_zero_modes()
+
+    def _accept(self) -> None:
+        """Take the Hessian of where the search stands, if it is a minimum."""
+        hessian = self.hessian()
+        # Without a factor, stable by assumption: a descent that has converged found a minimum, and products alone show
+        # nothing else.
+        if not isinstance(hessian, DenseHessian) or bool(hessian.is_stable):
+            self.factor = hessian
+        else:
+            self._pin_zero_modes()
+
+    def _pin_zero_modes(self) -> None:
+        """Take the Hessian of a force-free point that Cholesky refused, if only zero modes made it do so."""
+        factor, zero_modes = _factor_pinning_zero_modes(self.potential, self.configuration, self.neighbors())
+        self.counts["factorisations"] += 1
+        if bool(factor.is_stable):
+            self.factor = factor
+            self.counts["zero_modes"] = int(zero_modes)
+
+    def _factorise(self) -> DenseHessian:
+        """The factored Hessian of where the search stands."""
+        self.counts["factorisations"] += 1
+        factor: DenseHessian = _factor_hessian(self.potential, self.configuration, self.neighbors())
+        return factor
+
+    def _fire(self, tolerance: float) -> None:
+        """FIRE to max|F| < `tolerance`, renewing the pair list as often as needed."""
+        settings = self.schedule.fire_settings
+        # NumPy's numbers here and below: making device arrays of the host's is slower than handing them over.
+        limits = np.asarray(tolerance), np.asarray(self.schedule.max_steps)
+        state = fire_start(self.configuration)
+        while True:
+            current = self._neighbors is not None and self._neighbors.reference is self.configuration
+            neighbors = self.neighbors() if current else self._renew_neighbors()
+            state = fire(self.potential, self.configuration, neighbors, state, settings, *limits)
+            self.configuration = dataclasses.replace(self.configuration, fractional=state.fractional)
+            if bool(state.covered):
+                break
+            if not np.all(np.isfinite(state.fractional)):
+                # No list covers what is not a number.
+                self.outcome = Outcome.nonfinite
+                return
+        self.counts["evaluations"] += int(state.evaluations)
+        if not bool(state.converged):
+            self.outcome = Outcome.max_steps
+
+    def _newton(self, factor: DenseHessian | None = None) -> bool:
+        """Newton from here, with the factor of somewhere near if one is given; whether it ends at a stable minimum."""
+        age = 1
+        for _ in range(MAX_FACTORS):
+            if factor is None:
+                factor, age = self._factorise(), 0
+            if not bool(factor.is_stable):
+                return False
+            tolerance = np.asarray(self.schedule.force_tolerance)
+            state = newton_steps(
+                self.potential, self.configuration, self.neighbors(), tolerance, factor, np.asarray(age)
+            )
+            self.counts["evaluations"] += int(state.iterations)
+            self.configuration = dataclasses.replace(self.configuration, fractional=state.fractional)
+            end = NewtonEnd(int(state.end))
+            if end == NewtonEnd.converged:
+                # The factor of where the steps started serves on only if there were none.
+                if age != 0 or int(state.iterations) != 0:
+                    factor = self._factorise()
+                if bool(factor.is_stable):
+                    self.factor = factor
+                return bool(factor.is_stable)
+            if end == NewtonEnd.stalled:
+                return False
+            if end == NewtonEnd.uncovered:
+                # The factor stays good: it is the list that was left behind.
+                self._renew_neighbors()
+                age = 1
+            else:
+                factor = None
+        return False
