@@ -11,15 +11,16 @@ import types
 from pathlib import Path
 
 import pytest
-from glasswright.cli.application import _jobs, _parser
-from glasswright.cli.parser import CONFIGURED
+from glasswright.cli.application import parser_of
 from glasswright.cli.plugins import find
 from glasswright.cli.plugins import main as plugins
+from glasswright.commands.compose import compose, start
 from glasswright.commands.measure import build_measurement
 from glasswright.commands.resume import RESUME_KEYS
+from glasswright.commands.table import COMMANDS as COMMANDS_WITH_KEYS
 from glasswright.commands.train import build
 from glasswright.commands.validate import build_validation
-from glasswright.config.compose import compose, start
+from glasswright.config.sweep import jobs as jobs_of
 from glasswright.registry import Registry, registry
 from helpers import ROOT
 from hydra.core.global_hydra import GlobalHydra
@@ -122,13 +123,13 @@ def test_commands_compose(hydra, run_directory, tmp_path, monkeypatch, page, com
             assert set(arguments) <= {"--json"}
         return
     if name == "schema":
-        assert set(arguments) <= {"--preset", *CONFIGURED}
+        assert set(arguments) <= {"--preset", *COMMANDS_WITH_KEYS}
         return
     if name == "resume":
         assert all(argument.partition("=")[0] in RESUME_KEYS for argument in arguments[1:])
         return
     assert name in ("train", "validate", "measure"), command
-    given = _parser(name).parse_intermixed_args(arguments)
+    given = parser_of(name).parse_intermixed_args(arguments)
     overrides = [
         f"configuration={REFERENCE}" if override.startswith("configuration=") else override
         for override in given.overrides
@@ -148,7 +149,7 @@ def test_commands_compose(hydra, run_directory, tmp_path, monkeypatch, page, com
     jobs = [overrides]
     if given.multirun:
         overall = compose("train", overrides, instance=hydra, run_mode=RunMode.MULTIRUN)
-        first, *others = _jobs(overall, overrides)
+        first, *others = jobs_of(overall, overrides)
         jobs = [first, *others[-1:]]
     for job in jobs:
         build(compose("train", job, instance=hydra))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from .jobs.experiment import Experiment
 
@@ -13,7 +13,7 @@ def compose(*overrides: str, command: str = "train") -> Any:
     **Arguments:**
 
     - `overrides`: what one would type, each a string.
-    - `command`: `train`, `validate`, `measure` or `analyse`.
+    - `command`: a configured command, such as `train`, `validate`, `measure` or `analyse`.
 
     Returns an OmegaConf configuration, for `gw.build` and for the function of the command's name. Raises `RequestError`
     with one line that names the key for whatever is wrong.
@@ -21,12 +21,8 @@ def compose(*overrides: str, command: str = "train") -> Any:
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
-    from ._errors import RequestError, suggestion
-    from .cli.parser import CONFIGURED
-    from .config.compose import compose as compose_with_hydra
+    from .commands.compose import compose as compose_with_hydra
 
-    if command not in CONFIGURED:
-        raise RequestError(f"command={command!r}: no such command; {suggestion(command, CONFIGURED)}")
     try:
         config = compose_with_hydra(command, list(overrides))
     finally:
@@ -57,10 +53,7 @@ def train(
 
     Raises `RequestError` if the request is wrong, and `RunError` if the run fails.
     """
-    from .jobs.train import train as train_experiment
-
-    one = _request(request, "train")
-    return train_experiment(one if isinstance(one, Experiment) else build(one), directory, progress=progress)
+    return _perform("train", request, directory, progress)
 
 
 def resume(directory: str | Path, *overrides: str, progress: bool = False) -> dict[str, Any]:
@@ -74,9 +67,10 @@ def resume(directory: str | Path, *overrides: str, progress: bool = False) -> di
 
     Returns what `result.json` or `validation.json` holds.
     """
-    from .commands.resume import go_on
+    from .commands.resume import resume as resume_run
 
-    return go_on(Path(directory), list(overrides), progress=progress)[1]
+    _, report = resume_run(Path(directory), list(overrides), progress=progress)
+    return cast(dict[str, Any], report)
 
 
 def validate(
@@ -90,10 +84,7 @@ def validate(
     - `directory`: where the files go; None writes nothing.
     - `progress`: whether to show it on standard error.
     """
-    from .commands.validate import build_validation
-    from .jobs.validate import validate as validate_request
-
-    return validate_request(build_validation(_request(request, "validate")), directory, progress=progress)
+    return _perform("validate", request, directory, progress)
 
 
 def measure(*request: str | Mapping[str, Any], directory: str | Path | None = None) -> dict[str, Any]:
@@ -104,10 +95,7 @@ def measure(*request: str | Mapping[str, Any], directory: str | Path | None = No
     - `request`: overrides (`gw.measure("configuration=packing.extxyz", "gradient=true")`), or one configuration.
     - `directory`: where the files go; None writes nothing.
     """
-    from .commands.measure import build_measurement
-    from .jobs.measure import measure as measure_request
-
-    return measure_request(build_measurement(_request(request, "measure")), directory)
+    return _perform("measure", request, directory, False)
 
 
 def analyse(
@@ -123,17 +111,32 @@ def analyse(
     - `directory`: where the files and pictures go; None writes nothing.
     - `progress`: whether to show it on standard error.
     """
-    from .commands.analyse import build_analysis
-    from .jobs.analyse import analyse as analyse_request
-
-    return analyse_request(build_analysis(_request(request, "analyse")), directory, progress=progress)
+    return _perform("analyse", request, directory, progress)
 
 
-def _request(request: tuple[Any, ...], command: str) -> Any:
+def _perform(
+    name: str,
+    given: tuple[str | Mapping[str, Any] | Experiment, ...],
+    directory: str | Path | None,
+    progress: bool,
+) -> dict[str, Any]:
+    """Run a command on what was given: overrides, one configuration, or an experiment that is built already."""
+    from .commands.table import load_command
+
+    command = load_command(name)
+    request = _request(given, name)
+    if not isinstance(request, Experiment):
+        request = command.build(request, Path.cwd())
+    folder = None if directory is None else Path(directory)
+    return cast(dict[str, Any], command.run(request, folder, progress=progress))
+
+
+def _request(given: tuple[str | Mapping[str, Any] | Experiment, ...], command: str) -> Any:
     """The configuration or experiment that was given, or the one that overrides describe."""
-    if len(request) == 1 and not isinstance(request[0], str):
-        return request[0]
-    strange = [one for one in request if not isinstance(one, str)]
-    if strange:
-        raise TypeError(f"gw.{command}: takes overrides (texts) or one configuration, not both: {strange[0]!r}")
-    return compose(*request, command=command)
+    if len(given) == 1 and not isinstance(given[0], str):
+        return given[0]
+    overrides = [item for item in given if isinstance(item, str)]
+    if len(overrides) < len(given):
+        strange = next(item for item in given if not isinstance(item, str))
+        raise TypeError(f"gw.{command}: takes overrides (texts) or one configuration, not both: {strange!r}")
+    return compose(*overrides, command=command)

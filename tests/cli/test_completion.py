@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from glasswright.cli import main as cli
+from glasswright import cli
 
 
 def ask(line: str, monkeypatch, capfd, shell: str = "bash") -> list[str]:

@@ -12,9 +12,9 @@ import tomllib
 import glasswright as gw
 import pytest
 import yaml
-from glasswright.cli import main as cli
+from glasswright import cli
 from glasswright.cli import plugins as _listing
-from glasswright.cli.new_plugin import COMMANDS, new_plugin
+from glasswright.cli.new_plugin import FIRST_USE, new_plugin
 from glasswright.registry import KINDS, Registry, registry
 from helpers import ROOT
 
@@ -100,7 +100,7 @@ def test_new_does_not_overwrite(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["something"]
 
 
-@pytest.mark.parametrize("kind", COMMANDS)
+@pytest.mark.parametrize("kind", FIRST_USE)
 def test_a_new_package_of_every_kind_is_complete_and_loads(tmp_path, monkeypatch, capsys, kind):
     folder = new_plugin(f"my-{kind}", kind, str(tmp_path / "new"))
     assert f"my_{kind}" in capsys.readouterr().out
@@ -135,7 +135,7 @@ def test_a_new_package_of_every_kind_is_complete_and_loads(tmp_path, monkeypatch
 
 def test_the_code_of_a_new_package_passes_the_linter(tmp_path):
     pytest.importorskip("ruff")
-    for kind in COMMANDS:
+    for kind in FIRST_USE:
         new_plugin(f"my-{kind}", kind, str(tmp_path / kind))
     check = [sys.executable, "-m", "ruff", "check", "--isolated", "--ignore", "F722,F821", str(tmp_path)]
     result = subprocess.run(check, capture_output=True, text=True, check=False)

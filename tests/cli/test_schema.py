@@ -4,7 +4,7 @@ import json
 
 import glasswright as gw
 import pytest
-from glasswright.cli import main as cli
+from glasswright import cli
 from glasswright.cli.schema import schema
 from glasswright.config.compose import configuration_folder
 from omegaconf import OmegaConf

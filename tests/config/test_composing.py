@@ -7,9 +7,9 @@ from pathlib import Path
 
 import glasswright as gw
 import pytest
-from glasswright.cli import main as cli
+from glasswright import cli
+from glasswright.commands.compose import compose, start
 from glasswright.commands.train import build
-from glasswright.config.compose import compose, start
 from glasswright.config.instantiate import instantiate
 from glasswright.registry import Component, registry
 from helpers import ROOT, component

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import glasswright as gw
 import pytest
+from glasswright.commands.compose import compose, start
 from glasswright.commands.train import build
-from glasswright.config.compose import compose, configuration_folder, start
+from glasswright.config.compose import configuration_folder
 from glasswright.config.instantiate import instantiate
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
@@ -290,7 +291,7 @@ def test_wrong_requests_are_explained_on_one_line(make, overrides, message):
 
 
 def test_a_property_needs_what_the_protocol_provides():
-    from glasswright.config.blocks import _property
+    from glasswright.config.blocks import build_property
 
     class Nothing(gw.AbstractProtocol):
         def prepare(self, potential, start, *, key):
@@ -301,7 +302,7 @@ def test_a_property_needs_what_the_protocol_provides():
 
     node = {"property": {"_target_": "glasswright_plugins.properties.poisson_ratio.PoissonRatio"}}
     with pytest.raises(gw.RequestError, match=r"terms\.nu\.property: PoissonRatio needs .*Equilibrium.*provides State"):
-        _property("nu", node, Nothing(), SIZE)
+        build_property("nu", node, Nothing(), SIZE)
 
 
 def test_any_error_of_a_constructor_names_the_key():

@@ -11,8 +11,8 @@ from pathlib import Path
 import glasswright as gw
 import pytest
 import yaml
+from glasswright.commands.compose import compose, start
 from glasswright.commands.train import build
-from glasswright.config.compose import compose, start
 from helpers import glasswright
 from hydra.core.global_hydra import GlobalHydra
 

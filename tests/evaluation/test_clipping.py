@@ -86,8 +86,8 @@ def test_a_limit_from_the_same_step_would_move_the_target(population):
 
 @pytest.mark.parametrize("clip", [0.0, -1.0, float("inf")])
 def test_limits_that_make_no_sense_are_refused(clip):
+    from glasswright.commands.compose import compose
     from glasswright.commands.train import build
-    from glasswright.config.compose import compose
 
     with pytest.raises(gw.RequestError, match=r"train\.clip"):
         build(compose("train", [f"train.clip={clip}"]))

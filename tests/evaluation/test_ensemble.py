@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from glasswright.cli import main as cli
+from glasswright import cli
 from glasswright.evaluation.ensemble import TRAINING, VALIDATION, Ensemble, random_start, random_starts
 from glasswright.evaluation.loss import evaluate
 from glasswright.execution.executor import Executor

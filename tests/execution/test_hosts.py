@@ -10,8 +10,8 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from glasswright import cli
 from glasswright._errors import RequestError
-from glasswright.cli import main as cli
 from glasswright.execution.executor import Executor
 from glasswright.execution.hosts import _decode, _encode, join_hosts
 from glasswright.execution.task import Result

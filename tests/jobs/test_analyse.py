@@ -8,11 +8,11 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from glasswright import cli
 from glasswright._errors import RequestError
-from glasswright.cli import main as cli
 from glasswright.commands.analyse import build_analysis
+from glasswright.commands.compose import compose, start
 from glasswright.commands.train import build
-from glasswright.config.compose import compose, start
 from glasswright.evaluation.measurement import sample
 from glasswright.jobs.predictiveness import follow, holds_to
 from glasswright.jobs.tunability import flatten, scalar_terms, tunability, unflatten

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from glasswright.cli import main as cli
+from glasswright import cli
 from glasswright.run.checkpoint import Checkpoint
 from glasswright.run.directory import RunDirectory
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from glasswright.cli import main as cli
+from glasswright import cli
 from glasswright.commands.train import build
 from glasswright.commands.validate import build_validation
 from glasswright.evaluation.ensemble import TRAINING, VALIDATION, random_start

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import scipy.stats
 import yaml
-from glasswright.cli import main as cli
+from glasswright import cli
+from glasswright.commands.compose import compose
 from glasswright.commands.validate import build_validation
-from glasswright.config.compose import compose
 from glasswright.evaluation.design import resolve_design
 from glasswright.evaluation.ensemble import TRAINING, VALIDATION, random_start, random_starts
 from glasswright.evaluation.measurement import sample

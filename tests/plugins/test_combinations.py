@@ -9,7 +9,7 @@ import glasswright as gw
 import jax
 import numpy as np
 import pytest
-from glasswright.cli import main as cli
+from glasswright import cli
 from glasswright.evaluation.loss import Evaluation, combine_terms
 from glasswright.run.checkpoint import pack, unpack
 from helpers import component

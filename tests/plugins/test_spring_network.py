@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from glasswright.cli import main as cli
+from glasswright import cli
 from glasswright.evaluation.design import resolve_design, trainable_leaves
 from glasswright.evaluation.measurement import sample
 from glasswright.evaluation.problem import Model, Problem

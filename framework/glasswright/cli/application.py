@@ -1,43 +1,38 @@
-"""`train`, `validate`, `measure` and `analyse`: check everything that was asked for first, then let Hydra run it.
+"""The configured commands: check everything that was asked for first, then let Hydra run it.
 
-Hydra creates the run directory before it calls the job, and calls callbacks before that. So the configuration
-of every job is composed, checked and built here beforehand; only a request that is right gets a directory.
+Hydra creates the run directory before it calls the job, and calls callbacks before that. So the configuration of every
+job is composed, built and checked here beforehand: only a request that is right gets a directory. A single run is
+handed the request that was built. The jobs of a sweep compose and build their own, in the process of their launcher.
 """
 
 import argparse
-import contextlib
-import sys
-from collections.abc import Callable
+import functools
+import logging
+from pathlib import Path
 from typing import Any
 
 import jax
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
 from .._errors import RequestError
-from ..commands.analyse import analyse_job, help_analyse
-from ..commands.measure import build_measurement, measure_job
-from ..commands.train import build, help_train, train_job
-from ..commands.validate import build_validation, help_validate, validate_job
-from ..config.compose import compose, start, start_folder
-from ..config.messages import explain
+from ..commands.command import Command
+from ..commands.compose import compose, start
+from ..commands.table import load_command
+from ..config.compose import hydra_errors_explained, notes, output_folder, start_folder
+from ..config.loader import Hydra, argument_parser
+from ..config.sweep import jobs
 from ..execution.hosts import join_hosts
 from .parser import Parser
 
-# Jobs of a sweep that are checked before any runs.
-MOST_CHECKED_JOBS = 100
+logger = logging.getLogger(__name__)
 
 
-def run(command: str, arguments: list[str]) -> int:
-    """Run one of the commands that Hydra configures."""
-    parser = _parser(command)
+def run(name: str, arguments: list[str]) -> int:
+    """Run a configured command; returns the exit code."""
+    parser = parser_of(name)
     given = parser.parse_intermixed_args(arguments)
     if given.experimental_rerun is not None:
         raise RequestError("--experimental-rerun: refused, it would execute what is in a pickle")
@@ -50,78 +45,56 @@ def run(command: str, arguments: list[str]) -> int:
     ]
     if sum([given.run, given.multirun, *shows]) > 1:
         raise RequestError("only one of --run, --multirun, --cfg, --info, --help and --shell-completion is possible")
-    config_name = given.config_name or command
-    with _quiet_on_errors():
-        instance = start(command, config_folder=given.config_path, extra_folder=given.config_dir)
+    config_name = given.config_name or name
+    with hydra_errors_explained():
+        instance = start(name, config_folder=given.config_path, extra_folder=given.config_dir)
         try:
             if any(shows):
-                _show(instance, config_name, given, parser)
+                _show(instance, name, config_name, given, parser)
             else:
-                _run(instance, command, config_name, given)
+                _run(instance, name, config_name, given)
         finally:
             GlobalHydra.instance().clear()
     return 0
 
 
-JOBS: dict[str, Callable[[DictConfig], Any]] = {
-    "analyse": analyse_job,
-    "train": train_job,
-    "validate": validate_job,
-    "measure": measure_job,
-}
-# The same in a process that works for another one, which writes the files.
-HELPERS: dict[str, Callable[[DictConfig], Any]] = {
-    "analyse": help_analyse,
-    "train": help_train,
-    "validate": help_validate,
-    "measure": measure_job,
-}
+def parser_of(name: str) -> argparse.ArgumentParser:
+    """Hydra's options, as those of a command."""
+    parser = argument_parser()
+    parser.__class__ = Parser
+    parser.prog = f"glasswright {name}"
+    return parser
 
 
-def check(command: str, config: DictConfig) -> None:
-    """Build everything that a composed configuration describes, and drop it again; raises `RequestError`."""
-    HydraConfig.instance().set_config(config)  # for interpolations of hydra.*
-    if command == "train":
-        build(config)
-        return
-    if command == "validate":
-        build_validation(config)
-        return
-    if command == "analyse":
-        from ..commands.analyse import build_analysis
-
-        build_analysis(config, start_folder())
-        return
-    from ..jobs.measure import check_measurable
-
-    check_measurable(build_measurement(config, start_folder()))
+def run_job(name: str, config: DictConfig) -> float | None:
+    """What Hydra calls for each job of a sweep, in whatever process; returns what its sweeper minimises."""
+    command = load_command(name)
+    return _perform(command, command.build(config, start_folder()), output_folder())
 
 
-def _run(instance: Hydra, command: str, config_name: str, given: argparse.Namespace) -> None:
-    overrides = list(given.overrides)
+def _run(instance: Hydra, name: str, config_name: str, given: argparse.Namespace) -> None:
+    command = load_command(name)
     join_hosts()
-    mode = RunMode.MULTIRUN if given.multirun else RunMode.RUN
-    overall = compose(command, overrides, instance=instance, config_name=config_name, run_mode=RunMode.MULTIRUN)
-    if overall.hydra.mode == RunMode.MULTIRUN:
-        mode = RunMode.MULTIRUN
-    overrides.append(f"hydra.mode={mode.name}")
-    for job in _jobs(overall, overrides) if mode == RunMode.MULTIRUN else [overrides]:
-        check(command, compose(command, job, instance=instance, config_name=config_name))
-    for note in instance.config_loader.notes:  # type: ignore[attr-defined]
-        print(f"glasswright: note: {note}", file=sys.stderr)
-    if mode == RunMode.MULTIRUN:
-        instance.multirun(config_name=config_name, task_function=JOBS[command], overrides=overrides)
+    config, overrides = _compose_run(instance, name, config_name, given)
+    if config is None:
+        overall = compose(name, overrides, instance=instance, config_name=config_name, run_mode=RunMode.MULTIRUN)
+        for job in jobs(overall, overrides):
+            _build(command, compose(name, job, instance=instance, config_name=config_name))
+        _show_notes(instance)
+        instance.multirun(config_name=config_name, task_function=functools.partial(run_job, name), overrides=overrides)
         return
+    request = _build(command, config)
+    _show_notes(instance)
     if jax.process_index() > 0:
-        # The first process writes; the others only lend a hand.
-        HELPERS[command](compose(command, overrides, instance=instance, config_name=config_name))
+        # The first process writes; the others only do their share of the work.
+        command.run(request, None, progress=True)
         return
-    failures: list[BaseException] = []
+    failures: list[Exception] = []
 
-    def attempt(config: DictConfig) -> Any:
+    def attempt(_: DictConfig) -> float | None:
         # Hydra would print about the failure; the command line has its own line.
         try:
-            return JOBS[command](config)
+            return _perform(command, request, output_folder())
         except Exception as error:
             failures.append(error)
             return None
@@ -134,43 +107,58 @@ def _run(instance: Hydra, command: str, config_name: str, given: argparse.Namesp
         raise failures[0]
 
 
-def _jobs(overall: DictConfig, overrides: list[str]) -> list[list[str]]:
-    """The overrides of every job of a sweep; for sweepers other than Hydra's own, one that stands for all."""
-    parsed = OverridesParser.create().parse_overrides(overrides)
-    sweeper = overall.hydra.sweeper
-    parameters: Any = OmegaConf.to_container(sweeper.params) if sweeper.get("params") else {}
-    named = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in (parameters or {}).items()])
-    given = {override.get_key_element() for override in parsed}
-    parsed += [override for override in named if override.get_key_element() not in given]
-    own: list[Any] = [override for override in parsed if not override.is_hydra_override()]
-    hydra_overrides: list[Any] = [
-        o.input_line for o in parsed if o.is_hydra_override() and o.key_or_group != "hydra.mode"
-    ]
-    if str(sweeper.get("_target_", "")).endswith("BasicSweeper"):
-        jobs = [job for batch in BasicSweeper.split_arguments(own, None) for job in batch][:MOST_CHECKED_JOBS]
-    else:
-        jobs = [[str(_representative(override)) for override in own]]
-    return [[*hydra_overrides, *job] for job in jobs]
+def _compose_run(
+    instance: Hydra, name: str, config_name: str, given: argparse.Namespace
+) -> tuple[DictConfig | None, list[str]]:
+    """The configuration of a single run (None for a sweep), and the overrides that Hydra is to be given."""
+    overrides = list(given.overrides)
+    sweep = [*overrides, "hydra.mode=MULTIRUN"]
+    if given.multirun:
+        return None, sweep
+    if given.run:
+        overrides.append("hydra.mode=RUN")
+    try:
+        config = compose(name, overrides, instance=instance, config_name=config_name)
+    except RequestError:
+        # The configuration may ask for a sweep by itself, whose values no single run can have.
+        if _asks_for_a_sweep(instance, name, config_name, overrides):
+            return None, sweep
+        raise
+    return (None, sweep) if config.hydra.mode == RunMode.MULTIRUN else (config, overrides)
 
 
-def _representative(override: Any) -> str:
-    if not override.is_sweep_override():
-        return override.input_line
-    key = override.get_key_element()
-    if override.is_discrete_sweep():
-        return f"{key}={next(iter(override.sweep_string_iterator()))}"
-    return f"{key}={override.value().start}"
+def _asks_for_a_sweep(instance: Hydra, name: str, config_name: str, overrides: list[str]) -> bool:
+    try:
+        overall = compose(name, overrides, instance=instance, config_name=config_name, run_mode=RunMode.MULTIRUN)
+    except RequestError:
+        return False
+    return bool(overall.hydra.mode == RunMode.MULTIRUN)
 
 
-def _show(instance: Hydra, config_name: str, given: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+def _build(command: Command[Any, Any], config: DictConfig) -> Any:
+    """The request that a composed configuration describes, checked."""
+    HydraConfig.instance().set_config(config)  # for interpolations of hydra.*
+    return command.build(config, start_folder())
+
+
+def _perform(command: Command[Any, Any], request: Any, folder: Path) -> float | None:
+    """Do the work and show what it came to; returns what a sweeper minimises."""
+    report = command.run(request, folder, progress=True)
+    for line in command.summarise(report, folder):
+        print(line)
+    return command.score(report)
+
+
+def _show(
+    instance: Hydra, name: str, config_name: str, given: argparse.Namespace, parser: argparse.ArgumentParser
+) -> None:
     """`--help`, `--cfg`, `--info`, completion: nothing runs, but what is shown has been checked."""
     if given.shell_completion:
         instance.shell_completion(config_name=config_name, overrides=given.overrides)
         return
-    config = compose(config_name, given.overrides, instance=instance, config_name=config_name)
+    config = compose(name, given.overrides, instance=instance, config_name=config_name)
     HydraConfig.instance().set_config(config)
-    for note in instance.config_loader.notes:  # type: ignore[attr-defined]
-        print(f"glasswright: note: {note}", file=sys.stderr)
+    _show_notes(instance)
     if given.help:
         instance.app_help(config_name=config_name, args_parser=parser, args=given)
     elif given.hydra_help:
@@ -187,21 +175,6 @@ def _show(instance: Hydra, config_name: str, given: argparse.Namespace, parser: 
         instance.show_info(given.info, config_name=config_name, overrides=given.overrides)
 
 
-def _parser(command: str) -> argparse.ArgumentParser:
-    parser = get_args_parser()
-    parser.__class__ = Parser
-    parser.prog = f"glasswright {command}"
-    return parser
-
-
-@contextlib.contextmanager
-def _quiet_on_errors():
-    """Errors of Hydra and OmegaConf on the way become requests that were wrong."""
-    from hydra.errors import HydraException
-
-    try:
-        yield
-    except RequestError:
-        raise
-    except (HydraException, OmegaConfBaseException) as error:
-        raise RequestError(explain(error)) from error
+def _show_notes(instance: Hydra) -> None:
+    for note in notes(instance):
+        logger.info(note)

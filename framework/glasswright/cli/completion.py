@@ -3,6 +3,8 @@
 import os
 from collections.abc import Iterable
 
+from ..commands.table import COMMANDS
+
 OPTIONS = ("--help", "--version")
 
 
@@ -19,8 +21,8 @@ def complete_words(arguments: list[str], commands: Iterable[str]) -> bool:
     candidates = _candidates(words[1:-1], commands)
     if candidates is None:
         return False
-    found = [word for word in candidates if word.startswith(words[-1])]
-    print(("\n" if question == "query=fish" else " ").join(found))
+    matches = [word for word in candidates if word.startswith(words[-1])]
+    print(("\n" if question == "query=fish" else " ").join(matches))
     return True
 
 
@@ -31,13 +33,13 @@ def _candidates(before: list[str], commands: Iterable[str]) -> list[str] | None:
     if before[0] == "plugins":
         from ..registry.component import KINDS
         from ..registry.registry import registry
-        from .new_plugin import COMMANDS
+        from .new_plugin import FIRST_USE
 
         if before[-1] == "--kind":
-            return list(COMMANDS)
+            return list(FIRST_USE)
         names = sorted({name for kind in KINDS for name in registry().components(kind)})
         known = {"show": names, "new": ["--directory", "--kind"]}
         return ["--json", "new", "show"] if len(before) == 1 else known.get(before[1], [])
     if before[0] == "schema":
-        return ["--preset", "measure", "train", "validate"]
-    return [] if before[0] in ("doctor", "resume") else None
+        return ["--preset", *sorted(COMMANDS)]
+    return None if before[0] in COMMANDS else []

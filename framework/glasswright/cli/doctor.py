@@ -71,7 +71,7 @@ def examine() -> dict[str, Any]:
         import jax
 
         report["devices"] = [str(device) for device in jax.devices()]
-        report["x64"] = bool(jax.config.read("jax_enable_x64"))
+        report["x64"] = jax.numpy.zeros(()).dtype == jax.numpy.float64
     except Exception as error:  # a driver that does not fit, for instance
         problems.append(f"jax finds no device: {error}")
     if not report["x64"]:

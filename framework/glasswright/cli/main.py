@@ -3,31 +3,35 @@
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import glasswright
 
 from .._errors import RequestError, RunError, Stopped, named, one_line, suggestion
+from ..commands.table import COMMANDS, Entry, table
 from .diagnostics import diagnostics
-from .parser import CONFIGURED
 
 DONE, RUN_FAILED, REQUEST_WRONG, INTERRUPTED = 0, 1, 2, 130
+# The commands that take no configuration: each is called with its arguments and returns the exit code.
+TOOLS = table(
+    Entry("resume", "go on with an interrupted run", "glasswright.cli.resume:main"),
+    Entry(
+        "plugins",
+        "which components there are, all about one (show NAME), a new package (new NAME)",
+        "glasswright.cli.plugins:main",
+    ),
+    Entry("schema", "JSON schema of a configuration, for editors", "glasswright.cli.schema:main"),
+    Entry("doctor", "whether this installation computes what it should", "glasswright.cli.doctor:main"),
+)
 USAGE = """\
 glasswright designs disordered solids by differentiating through their preparation.
 
 usage: glasswright COMMAND [ARGUMENTS]
 
 commands:
-  train      find interactions that give packings the properties somebody wants
-  resume     go on with an interrupted run
-  validate   what a trained design gives on packings that it has never seen
-  measure    properties of an existing packing, and their gradients
-  analyse    what a packing or an ensemble can become and at what cost; its bonds and vibrations
-  plugins    which components there are, all about one (show NAME), a new package (new NAME)
-  schema     JSON schema of a configuration, for editors
-  doctor     whether this installation computes what it should
+{commands}
 
-train, validate, measure and analyse take key=value overrides, --multirun, --cfg job, and --help, which lists every key:
+{configured} take key=value overrides, --multirun, --cfg job, and --help, which lists every key:
   glasswright train property=[poisson_ratio,pressure] terms.pressure.objective.target=0.1
   glasswright validate run=outputs/ensemble_poisson/2026-01-01_00-00-00 n_configurations=2000
   glasswright measure configuration=packing.extxyz gradient=true
@@ -36,6 +40,16 @@ options:
   --version  show the version
   --help     show this text
 """
+
+
+def usage() -> str:
+    """The text of `--help`, from the tables of commands."""
+    entries = [*COMMANDS.values(), *TOOLS.values()]
+    *names, last = COMMANDS
+    return USAGE.format(
+        commands="\n".join(f"  {entry.name:10} {entry.summary}" for entry in entries),
+        configured=f"{', '.join(names)} and {last}",
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,63 +80,24 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments and arguments[0] in ("-sc", "--shell-completion"):
         from .completion import complete_words
 
-        if complete_words(arguments, _commands()):
+        if complete_words(arguments, [*COMMANDS, *TOOLS]):
             return DONE
         arguments = _completion(arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(USAGE, end="")
+        print(usage(), end="")
         return DONE if arguments else REQUEST_WRONG
     if arguments[0] in ("-V", "--version"):
         print(f"glasswright {glasswright.__version__}")
         return DONE
-    commands = _commands()
     command, rest = arguments[0], arguments[1:]
-    if command not in commands:
-        raise RequestError(f"{command!r} is no command; {suggestion(command, commands)}")
-    return commands[command](rest)
+    if command in COMMANDS:
+        from .application import run
 
-
-def _commands() -> dict[str, Callable[[list[str]], int]]:
-    """The commands; each imports what it needs when it runs."""
-
-    def configured(command: str) -> Callable[[list[str]], int]:
-        def run_configured(arguments: list[str]) -> int:
-            from .application import run
-
-            return run(command, arguments)
-
-        return run_configured
-
-    def resume(arguments: list[str]) -> int:
-        from ..commands.resume import resume
-
-        return resume(arguments)
-
-    def plugins(arguments: list[str]) -> int:
-        from .plugins import main
-
-        return main(arguments)
-
-    def doctor(arguments: list[str]) -> int:
-        from .doctor import main
-
-        return main(arguments)
-
-    def schema(arguments: list[str]) -> int:
-        from .schema import main
-
-        return main(arguments)
-
-    return {
-        "train": configured("train"),
-        "resume": resume,
-        "validate": configured("validate"),
-        "measure": configured("measure"),
-        "analyse": configured("analyse"),
-        "plugins": plugins,
-        "schema": schema,
-        "doctor": doctor,
-    }
+        return run(command, rest)
+    if command in TOOLS:
+        code: int = TOOLS[command].load()(rest)
+        return code
+    raise RequestError(f"{command!r} is no command; {suggestion(command, [*COMMANDS, *TOOLS])}")
 
 
 def _completion(arguments: list[str]) -> list[str]:
@@ -130,7 +105,7 @@ def _completion(arguments: list[str]) -> list[str]:
     line = os.environ.get("COMP_LINE", "")
     words = line.split()
     command = words[1] if len(words) > 1 else "train"
-    if command not in CONFIGURED:
+    if command not in COMMANDS:
         command = "train"
     elif len(words) > 1:
         shorter = line.replace(f"{command} ", "", 1) if f"{command} " in line else line

@@ -9,7 +9,7 @@ from ..registry.registry import registry
 
 TEMPLATE = Path(__file__).resolve().parent / "template"
 # The kinds that there is a template for, and what a first training with the new component is called by.
-COMMANDS = {
+FIRST_USE = {
     "property": (
         "glasswright train 'property=[poisson_ratio,@name@]' terms.@name@.weight=0.01 terms.@name@.objective.target=5"
     ),
@@ -28,8 +28,8 @@ COMMANDS = {
 
 def new_plugin(name: str, kind: str = "property", directory: str | None = None) -> Path:
     """Write a package with a component of that name; returns its folder."""
-    if kind not in COMMANDS:
-        raise RequestError(f"--kind {kind}: no template for such a component; {suggestion(kind, COMMANDS)}")
+    if kind not in FIRST_USE:
+        raise RequestError(f"--kind {kind}: no template for such a component; {suggestion(kind, FIRST_USE)}")
     words = [word for word in re.split(r"[-_]", name) if word]
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
         raise RequestError(f"{name!r}: a name begins with a letter and consists of letters, digits, - and _")
@@ -53,7 +53,7 @@ def new_plugin(name: str, kind: str = "property", directory: str | None = None) 
         "kind": kind,
         "kinds": KINDS[kind].hook.removeprefix("register_"),
     }
-    values["command"] = _filled(COMMANDS[kind], values)
+    values["command"] = _filled(FIRST_USE[kind], values)
     for target, text in _files(kind, values).items():
         path = folder / target
         try:
@@ -88,4 +88,4 @@ def _files(kind: str, values: dict[str, str]) -> dict[str, str]:
 
 
 def _filled(text: str, values: dict[str, str]) -> str:
-    return re.sub(r"@(\w+)@", lambda found: values.get(found[1], found[0]), text)
+    return re.sub(r"@(\w+)@", lambda match: values.get(match[1], match[0]), text)

@@ -5,41 +5,40 @@ from collections.abc import Iterable
 from typing import Any
 
 from .._errors import RequestError, suggestion
-from ..config.nodes import SystemNode, TermNode, TrainNode, schedules
+from ..commands.command import AUTO
+from ..commands.table import COMMANDS, load_command
+from ..commands.train import TrainNode
+from ..config.nodes import SystemNode, TermNode, field_types, schedules
 from ..config.values import MISSING
-from ..jobs.analysis import DESIGN_SCALES, PARTS, PROPERTY_SCALES
-from ..jobs.tunability import AVERAGES
 from ..registry.component import KINDS, Component
 from ..registry.describe import describe_component
 from ..registry.parameters import Parameter, parameters
 from ..registry.registry import registry
-from .parser import CONFIGURED, Parser
+from .parser import Parser
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 # What a preset may hold in the place of a value: an interpolation, or nothing yet.
 OPEN = {"anyOf": [{"const": MISSING}, {"type": "string", "pattern": r"^\$\{.*\}$"}]}
 ARRAY = {"anyOf": [{"type": "number"}, {"type": "array", "items": {"$ref": "#/$defs/numbers"}}]}
-COUNT = {"type": "integer", "minimum": 1}
 POSITIVE = {"type": "number", "exclusiveMinimum": 0}
-AUTO = {"anyOf": [{"const": "auto"}, COUNT]}
 
 
 def main(arguments: list[str]) -> int:
     """Print the schema."""
     parser = Parser(prog="glasswright schema", description="JSON schema of a configuration, for editors.")
-    parser.add_argument("command", nargs="?", default="train", help=f"whose: {', '.join(CONFIGURED)} (default: train)")
+    parser.add_argument("command", nargs="?", default="train", help=f"whose: {', '.join(COMMANDS)} (default: train)")
     parser.add_argument("--preset", action="store_true", help="of the files in experiment/, in which all is optional")
     given = parser.parse_args(arguments)
-    if given.command not in CONFIGURED:
+    if given.command not in COMMANDS:
         raise RequestError(
-            f"{given.command}: no such command with a configuration; {suggestion(given.command, CONFIGURED)}"
+            f"{given.command}: no such command with a configuration; {suggestion(given.command, COMMANDS)}"
         )
     print(json.dumps(schema(given.command, preset=given.preset), indent=2))
     return 0
 
 
-def schema(command: str = "train", *, preset: bool = False) -> dict[str, Any]:
-    """The JSON schema of what `command` composes, with every component that is registered here.
+def schema(name: str = "train", *, preset: bool = False) -> dict[str, Any]:
+    """The JSON schema of what a command composes, with every component that is registered here.
 
     With `preset` that of a file in `experiment/`: everything may be left out, components are known by what chose them.
     """
@@ -62,54 +61,23 @@ def schema(command: str = "train", *, preset: bool = False) -> dict[str, Any]:
         "weight": _open({"type": "number", "minimum": 0}, preset),
         "scale": _open(POSITIVE, preset),
     }
-    assert set(term) == set(TermNode.__dataclass_fields__)
-    chosen = ("potential", "protocol") if command == "measure" else KINDS.keys() - {"property", "objective"}
-    keys: dict[str, Any] = {
-        **{kind: {"$ref": f"#/$defs/{kind}"} for kind in sorted(chosen)},
+    assert set(term) == set(field_types(TermNode).keys())
+    shared: dict[str, Any] = {
+        **{kind: {"$ref": f"#/$defs/{kind}"} for kind in sorted(KINDS.keys() - {"property", "objective"})},
         "terms": {"type": "object", "additionalProperties": _object(term, preset)},
+        "system": _object(_fields(SystemNode, preset), preset),
+        "design": {"type": "object", "additionalProperties": {"$ref": "#/$defs/bounds"}},
+        "train": _object(_fields(TrainNode, preset), preset),
+        "seed": {"type": "integer", "minimum": 0},
+        "devices": AUTO,
+        "chunk_size": AUTO,
     }
-    if command != "measure":
-        keys |= {
-            "system": _object(_fields(SystemNode, preset), preset),
-            "design": {"type": "object", "additionalProperties": {"$ref": "#/$defs/bounds"}},
-            "train": _object(_fields(TrainNode, preset), preset),
-            "seed": {"type": "integer", "minimum": 0},
-            "devices": AUTO,
-            "chunk_size": AUTO,
-        }
-    trained = {"type": "object", "additionalProperties": {"$ref": "#/$defs/numbers"}}
-    if command == "validate":
-        keys |= {
-            "run": {"type": "string"},
-            "n_configurations": COUNT,
-            "n_untrained": {"type": "integer", "minimum": 0},
-            "trained": trained,
-        }
-    if command == "measure":
-        keys |= {name: {"type": "boolean"} for name in ("relax", "gradient")} | {"configuration": {"type": "string"}}
-    if command == "analyse":
-        keys |= {
-            "run": {"type": ["string", "null"]},
-            "configuration": {"type": ["string", "null"]},
-            "relax": {"type": "boolean"},
-            "parts": {"type": "array", "items": {"enum": list(PARTS)}, "minItems": 1, "uniqueItems": True},
-            "n_configurations": AUTO,
-            "property_scale": {
-                "anyOf": [{"enum": list(PROPERTY_SCALES)}, {"type": "object", "additionalProperties": POSITIVE}]
-            },
-            "design_scale": {"enum": list(DESIGN_SCALES)},
-            "average": {"enum": list(AVERAGES)},
-            "clip": POSITIVE,
-            "change": {"type": "object", "additionalProperties": {"type": "number"}},
-            "smallest_step": POSITIVE,
-            "largest_step": POSITIVE,
-            "n_steps": {"type": "integer", "minimum": 2},
-            "trained": trained,
-        }
+    command = load_command(name)
+    keys = {key: value for key, value in shared.items() if key in command.shared} | dict(command.own)
     if preset:
         keys |= {"defaults": {"type": "array"}, "hydra": {"type": "object"}}
     what = "preset" if preset else "configuration"
-    title = {"$schema": DIALECT, "title": f"glasswright {command}: {what}"}
+    title = {"$schema": DIALECT, "title": f"glasswright {name}: {what}"}
     return title | _object(keys, True) | {"$defs": definitions}
 
 
@@ -154,9 +122,7 @@ def _fields(node: Any, preset: bool) -> dict[str, Any]:
         "float": {"type": "number"},
         "float | None": {"type": ["number", "null"]},
     }
-    names = {
-        name: str(getattr(field.type, "__name__", field.type)) for name, field in node.__dataclass_fields__.items()
-    }
+    names = {name: str(getattr(kind, "__name__", kind)) for name, kind in field_types(node).items()}
     return {name: _open(types.get(kind, {}), preset) for name, kind in names.items()}
 
 

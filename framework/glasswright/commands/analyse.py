@@ -1,4 +1,4 @@
-"""From a composed configuration of `analyse` to the `Analysis` it describes."""
+"""`glasswright analyse`: what a packing or an ensemble can become and at what cost; its bonds and vibrations."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -11,20 +11,22 @@ from omegaconf import DictConfig, OmegaConf
 
 from .._errors import RequestError, suggestion
 from ..components.objective import Term
-from ..config.blocks import _design, _wants_nothing, _without_hydra, plain
-from ..config.compose import output_folder, start_folder
+from ..config.blocks import build_design, is_open, plain, without_hydra
 from ..config.instantiate import instantiate
 from ..config.values import integer, number
 from ..evaluation.design import resolve_design, trainable_leaves
 from ..evaluation.problem import GivenPacking, Model, Problem
+from ..jobs import analyse as job
 from ..jobs.analysis import DESIGN_SCALES, PARTS, PROPERTY_SCALES, Analysis, check_analysis
 from ..jobs.measure import check_measurable
 from ..jobs.tunability import AVERAGES
 from ..jobs.validate import Unjudged
 from ..registry.registry import registry
 from ..run.extxyz import read_frames
+from .analysis_summary import summarise
+from .command import AUTO, NUMBERS_BY_NAME, Command
 from .measure import build_measurement
-from .train import build
+from .train import BASE, SHARED, build
 
 OWN_KEYS = (
     "run",
@@ -51,7 +53,7 @@ def build_analysis(config: DictConfig | Mapping[str, Any], folder: Path | None =
 
     Raises `RequestError` with one line that names the key for everything that is wrong with it.
     """
-    given = _without_hydra(config)
+    given = without_hydra(config)
     OmegaConf.set_struct(given, False)
     own = dict.fromkeys(OWN_KEYS) | plain(OmegaConf.masked_copy(given, [name for name in OWN_KEYS if name in given]))
     for name in OWN_KEYS:
@@ -144,7 +146,7 @@ def _of_a_packing(
     targets = {name: _target(node) for name, node in terms.items()}
     system = GivenPacking(measured.configuration.box, measured.configuration)
     model = Model(measured.potential, system, measured.protocol)
-    bounds = _design(data["design"]) or _everything(measured.potential)
+    bounds = build_design(data["design"]) or _everything(measured.potential)
     judged = {name: Term(one, targets.get(name) or Unjudged()) for name, one in measured.properties.items()}
     return Analysis(
         problem=Problem(model, resolve_design(model, bounds), judged),
@@ -179,7 +181,7 @@ def _of_an_ensemble(given: DictConfig, own: Mapping[str, Any], options: Mapping[
             "nothing is asked for: name run=DIR, configuration=FILE.extxyz, experiment=NAME or property=[…]; "
             f"possible properties: {possible}"
         )
-    unjudged = [name for name, node in data["terms"].items() if _wants_nothing(node)]
+    unjudged = [name for name, node in data["terms"].items() if is_open(node)]
     kept = OmegaConf.to_yaml(OmegaConf.create(data | dict(own)))
     placeholder = {"_target_": registry().components("objective")["target"].target, "target": 0}
     for name in unjudged:
@@ -242,20 +244,35 @@ def _packing_of(run: str | None, system: Any) -> Any:
     return packing if same and np.allclose(packing.box, system.box, rtol=1e-9, atol=0.0) else None
 
 
-def analyse_job(config: DictConfig) -> Any:
-    """What Hydra calls for each job of `analyse`."""
-    from ..jobs.analyse import analyse
-    from .analysis_summary import print_analysis
-
-    folder = output_folder()
-    report = analyse(build_analysis(config, start_folder()), folder)
-    print_analysis(report)
-    print(f"results in {folder}")
-    return report
+def _run(request: Analysis, directory: Path | None, *, progress: bool) -> dict[str, Any]:
+    return job.analyse(request, directory, progress=progress)
 
 
-def help_analyse(config: DictConfig) -> Any:
-    """A process's share of an analysis that another one writes down."""
-    from ..jobs.analyse import analyse
-
-    return analyse(build_analysis(config, start_folder()))
+_POSITIVE = {"type": "number", "exclusiveMinimum": 0}
+ANALYSE: Command[Analysis, dict[str, Any]] = Command(
+    noun="an analysis",
+    shared=SHARED,
+    own={
+        "run": {"type": ["string", "null"]},
+        "configuration": {"type": ["string", "null"]},
+        "relax": {"type": "boolean"},
+        "parts": {"type": "array", "items": {"enum": list(PARTS)}, "minItems": 1, "uniqueItems": True},
+        "n_configurations": AUTO,
+        "property_scale": {
+            "anyOf": [{"enum": list(PROPERTY_SCALES)}, {"type": "object", "additionalProperties": _POSITIVE}]
+        },
+        "design_scale": {"enum": list(DESIGN_SCALES)},
+        "average": {"enum": list(AVERAGES)},
+        "clip": _POSITIVE,
+        "change": {"type": "object", "additionalProperties": {"type": "number"}},
+        "smallest_step": _POSITIVE,
+        "largest_step": _POSITIVE,
+        "n_steps": {"type": "integer", "minimum": 2},
+        "trained": NUMBERS_BY_NAME,
+    },
+    nodes=BASE,
+    build=build_analysis,
+    run=_run,
+    summarise=summarise,
+    recognise=lambda keys: "parts" in keys,
+)

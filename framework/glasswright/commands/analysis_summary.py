@@ -1,6 +1,7 @@
 """What `analyse` says on the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,28 +12,24 @@ from rich.table import Table
 MOST_SHOWN = 6
 
 
-def print_analysis(report: dict[str, Any], console: Console | None = None) -> None:
-    """The main numbers of an analysis."""
-    console = console or Console(soft_wrap=False)
-    packing = report["packing"]
-    console.print(f"packing: {packing['source']}, {packing['n_particles']} particles", highlight=False)
-    if "tunability" in report:
-        _tunability(report["tunability"], console)
-    if "predictiveness" in report:
-        _predictiveness(report["predictiveness"], console)
-    if "bonds" in report:
-        _bonds(report["bonds"], console)
-    if "vibrations" in report:
-        one = report["vibrations"]
-        console.print(
-            f"vibrations: {one['n_modes']} modes and {one['n_zero_modes']} zero modes, lowest frequency "
-            f"{one['lowest_frequency']:.5g} with participation ratio {one['participation_ratio_of_softest']:.3f}",
-            highlight=False,
-            soft_wrap=True,
-        )
+def summarise(report: Mapping[str, Any], folder: Path) -> list[str]:
+    """The main numbers of an analysis, in colours if standard output is a terminal."""
+    console = Console(soft_wrap=False)
+    with console.capture() as capture:
+        packing = report["packing"]
+        console.print(f"packing: {packing['source']}, {packing['n_particles']} particles", highlight=False)
+        if "tunability" in report:
+            _tunability(report["tunability"], console)
+        if "predictiveness" in report:
+            _predictiveness(report["predictiveness"], console)
+        if "bonds" in report:
+            _bonds(report["bonds"], console)
+        if "vibrations" in report:
+            _vibrations(report["vibrations"], console)
+    return [*capture.get().splitlines(), f"results in {folder}"]
 
 
-def _tunability(one: dict[str, Any], console: Console) -> None:
+def _tunability(one: Mapping[str, Any], console: Console) -> None:
     counts = "".join(f", {count} {name}" for name, count in one["rejected"].items())
     packings = "one packing" if one["requested"] == 1 else f"the {one['average']} of {one['converged']} packings"
     title = f"tunability of {packings}{counts}"
@@ -62,7 +59,7 @@ def _tunability(one: dict[str, Any], console: Console) -> None:
         _change(one["change"], one, console)
 
 
-def _change(change: dict[str, Any], one: dict[str, Any], console: Console) -> None:
+def _change(change: Mapping[str, Any], one: Mapping[str, Any], console: Console) -> None:
     wanted = ", ".join(f"{name} {value:+.4g}" for name, value in change["wanted"].items())
     end = "reachable to first order" if change["reachable"] else "NOT reachable to first order"
     bounds = "" if change["within_bounds"] else ", but outside the bounds of the design"
@@ -71,7 +68,7 @@ def _change(change: dict[str, Any], one: dict[str, Any], console: Console) -> No
     console.print(f"shortest step: {step}", highlight=False, soft_wrap=True)
 
 
-def _predictiveness(report: dict[str, Any], console: Console) -> None:
+def _predictiveness(report: Mapping[str, Any], console: Console) -> None:
     table = Table(title="predictiveness: steps along the gradient", title_justify="left", title_style="bold")
     for heading in ("property", "slope", "right to 10 % up to a step of"):
         table.add_column(heading)
@@ -80,7 +77,7 @@ def _predictiveness(report: dict[str, Any], console: Console) -> None:
     console.print(table)
 
 
-def _bonds(report: dict[str, Any], console: Console) -> None:
+def _bonds(report: Mapping[str, Any], console: Console) -> None:
     for name, one in report.items():
         largest = one["largest"][0]
         console.print(
@@ -89,6 +86,15 @@ def _bonds(report: dict[str, Any], console: Console) -> None:
             highlight=False,
             soft_wrap=True,
         )
+
+
+def _vibrations(report: Mapping[str, Any], console: Console) -> None:
+    console.print(
+        f"vibrations: {report['n_modes']} modes and {report['n_zero_modes']} zero modes, lowest frequency "
+        f"{report['lowest_frequency']:.5g} with participation ratio {report['participation_ratio_of_softest']:.3f}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _combination(vector: Any, names: Sequence[str]) -> str:

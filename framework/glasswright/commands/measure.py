@@ -1,3 +1,5 @@
+"""`glasswright measure`: properties of an existing packing, and their gradients."""
+
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -5,20 +7,20 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from .._errors import RequestError
-from ..config.blocks import _check_required, _fitting_properties, _property, _without_hydra, plain
-from ..config.compose import output_folder, start_folder
+from ..config.blocks import build_property, check_required, fitting_properties, plain, without_hydra
 from ..config.instantiate import instantiate
 from ..config.values import boolean, check_names
+from ..jobs import measure as job
+from ..jobs.measure import MeasureRequest, check_measurable
+from ..run.extxyz import read_configuration
+from .command import Command
 
-_MEASURE_KEYS = dict.fromkeys(("potential", "protocol", "terms", "configuration", "relax", "gradient", "system"))
+_KEYS = dict.fromkeys(("potential", "protocol", "terms", "configuration", "relax", "gradient", "system"))
 
 
-def build_measurement(config: DictConfig | Mapping[str, Any], folder: Path | None = None) -> Any:
+def build_measurement(config: DictConfig | Mapping[str, Any], folder: Path | None = None) -> MeasureRequest:
     """The `MeasureRequest` of a configuration of `measure`; file names are relative to `folder`."""
-    from ..jobs.measure import MeasureRequest
-    from ..run.extxyz import read_configuration
-
-    given = _without_hydra(config)
+    given = without_hydra(config)
     OmegaConf.set_struct(given, False)
     if "system" in given:
         raise RequestError("system: the number of particles, species and the density come from configuration=FILE")
@@ -36,32 +38,50 @@ def build_measurement(config: DictConfig | Mapping[str, Any], folder: Path | Non
     }
     given.system = size  # parameters left out follow the file
     data = plain(given)
-    check_names(data, _MEASURE_KEYS, "", "key")
+    check_names(data, _KEYS, "", "key")
     terms = data.get("terms") or {}
     for term in terms.values():
         if isinstance(term, dict):
             term.pop("objective", None)
-    _check_required(data)
+    check_required(data)
     protocol = instantiate("protocol", data.get("protocol"), "protocol", size)
-    properties = {key: _property(key, node, protocol, size) for key, node in terms.items()}
+    properties = {key: build_property(key, node, protocol, size) for key, node in terms.items()}
     return MeasureRequest(
         configuration=packing,
         potential=instantiate("potential", data.get("potential"), "potential", size),
         protocol=protocol,
-        properties=properties or _fitting_properties(protocol),
+        properties=properties or fitting_properties(protocol),
         relax=boolean(data.get("relax", False), "relax"),
         gradient=boolean(data.get("gradient", False), "gradient"),
     )
 
 
-def measure_job(config: DictConfig) -> Any:
-    """What Hydra calls for each job of `measure`."""
-    from ..jobs.measure import measure
+def _build_checked(config: DictConfig | Mapping[str, Any], folder: Path) -> MeasureRequest:
+    request = build_measurement(config, folder)
+    check_measurable(request)
+    return request
 
-    folder = output_folder()
-    report = measure(build_measurement(config, start_folder()), folder)
-    for name, entry in report["properties"].items():
-        if isinstance(entry["value"], float):
-            print(f"{name} {entry['value']:.10g}")
-    print(f"results in {folder}")
-    return report
+
+def summarise(report: Mapping[str, Any], folder: Path) -> list[str]:
+    """The scalar properties of the packing."""
+    lines = [
+        f"{name} {entry['value']:.10g}"
+        for name, entry in report["properties"].items()
+        if isinstance(entry["value"], float)
+    ]
+    return [*lines, f"results in {folder}"]
+
+
+def _run(request: MeasureRequest, directory: Path | None, *, progress: bool) -> dict[str, Any]:
+    return job.measure(request, directory)
+
+
+MEASURE: Command[MeasureRequest, dict[str, Any]] = Command(
+    noun="a measurement",
+    shared=("potential", "protocol", "terms"),
+    own={"configuration": {"type": "string"}, "relax": {"type": "boolean"}, "gradient": {"type": "boolean"}},
+    nodes={"measure_base": {"terms": {}}},
+    build=_build_checked,
+    run=_run,
+    summarise=summarise,
+)

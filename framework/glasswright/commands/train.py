@@ -1,3 +1,5 @@
+"""`glasswright train`: find interactions that give packings the properties somebody wants."""
+
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,19 +8,18 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ..config.blocks import (
-    _check_required,
-    _chunk_size,
-    _design,
-    _devices,
-    _require_terms,
-    _system,
-    _term,
-    _without_hydra,
+    build_chunk_size,
+    build_design,
+    build_devices,
+    build_system,
+    build_term,
+    check_required,
     plain,
+    require_terms,
+    without_hydra,
 )
-from ..config.compose import output_folder
 from ..config.instantiate import instantiate
-from ..config.nodes import TrainNode
+from ..config.nodes import SystemNode, field_types, node_class
 from ..config.values import (
     at_least_zero,
     check_names,
@@ -26,24 +27,32 @@ from ..config.values import (
     number,
     share,
 )
+from ..jobs import train as job
 from ..jobs.experiment import Experiment
+from ..run.directory import read_json
+from .command import Command, Resumption
 
-_TRAIN_KEYS = dict.fromkeys(
-    (
-        "potential",
-        "system",
-        "protocol",
-        "sampler",
-        "terms",
-        "design",
-        "combination",
-        "optimizer",
-        "train",
-        "seed",
-        "devices",
-        "chunk_size",
-    )
+# The keys of a training; other commands share some of them.
+SHARED = (
+    "potential",
+    "system",
+    "protocol",
+    "sampler",
+    "terms",
+    "design",
+    "combination",
+    "optimizer",
+    "train",
+    "seed",
+    "devices",
+    "chunk_size",
 )
+# How long to train.
+TrainNode = node_class(
+    "TrainNode", Experiment, ("steps", "tolerance", "checkpoint_interval", "rejection_limit", "clip")
+)
+# What `conf/train.yaml` builds on.
+BASE = {"train_base": {"terms": {}, "train": TrainNode, "system": SystemNode, "design": {}}}
 
 
 def build(config: DictConfig | Mapping[str, Any]) -> Experiment:
@@ -51,14 +60,14 @@ def build(config: DictConfig | Mapping[str, Any]) -> Experiment:
 
     Raises `RequestError` with one line that names the key for everything that is wrong with it.
     """
-    data = plain(_without_hydra(config))
-    check_names(data, _TRAIN_KEYS, "", "key")
-    _require_terms(data.get("terms"))
-    _check_required(data)
-    system = _system(data.get("system") or {})
+    data = plain(without_hydra(config))
+    check_names(data, dict.fromkeys(SHARED), "", "key")
+    require_terms(data.get("terms"))
+    check_required(data)
+    system = build_system(data.get("system") or {})
     size = dataclasses.asdict(system) | {"density": float(system.density)}
     train = data.get("train") or {}
-    check_names(train, TrainNode.__dataclass_fields__, "train", "key")
+    check_names(train, field_types(TrainNode), "train", "key")
     train = dataclasses.asdict(TrainNode()) | train
     protocol = instantiate("protocol", data.get("protocol"), "protocol", size)
     experiment = Experiment(
@@ -66,8 +75,8 @@ def build(config: DictConfig | Mapping[str, Any]) -> Experiment:
         system=system,
         protocol=protocol,
         sampler=instantiate("sampler", data.get("sampler"), "sampler", size),
-        terms={name: _term(name, node, protocol, size) for name, node in data["terms"].items()},
-        design=_design(data.get("design")),
+        terms={name: build_term(name, node, protocol, size) for name, node in data["terms"].items()},
+        design=build_design(data.get("design")),
         optimizer=instantiate("optimizer", data.get("optimizer"), "optimizer", size),
         combination=None
         if data.get("combination") is None
@@ -78,33 +87,49 @@ def build(config: DictConfig | Mapping[str, Any]) -> Experiment:
         checkpoint_interval=integer(train["checkpoint_interval"], "train.checkpoint_interval", least=1),
         rejection_limit=share(train["rejection_limit"], "train.rejection_limit"),
         clip=None if train["clip"] is None else number(train["clip"], "train.clip"),
-        devices=_devices(data.get("devices", "auto")),
-        chunk_size=_chunk_size(data.get("chunk_size", "auto")),
+        devices=build_devices(data.get("devices", "auto")),
+        chunk_size=build_chunk_size(data.get("chunk_size", "auto")),
         config=OmegaConf.to_yaml(OmegaConf.create(data)),
     )
     _ = experiment.problem  # everything about it is checked
     return experiment
 
 
-def train_job(config: DictConfig) -> Any:
-    """What Hydra calls for each job of `train`; returns the loss, for sweepers that optimise."""
-    from ..jobs.train import train
-
-    folder = output_folder()
-    result = train(build(config), directory=folder)
-    _print_result(result, folder)
-    return result["loss"]
-
-
-def _print_result(result: dict[str, Any], folder: Path) -> None:
+def summarise(result: Mapping[str, Any], folder: Path) -> list[str]:
+    """How a training ended."""
     end = {True: "target reached", False: "target not reached", None: "done"}[result["success"]]
     loss = "nothing accepted" if result["loss"] is None else f"loss {result['loss']:.3e}"
-    print(f"{end} after {result['steps']} steps: {loss}, in {result['seconds']:.1f} s")
-    print(f"results in {folder}")
+    return [
+        f"{end} after {result['steps']} steps: {loss}, in {result['seconds']:.1f} s",
+        f"results in {folder}",
+    ]
 
 
-def help_train(config: DictConfig) -> Any:
-    """A process's share of a training that another one writes down."""
-    from ..jobs.train import train
+def _run(request: Experiment, directory: Path | None, *, progress: bool) -> dict[str, Any]:
+    return job.train(request, directory, progress=progress)
 
-    return train(build(config))
+
+def _resume(request: Experiment, directory: Path | None, *, progress: bool) -> dict[str, Any]:
+    assert directory is not None
+    return job.resume(request, directory, progress=progress)
+
+
+def _finished(request: Experiment, folder: Path) -> dict[str, Any] | None:
+    """The result of a training that has reached its target or its last step."""
+    if not (folder / "result.json").exists():
+        return None
+    result = read_json(folder / "result.json")
+    return result if result.get("success") or request.steps <= result["steps"] else None
+
+
+TRAIN: Command[Experiment, dict[str, Any]] = Command(
+    noun="a training",
+    shared=SHARED,
+    nodes=BASE,
+    build=lambda config, folder: build(config),
+    run=_run,
+    summarise=summarise,
+    score=lambda result: result["loss"],
+    recognise=lambda keys: "optimizer" in keys and not {"trained", "parts"} & keys.keys(),
+    resumption=Resumption(finished=_finished, run=_resume),
+)

@@ -1,3 +1,5 @@
+"""`glasswright validate`: what a trained design gives on packings that it has never seen."""
+
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,31 +10,33 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from .._errors import RequestError, suggestion
-from ..config.blocks import _wants_nothing, _without_hydra, plain
-from ..config.compose import output_folder
+from ..config.blocks import is_open, plain, without_hydra
+from ..config.nodes import SystemNode
 from ..config.values import (
     check_names,
     integer,
 )
+from ..jobs import validate as job
 from ..jobs.experiment import check_cutoff
+from ..jobs.validate import Unjudged, Validation
 from ..registry.registry import registry
-from .train import _TRAIN_KEYS, build
+from ..run.directory import read_json
+from .command import NUMBERS_BY_NAME, Command, Resumption
+from .train import SHARED, build
 
-_VALIDATE_KEYS = _TRAIN_KEYS | dict.fromkeys(("run", "n_configurations", "n_untrained", "trained"))
+OWN = ("run", "n_configurations", "n_untrained", "trained")
 
 
-def build_validation(config: DictConfig | Mapping[str, Any]) -> Any:
+def build_validation(config: DictConfig | Mapping[str, Any]) -> Validation:
     """The `Validation` that a configuration of `validate` describes."""
-    from ..jobs.validate import Unjudged, Validation
-
-    data = plain(_without_hydra(config))
-    check_names(data, _VALIDATE_KEYS, "", "key")
-    own = {name: data.pop(name, None) for name in ("run", "n_configurations", "n_untrained", "trained")}
+    data = plain(without_hydra(config))
+    check_names(data, dict.fromkeys((*SHARED, *OWN)), "", "key")
+    own = {name: data.pop(name, None) for name in OWN}
     numbers = {
         "trained": integer(own["n_configurations"], "n_configurations", least=1),
         "untrained": integer(own["n_untrained"], "n_untrained", least=0),
     }
-    unjudged = [name for name, node in (data.get("terms") or {}).items() if _wants_nothing(node)]
+    unjudged = [name for name, node in (data.get("terms") or {}).items() if is_open(node)]
     for name in unjudged:
         data["terms"][name]["objective"] = None
     kept = OmegaConf.to_yaml(OmegaConf.create(data | own))
@@ -81,35 +85,54 @@ def build_validation(config: DictConfig | Mapping[str, Any]) -> Any:
     )
 
 
-def validate_job(config: DictConfig) -> Any:
-    """What Hydra calls for each job of `validate`; returns the loss."""
-    from ..jobs.validate import validate
-
-    folder = output_folder()
-    report = validate(build_validation(config), folder)
-    print_validation(report, folder)
-    return report["loss"]
-
-
-def help_validate(config: DictConfig) -> Any:
-    """A process's share of a validation that another one writes down."""
-    from ..jobs.validate import validate
-
-    return validate(build_validation(config))
-
-
-def print_validation(report: dict[str, Any], folder: Path) -> None:
+def summarise(report: Mapping[str, Any], folder: Path) -> list[str]:
     """The main numbers of a validation."""
-    for title, one in (("trained", report), ("untrained", report.get("untrained"))):
-        if one is None:
+    lines = []
+    for title, ensemble in (("trained", report), ("untrained", report.get("untrained"))):
+        if ensemble is None:
             continue
-        counts = "".join(f", {count} {name}" for name, count in one["rejected"].items())
-        print(f"{title}: {one['converged']} of {one['requested']} configurations converged{counts}")
-        for name, entry in one["properties"].items():
+        counts = "".join(f", {count} {name}" for name, count in ensemble["rejected"].items())
+        lines.append(f"{title}: {ensemble['converged']} of {ensemble['requested']} configurations converged{counts}")
+        for name, entry in ensemble["properties"].items():
             if isinstance(entry["mean"], float):
                 error = "" if entry["standard_error"] is None else f" +- {entry['standard_error']:.6f}"
-                print(f"  {name} {entry['mean']:.6f}{error}")
+                lines.append(f"  {name} {entry['mean']:.6f}{error}")
     if report["loss"] is not None:
         floor = "" if report["loss_floor"] is None else f", sampling floor {report['loss_floor']:.3e}"
-        print(f"loss {report['loss']:.3e}{floor}")
-    print(f"results in {folder}")
+        lines.append(f"loss {report['loss']:.3e}{floor}")
+    return [*lines, f"results in {folder}"]
+
+
+def _run(request: Validation, directory: Path | None, *, progress: bool) -> dict[str, Any]:
+    return job.validate(request, directory, progress=progress)
+
+
+def _resume(request: Validation, directory: Path | None, *, progress: bool) -> dict[str, Any]:
+    return job.validate(request, directory, progress=progress, resume=True)
+
+
+def _finished(request: Validation, folder: Path) -> dict[str, Any] | None:
+    """The report of a validation that has come to its end."""
+    path = folder / "validation.json"
+    return read_json(path) if path.exists() else None
+
+
+VALIDATE: Command[Validation, dict[str, Any]] = Command(
+    noun="a validation",
+    shared=SHARED,
+    own={
+        "run": {"type": "string"},
+        "n_configurations": {"type": "integer", "minimum": 1},
+        "n_untrained": {"type": "integer", "minimum": 0},
+        "trained": NUMBERS_BY_NAME,
+    },
+    # `trained`: the design variables that the run has reached, filled in from its directory. `system`: a run of an
+    # earlier version may not know all of its keys.
+    nodes={"validate_base": {"terms": {}, "system": SystemNode, "trained": {}}},
+    build=lambda config, folder: build_validation(config),
+    run=_run,
+    summarise=summarise,
+    score=lambda report: report["loss"],
+    recognise=lambda keys: "trained" in keys and "parts" not in keys,
+    resumption=Resumption(finished=_finished, run=_resume),
+)

@@ -15,9 +15,9 @@ from ..execution.executor import MAX_OVERSUBSCRIPTION, available_devices
 from ..physics.system import System
 from ..registry.parameters import REQUIRED, parameters
 from ..registry.registry import registry
-from .instantiate import _constructor_error, instantiate
+from .instantiate import constructor_error, instantiate
 from .messages import explain
-from .nodes import SystemNode, TermNode
+from .nodes import SystemNode, TermNode, field_types
 from .values import MISSING, check_names, integer, missing_keys, number
 
 # The others of the system's parameters are numbers.
@@ -33,19 +33,19 @@ def plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in data.items() if key != "hydra"}
 
 
-def _without_hydra(config: DictConfig | Mapping[str, Any]) -> DictConfig:
+def without_hydra(config: DictConfig | Mapping[str, Any]) -> DictConfig:
     # Parts of the hydra node can only be resolved while a job runs.
     node = config if isinstance(config, DictConfig) else OmegaConf.create(dict(config))
     return OmegaConf.masked_copy(node, [str(key) for key in node if key != "hydra"])
 
 
-def _wants_nothing(node: Any) -> bool:
+def is_open(node: Any) -> bool:
     """Whether a term has a property and no objective, or one whose target is still open."""
     objective = node.get("objective") if isinstance(node, dict) else None
     return objective is None or (isinstance(objective, dict) and MISSING in objective.values())
 
 
-def _require_terms(terms: Any) -> None:
+def require_terms(terms: Any) -> None:
     if not terms:
         possible = ", ".join(registry().components("property"))
         raise RequestError(f"property: nothing is asked for; choose with property=[…]; possible: {possible}")
@@ -56,7 +56,7 @@ def _require_terms(terms: Any) -> None:
             raise RequestError(f"terms.{name}: there is no such term: it has no property; {hint}")
 
 
-def _check_required(data: Mapping[str, Any]) -> None:
+def check_required(data: Mapping[str, Any]) -> None:
     missing = missing_keys(data)
     if missing:
         verb = "is" if len(missing) == 1 else "are"
@@ -64,10 +64,10 @@ def _check_required(data: Mapping[str, Any]) -> None:
         raise RequestError(f"{', '.join(missing)} {verb} required: {hint}")
 
 
-def _term(name: str, node: Mapping[str, Any], protocol: AbstractProtocol, system: Mapping[str, Any]) -> Term:
+def build_term(name: str, node: Mapping[str, Any], protocol: AbstractProtocol, system: Mapping[str, Any]) -> Term:
     key = f"terms.{name}"
-    check_names(node, TermNode.__dataclass_fields__, key, "key of a term")
-    measured = _property(name, node, protocol, system)
+    check_names(node, field_types(TermNode), key, "key of a term")
+    measured = build_property(name, node, protocol, system)
     objective = instantiate("objective", node.get("objective"), f"{key}.objective", system)
     weight = number(node.get("weight", 1.0), f"{key}.weight")
     if weight < 0:
@@ -78,9 +78,10 @@ def _term(name: str, node: Mapping[str, Any], protocol: AbstractProtocol, system
     return Term(property=measured, objective=objective, weight=weight, scale=scale)
 
 
-def _property(name: str, node: Any, protocol: AbstractProtocol, system: Mapping[str, Any]) -> AbstractProperty:
+def build_property(name: str, node: Any, protocol: AbstractProtocol, system: Mapping[str, Any]) -> AbstractProperty:
     key = f"terms.{name}.property"
-    measured = instantiate("property", node.get("property") if isinstance(node, dict) else node, key, system)
+    chosen = node.get("property") if isinstance(node, dict) else node
+    measured: AbstractProperty = instantiate("property", chosen, key, system)
     if not issubclass(protocol.provides, measured.requires):
         raise RequestError(
             f"{key}: {type(measured).__name__} needs a state of type {measured.requires.__name__}, but the "
@@ -89,7 +90,7 @@ def _property(name: str, node: Any, protocol: AbstractProtocol, system: Mapping[
     return measured
 
 
-def _fitting_properties(protocol: AbstractProtocol) -> dict[str, AbstractProperty]:
+def fitting_properties(protocol: AbstractProtocol) -> dict[str, AbstractProperty]:
     """Every registered property that the protocol's state is enough for and that needs no parameters."""
     result = {}
     for name, component in registry().components("property").items():
@@ -101,8 +102,8 @@ def _fitting_properties(protocol: AbstractProtocol) -> dict[str, AbstractPropert
     return result
 
 
-def _system(node: Mapping[str, Any]) -> System:
-    check_names(node, SystemNode.__dataclass_fields__, "system", "key")
+def build_system(node: Mapping[str, Any]) -> System:
+    check_names(node, field_types(SystemNode), "system", "key")
     values: dict[str, Any] = {}
     for name, value in node.items():
         path = f"system.{name}"
@@ -110,16 +111,16 @@ def _system(node: Mapping[str, Any]) -> System:
     try:
         return System(**values)
     except ValueError as error:
-        raise RequestError(_constructor_error(error, "system", values)) from error
+        raise RequestError(constructor_error(error, "system", values)) from error
 
 
-def _design(node: Any, key: str = "") -> dict[str, tuple[float, float]]:
+def build_design(node: Any, key: str = "") -> dict[str, tuple[float, float]]:
     """Bounds by dotted path; `design.potential.diameter` on the command line arrives as nested keys."""
     result: dict[str, tuple[float, float]] = {}
     for name, bounds in (node or {}).items():
         path = f"{key}.{name}" if key else str(name)
         if isinstance(bounds, dict):
-            result |= _design(bounds, path)
+            result |= build_design(bounds, path)
         elif isinstance(bounds, list) and len(bounds) == 2:
             lower, upper = (number(bound, f"design.{path}", infinite=True) for bound in bounds)
             result[path] = (lower, upper)
@@ -128,12 +129,12 @@ def _design(node: Any, key: str = "") -> dict[str, tuple[float, float]]:
     return result
 
 
-def _chunk_size(value: Any) -> int | None:
+def build_chunk_size(value: Any) -> int | None:
     """How many configurations are in work at a time; None lets memory decide."""
     return None if value == "auto" else integer(value, "chunk_size", least=1)
 
 
-def _devices(devices: Any) -> int | None:
+def build_devices(devices: Any) -> int | None:
     """How many devices; None for all there are."""
     if devices == "auto":
         return None

@@ -1,18 +1,23 @@
+"""Composition by Hydra in this process: where configurations are found, and a check of what they name."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import hydra.version
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from .._errors import RequestError
 from ..registry.registry import registry
-from . import nodes as _nodes
-from .loader import ConfigLoader
+from .loader import ConfigLoader, Hydra, search_path_of
 from .messages import explain
+from .nodes import store
 from .security import check_targets
 
 
@@ -26,17 +31,24 @@ def configuration_folder() -> Path:
     raise RequestError(f"glasswright is installed without its configuration: no conf/train.yaml near {package}")
 
 
-def start(command: str, config_folder: str | None = None, extra_folder: str | None = None) -> Hydra:
-    """A Hydra that composes our configurations; leaves the process with it as the global one.
+def start(
+    name: str, nodes: Mapping[str, Any], config_folder: str | None = None, extra_folder: str | None = None
+) -> Hydra:
+    """A Hydra that composes our configurations; it becomes the global one of this process.
 
-    `config_folder` replaces the folder with the primary configuration, `extra_folder` is searched first.
+    **Arguments:**
+
+    - `name`: what the job is called.
+    - `nodes`: what the ConfigStore holds besides the components.
+    - `config_folder`: replaces the folder with the primary configuration.
+    - `extra_folder`: is searched first.
     """
     hydra.version.setbase("1.3")
     components = registry()
     components.check_strict()
-    _nodes.store(components)
+    store(components, nodes)
     folder = Path(config_folder).resolve() if config_folder else configuration_folder()
-    search_path = create_config_search_path(str(folder))
+    search_path = search_path_of(folder)
     for option, given in (("--config-path", config_folder), ("--config-dir", extra_folder)):
         if given is not None and not Path(given).is_dir():
             raise RequestError(f"{option} {given}: no such folder")
@@ -49,29 +61,46 @@ def start(command: str, config_folder: str | None = None, extra_folder: str | No
     if extra_folder:
         search_path.prepend("command-line", f"file://{Path(extra_folder).resolve()}")
     GlobalHydra.instance().clear()
-    instance = Hydra(task_name=command, config_loader=ConfigLoader(search_path))
+    instance = Hydra(task_name=name, config_loader=ConfigLoader(search_path))
     GlobalHydra.instance().initialize(instance)
     return instance
 
 
-def compose(
-    command: str, overrides: list[str] | None = None, *, instance: Hydra | None = None, **folders
-) -> DictConfig:
+def compose(instance: Hydra, config_name: str, overrides: list[str], run_mode: RunMode = RunMode.RUN) -> DictConfig:
     """Compose a configuration in this process, checked to name nothing but known components.
 
     Returns it with its `hydra` node. Raises `RequestError` with one clear line for whatever is wrong.
     """
-    mode = folders.pop("run_mode", RunMode.RUN)
-    config_name = folders.pop("config_name", None) or command
-    try:
-        instance = instance or start(command, **folders)
-        config = instance.compose_config(config_name, list(overrides or []), run_mode=mode)
+    with explained():
+        config = instance.compose_config(config_name, list(overrides), run_mode=run_mode)
         check_targets(config, registry())
         return config
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Whatever goes wrong while Hydra composes becomes a `RequestError` in the words of the request."""
+    try:
+        yield
     except RequestError:
         raise
     except Exception as error:
         raise RequestError(explain(error)) from error
+
+
+@contextlib.contextmanager
+def hydra_errors_explained() -> Iterator[None]:
+    """Errors of Hydra and OmegaConf become a `RequestError`; those of the work itself stay what they are."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise RequestError(explain(error)) from error
+
+
+def notes(instance: Hydra) -> list[str]:
+    """What was dropped from presets while this instance composed, one line each."""
+    loader = instance.config_loader
+    return list(loader.notes) if isinstance(loader, ConfigLoader) else []
 
 
 def output_folder() -> Path:

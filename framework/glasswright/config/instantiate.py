@@ -49,7 +49,7 @@ def construct(component: Component, node: dict[str, Any], key: str, system: Mapp
     except RequestError:
         raise
     except Exception as error:  # a constructor may object in any way
-        raise RequestError(_constructor_error(error, key, known)) from error
+        raise RequestError(constructor_error(error, key, known)) from error
 
 
 def _component(kind: str, node: Any, key: str) -> Component:
@@ -66,7 +66,7 @@ def _component(kind: str, node: Any, key: str) -> Component:
     raise RequestError(f"{key}._target_={target}: refused, it is no registered {kind}; {suggestion(target, targets)}")
 
 
-def _constructor_error(error: Exception, key: str, known: Mapping[str, Any]) -> str:
+def constructor_error(error: Exception, key: str, known: Mapping[str, Any]) -> str:
     """The constructor's message behind the key it is about, which a good message quotes as `name=`."""
     text = one_line(error) or type(error).__name__
     if not isinstance(error, ValueError):

@@ -1,14 +1,28 @@
-"""Hydra's composition with additions: plugins' folders, presets that combine with overrides, clear errors."""
+"""The adapter to Hydra's internals, which no other module imports.
 
+Its main part is a loader of configurations with additions: presets combine with overrides, a validation takes what it
+is not told from its run, wrong keys are explained, and what has just been composed is not composed again.
+"""
+
+import argparse
 import copy
 import functools
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository, IConfigRepository
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.defaults_list import create_defaults_list
+from hydra._internal.hydra import Hydra as Hydra
+from hydra._internal.utils import create_config_search_path, get_args_parser
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.default_element import ResultDefault
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import OverrideType
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -16,10 +30,24 @@ from .._errors import RequestError, suggestion
 from ..registry.component import KINDS
 from ..registry.registry import registry
 from ..run.directory import run_configuration, run_design
+from .keys import check_key
 from .nodes import NESTED_PROPERTY
 from .presets import Slots, prune, slots_of
 
-GROUPS = (*KINDS, "schedule")
+
+def search_path_of(folder: Path) -> ConfigSearchPath:
+    """Where Hydra looks for configurations if the primary ones are in this folder."""
+    return create_config_search_path(str(folder))
+
+
+def argument_parser() -> argparse.ArgumentParser:
+    """The parser of Hydra's own options."""
+    return get_args_parser()
+
+
+def jobs_of_sweep(overrides: Iterable[Override]) -> list[list[str]]:
+    """The overrides of each job of a sweep by Hydra's own sweeper."""
+    return [list(job) for batch in BasicSweeper.split_arguments(list(overrides), None) for job in batch]
 
 
 class ConfigLoader(ConfigLoaderImpl):
@@ -30,17 +58,37 @@ class ConfigLoader(ConfigLoaderImpl):
     - `notes`: what was dropped, one line each, to be shown once the request is known to be right.
     """
 
-    def __init__(self, config_search_path: Any) -> None:
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
         super().__init__(config_search_path=config_search_path)
         self.notes: dict[str, None] = {}
         self._config_name: str | None = None
-        self._overrides: list[Any] = []
+        self._overrides: list[Override] = []
         self._slots: Slots = {}
-        self._plain: Any = None
+        self._plain: tuple[list[Override], CachingConfigRepository] | None = None
         self._experiment: str | None = None
         self._sweeping = False
+        # What was asked for last in each mode, and the configuration it gave.
+        self._last: dict[RunMode, tuple[tuple[Any, ...], DictConfig]] = {}
 
-    def _load_configuration_impl(self, config_name, overrides, run_mode, *args, **kwargs) -> DictConfig:
+    def load_configuration(
+        self,
+        config_name: str | None,
+        overrides: list[str],
+        run_mode: RunMode,
+        from_shell: bool = True,
+        validate_sweep_overrides: bool = True,
+    ) -> DictConfig:
+        """Compose a configuration, unless it is the last one again: Hydra's `run` asks for what was checked before."""
+        request = (config_name, tuple(overrides), from_shell, validate_sweep_overrides)
+        known, config = self._last.get(run_mode, (None, None))
+        if config is None or known != request:
+            config = super().load_configuration(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
+            self._last[run_mode] = request, config
+        return copy.deepcopy(config)
+
+    def _load_configuration_impl(
+        self, config_name: str | None, overrides: list[str], run_mode: RunMode, *args: Any, **kwargs: Any
+    ) -> DictConfig:
         self._config_name = config_name
         load = functools.partial(super()._load_configuration_impl, config_name)
         if run_mode == RunMode.MULTIRUN:
@@ -50,7 +98,9 @@ class ConfigLoader(ConfigLoaderImpl):
         _name_job(config, config_name)
         return config
 
-    def _load_sweep(self, load, overrides, run_mode, *args, **kwargs) -> DictConfig:
+    def _load_sweep(
+        self, load: Callable[..., DictConfig], overrides: list[str], run_mode: RunMode, *args: Any, **kwargs: Any
+    ) -> DictConfig:
         """The configuration of a sweep as a whole, of which only `hydra.*` counts: each job composes its own.
 
         A key may exist in some jobs only (that of a term that is swept over), so Hydra's habit of applying
@@ -69,10 +119,13 @@ class ConfigLoader(ConfigLoaderImpl):
             config.hydra.overrides.task.extend([o.input_line for o in parsed if not o.is_hydra_override()])
             return config
 
-    def _parse_overrides_and_create_caching_repo(self, config_name, overrides):
+    def _parse_overrides_and_create_caching_repo(
+        self, config_name: str | None, overrides: list[str]
+    ) -> tuple[list[Override], CachingConfigRepository]:
         if config_name is None and not overrides:
             # The help asks so for each group in turn, and each time Hydra would copy every node there is.
-            self._plain = self._plain or super()._parse_overrides_and_create_caching_repo(config_name, overrides)
+            if self._plain is None:
+                self._plain = super()._parse_overrides_and_create_caching_repo(config_name, overrides)
             return self._plain
         parsed, repository = super()._parse_overrides_and_create_caching_repo(config_name, overrides)
         self._overrides = parsed
@@ -92,7 +145,7 @@ class ConfigLoader(ConfigLoaderImpl):
                     raise RequestError(f"{override.input_line}: {name!r} is no name of a {group}")
         return parsed, repository
 
-    def _compose_config_from_defaults_list(self, defaults, repo) -> DictConfig:
+    def _compose_config_from_defaults_list(self, defaults: list[ResultDefault], repo: IConfigRepository) -> DictConfig:
         self._slots = slots_of(defaults)
         chosen = [d.config_path for d in defaults if d.parent == self._config_name and d.config_path]
         names = [path.partition("/")[2] for path in chosen if path.startswith("experiment/")]
@@ -145,7 +198,7 @@ class ConfigLoader(ConfigLoaderImpl):
         kept = [str(key) for key in config if key == "terms" or key not in given]
         return OmegaConf.masked_copy(config, kept)
 
-    def _load_single_config(self, default, repo):
+    def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
         result = super()._load_single_config(default, repo)
         group, _, name = (default.config_path or "").partition("/")
         if group == "experiment" and isinstance(result.config, DictConfig):
@@ -156,6 +209,7 @@ class ConfigLoader(ConfigLoaderImpl):
             if dropped:
                 self.notes[f"dropped from experiment {name!r}: {'; '.join(dropped)}"] = None
         elif group in (*KINDS, NESTED_PROPERTY) and default.package:
+            assert isinstance(result.config, DictConfig)
             self._apply_outer_defaults(result.config, default.package)
         return result
 
@@ -216,43 +270,9 @@ def _prefer_full_names(design: DictConfig, keys: list[str]) -> None:
             design.pop(parts[2], None)
 
 
-def check_key(config: DictConfig, key: str) -> None:
-    """Raise `RequestError` unless the key exists in the configuration."""
-    node: Any = config
-    parts = key.split(".")
-    for depth, part in enumerate(parts):
-        here = ".".join(parts[: depth + 1])
-        if not OmegaConf.is_dict(node):
-            if OmegaConf.is_list(node):
-                return
-            above = ".".join(parts[:depth])
-            hint = f"; choose schedule@{above}=… first" if above.endswith("learning_rate") else ""
-            raise RequestError(f"{key}: {above} is {node!r}, it has no keys{hint}")
-        if node._get_flag("struct") is False:
-            return
-        if node._is_none() or node._is_missing() or part not in node._content:
-            raise _missing_key(key, here, depth, node)
-        node = node._get_node(part)
-        if not OmegaConf.is_config(node):
-            node = node._value()
-
-
-def _missing_key(key: str, here: str, depth: int, node: DictConfig) -> RequestError:
-    known = [] if node._is_none() or node._is_missing() else [str(k) for k in node if k not in ("_target_", "hydra")]
-    name = here.rsplit(".", 1)[-1]
-    if here.startswith("terms.") and depth == 1:
-        hint = f"; add it with property=[…,{name}]" if name in registry().components("property") else ""
-        return RequestError(f"{key}: there is no term {name!r}; {suggestion(name, known)}{hint}")
-    target = node._content.get("_target_") if isinstance(node._content, dict) else None
-    what = f"parameter of {str(target).rsplit('.', 1)[-1]}" if target is not None else "key"
-    return RequestError(f"{key}: no such {what}; {suggestion(name, known)}")
-
-
-def _no_option(repository: Any, group: str, name: str) -> str:
+def _no_option(repository: IConfigRepository, group: str, name: str) -> str:
     if group in KINDS:
         return registry().missing(group, name)
-    from hydra.core.object_type import ObjectType
-
     return f"no such {group}; {suggestion(name, repository.get_group_options(group, ObjectType.CONFIG))}"
 
 

@@ -1,6 +1,8 @@
 """The configuration nodes of all components, kept in Hydra's ConfigStore: no component has a YAML file."""
 
 import dataclasses
+import typing
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import optax
@@ -41,27 +43,35 @@ class TermNode:
     scale: float = 1.0
 
 
-@dataclasses.dataclass
-class TrainNode:
-    """How long to train."""
+def node_class(name: str, described: type, fields: Iterable[str] = ()) -> type:
+    """A node with some fields of a dataclass (all, if none is named), their types and their defaults.
 
-    steps: int = 1000
-    tolerance: float = 1e-6
-    checkpoint_interval: int = 100
-    rejection_limit: float = 0.5
-    clip: float | None = None
+    An array of no dimensions is a number in a configuration.
+    """
+    hints = typing.get_type_hints(described)
+    chosen, scalars = set(fields), {bool, int, float, str}
+
+    def plain(hint: Any) -> Any:
+        members = set(typing.get_args(hint)) or {hint}
+        return hint if members <= {*scalars, type(None)} else float
+
+    return dataclasses.make_dataclass(
+        name,
+        [
+            (field.name, plain(hints[field.name]), field.default)
+            for field in dataclasses.fields(described)
+            if not chosen or field.name in chosen
+        ],
+    )
 
 
-@dataclasses.dataclass
-class SystemNode:
-    """How many particles of which kinds in what box."""
+# How many particles of which kinds in what box.
+SystemNode = node_class("SystemNode", System)
 
-    n_particles: int = System.n_particles
-    n_species: int = System.n_species
-    dimension: int = System.dimension
-    density: float = 1.6
-    polydispersity: float = System.polydispersity
-    heterogeneity: float = System.heterogeneity
+
+def field_types(node: type) -> dict[str, Any]:
+    """The keys of a node, with their types."""
+    return {field.name: field.type for field in dataclasses.fields(node)}
 
 
 def schedules() -> dict[str, Component]:
@@ -74,8 +84,8 @@ def schedules() -> dict[str, Component]:
     }
 
 
-def store(registry: Registry) -> None:
-    """Put a node for every component into the ConfigStore."""
+def store(registry: Registry, nodes: Mapping[str, Any]) -> None:
+    """Put a node for every component into the ConfigStore, and those of a command by name."""
     config_store = ConfigStore.instance()
     for kind in KINDS:
         for component in registry.components(kind).values():
@@ -97,15 +107,8 @@ def store(registry: Registry) -> None:
                 config_store.store(group=kind, name=component.name, node=node, provider=component.distribution)
     for component in schedules().values():
         config_store.store(group="schedule", name=component.name, node=_node(component, []), provider="optax")
-    config_store.store(name="train_base", node={**_base(), "train": TrainNode, "system": SystemNode, "design": {}})
-    config_store.store(name="measure_base", node=_base())
-    # `trained`: the design variables that the run has reached, filled in from its directory. `system`: a run
-    # of an earlier version may not know all of its keys.
-    config_store.store(name="validate_base", node={**_base(), "system": SystemNode, "trained": {}})
-
-
-def _base() -> dict[str, Any]:
-    return {"terms": {}}
+    for name, node in nodes.items():
+        config_store.store(name=name, node=node)
 
 
 def _term(component: Component) -> Any:
@@ -129,14 +132,14 @@ def _nested(component: Component, prefix: str) -> list[Any]:
 
 
 def _node(component: Component, defaults: list[Any]) -> Any:
-    fields: list[tuple] = [("_target_", str, component.target)]
+    fields: list[tuple[str, Any, Any]] = [("_target_", str, component.target)]
     if defaults:
         fields.insert(0, ("defaults", list[Any], dataclasses.field(default_factory=lambda: ["_self_", *defaults])))
     fields += [_field(parameter) for parameter in parameters(component).values()]
     return OmegaConf.structured(dataclasses.make_dataclass(f"{component.kind}_{component.name}", fields))
 
 
-def _field(parameter: Parameter) -> tuple:
+def _field(parameter: Parameter) -> tuple[str, Any, Any]:
     kind: Any = _TYPES.get(parameter.kind, Any)
     if kind is not Any and parameter.optional:
         kind = kind | None

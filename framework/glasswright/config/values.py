@@ -57,23 +57,23 @@ def integer(value: Any, key: str, *, least: int) -> int:
     """A whole number of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise RequestError(f"{key}={value!r}: must be an integer of at least {least}")
-    return value
+    return int(value)
 
 
 def at_least_zero(value: Any, key: str) -> float:
     """A finite number that is not negative."""
-    value = number(value, key)
-    if value < 0:
-        raise RequestError(f"{key}={value:g}: must not be negative")
-    return value
+    given = number(value, key)
+    if given < 0:
+        raise RequestError(f"{key}={given:g}: must not be negative")
+    return given
 
 
 def share(value: Any, key: str) -> float:
     """A number between 0 and 1."""
-    value = number(value, key)
-    if not 0.0 <= value <= 1.0:
-        raise RequestError(f"{key}={value:g}: must be between 0 and 1")
-    return value
+    given = number(value, key)
+    if not 0.0 <= given <= 1.0:
+        raise RequestError(f"{key}={given:g}: must be between 0 and 1")
+    return given
 
 
 def boolean(value: Any, key: str) -> bool:
@@ -158,4 +158,5 @@ def read_numbers(name: str, key: str) -> list[Any]:
         raise RequestError(f"{key}={name}: must be lines of numbers: {' '.join(str(error).split())}") from error
     if table.size == 0:
         raise RequestError(f"{key}={name}: there are no numbers in it")
-    return table[:, 0].tolist() if table.shape[1] == 1 else table.tolist()
+    numbers: list[Any] = table[:, 0].tolist() if table.shape[1] == 1 else table.tolist()
+    return numbers

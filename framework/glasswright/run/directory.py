@@ -49,6 +49,15 @@ def write_json(path: Path, content: Any) -> None:
     write_atomically(path, json.dumps(plain(content), indent=1, allow_nan=False) + "\n")
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """What a JSON file holds that a run has left."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+        return content
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{path}: cannot be read: {error}") from error
+
+
 def make_folder(path: Path) -> None:
     """Make a folder, and those above it, unless it is there."""
     try:

@@ -1,0 +1,36 @@
+"""From overrides to the composed configuration of a command."""
+
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from ..config import compose as composition
+from ..config.loader import Hydra
+from .table import load_command
+
+
+def start(command: str, config_folder: str | None = None, extra_folder: str | None = None) -> Hydra:
+    """A Hydra that composes the configurations of a command; it becomes the global one of this process.
+
+    `config_folder` replaces the folder with the primary configuration, `extra_folder` is searched first.
+    """
+    return composition.start(command, load_command(command).nodes, config_folder, extra_folder)
+
+
+def compose(
+    command: str,
+    overrides: list[str] | None = None,
+    *,
+    instance: Hydra | None = None,
+    config_name: str | None = None,
+    run_mode: RunMode = RunMode.RUN,
+    config_folder: str | None = None,
+    extra_folder: str | None = None,
+) -> DictConfig:
+    """The configuration that overrides describe, checked to name nothing but known components.
+
+    Returns it with its `hydra` node. Raises `RequestError` with one clear line for whatever is wrong.
+    """
+    with composition.explained():
+        if instance is None:
+            instance = start(command, config_folder, extra_folder)
+        return composition.compose(instance, config_name or command, overrides or [], run_mode)
