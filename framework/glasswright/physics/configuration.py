@@ -53,7 +53,7 @@ class Configuration(eqx.Module):
         # round has derivative zero, which is exact: which image is nearest does not depend on the parameters.
         difference = difference - jax.lax.stop_gradient(jnp.round(difference))
         # Written out: for so thin matrices a product costs far more than its arithmetic.
-        columns = [difference[:, b, None] * self.box[:, b] for b in range(self.dimension)]
+        columns = [difference[:, b, None] * self.box[:, b][None] for b in range(self.dimension)]
         return functools.reduce(jnp.add, columns)
 
     def strained(self, strain: Float[Array, "d d"]) -> "Configuration":

@@ -50,7 +50,7 @@ class PairList(eqx.Module):
         Two particles can approach each other by at most the two largest displacements since the list was made.
         """
         moved, box = configuration.fractional - self.reference.fractional, self.reference.box
-        shift = sum(moved[:, b, None] * box[:, b] for b in range(moved.shape[1]))
+        shift = sum(moved[:, b, None] * box[:, b][None] for b in range(moved.shape[1]))
         travelled = jnp.sum(shift**2, axis=1)
         first = jnp.argmax(travelled)
         # A displacement that is not a number is the largest of all, and no radius covers a sum with it.

@@ -170,7 +170,7 @@ def step(
     scale = jnp.minimum(1.0, settings.move_cap / jnp.maximum(longest, jnp.finfo(longest.dtype).tiny))
     move = jnp.where(converged, 0.0, back + scale * move)
     # Written out: a product of matrices so thin costs more than its arithmetic.
-    fractional = s.fractional + sum(move[:, b, None] * s.inverse_box[:, b] for b in range(move.shape[1]))
+    fractional = s.fractional + sum(move[:, b, None] * s.inverse_box[:, b][None] for b in range(move.shape[1]))
     return FireState(
         fractional=fractional,
         velocity=scale * velocity,

@@ -47,7 +47,7 @@ def push_apart(
         move = force / (2.0 * jnp.maximum(stiff, jnp.finfo(stiff.dtype).tiny))[:, None]
         length = jnp.linalg.norm(move, axis=1, keepdims=True)
         move = move * jnp.minimum(1.0, LONGEST_MOVE / jnp.maximum(length, jnp.finfo(length.dtype).tiny))
-        fractional = fractional + sum(move[:, b, None] * inverse_box[:, b] for b in range(move.shape[1]))
+        fractional = fractional + sum(move[:, b, None] * inverse_box[:, b][None] for b in range(move.shape[1]))
         return fractional, stiffness(fractional), steps + 1
 
     start = configuration.fractional

@@ -26,7 +26,7 @@ _factor_pinning_zero_modes = fast_jit(factor_pinning_zero_modes)
 @fast_jit
 def _largest_move(start: Configuration, end: Configuration) -> Float[Array, ""]:
     shift = end.position - start.position
-    return jnp.max(jnp.linalg.norm(shift - jnp.mean(shift, axis=0), axis=1))
+    return jnp.max(jnp.linalg.norm(shift - jnp.mean(shift, axis=0)[None], axis=1))
 
 
 class Search:

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 
 Estimator = Literal["auto", "plain", "unbiased"]
@@ -25,7 +26,8 @@ def as_rows(accepted, values):
 
 def distances(values, accepted, target):
     """How many were accepted, and the distance of each from the target, zero for the others."""
-    return jnp.sum(accepted), jnp.where(as_rows(accepted, values), values - target, 0.0)
+    distance = jax.vmap(lambda value: value - target)(values)
+    return jnp.sum(accepted), jnp.where(as_rows(accepted, values), distance, 0.0)
 
 
 def squared_distance(values, accepted, target, plain: bool, weights=None):
@@ -46,8 +48,8 @@ def variance_of_mean(values, accepted, target, weights=None):
     """`Var(f) / m`, summed over components; not a number for fewer than two packings."""
     n, distance = distances(values, accepted, target)
     mean = jnp.sum(distance, axis=0) / n
-    squares = jnp.where(as_rows(accepted, values), (distance - mean) ** 2, 0.0)
-    return jnp.sum(_weighted(squares, weights)) / jnp.where(n > 1, n * (n - 1), jnp.nan)
+    squares = jnp.where(as_rows(accepted, values), (distance - mean[None]) ** 2, 0.0)
+    return jnp.sum(jax.vmap(_weighted, (0, None))(squares, weights)) / jnp.where(n > 1, n * (n - 1), jnp.nan)
 
 
 def check_shape(call: str, target, measured, shape: tuple[int, ...]) -> None:

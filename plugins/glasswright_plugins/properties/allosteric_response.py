@@ -84,7 +84,7 @@ class AllostericResponse(gw.AbstractProperty):
             if position is None:
                 across = fractional[source[0]] - fractional[source[1]]
                 position = fractional[source[0]] - 0.5 * (across - jnp.round(across)) + 0.5
-            away = fractional - jnp.asarray(position)
+            away = fractional - jnp.asarray(position)[None]
             squared = jnp.sum(((away - jnp.round(away)) @ box.T) ** 2, axis=1)
             score = squared[i] + squared[j]
         else:

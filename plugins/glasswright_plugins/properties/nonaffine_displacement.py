@@ -19,5 +19,5 @@ class NonaffineDisplacement(gw.AbstractProperty):
         # Of the shears without change of volume, those of the axes: an orthonormal set, as the mean over orientations.
         total = jnp.sum(shear**2)
         mean = jnp.mean(axial, axis=0)
-        total = total + 0.5 * jnp.sum((axial - mean) ** 2)
+        total = total + 0.5 * jnp.sum((axial - mean[None]) ** 2)
         return total / (d * (d + 1) / 2 - 1) / state.configuration.n_particles
