@@ -4,18 +4,23 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import equinox as eqx
 import glasswright
 import glasswright_plugins
 import pytest
+import yaml
+from helpers import ROOT
 
 # Abstract by role and not by name: what protocols give and properties require.
 ABSTRACT_WITHOUT_THE_NAME = {"State"}
 
 
-def modules():
+def modules() -> Iterator[ModuleType]:
     for package in (glasswright, glasswright_plugins):
         yield package
         for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
@@ -23,16 +28,16 @@ def modules():
                 yield importlib.import_module(info.name)
 
 
-def classes():
-    found = {}
+def classes() -> dict[str, type[eqx.Module]]:
+    modules_of_equinox = {}
     for module in modules():
         for _, member in inspect.getmembers(module, inspect.isclass):
             if issubclass(member, eqx.Module) and member.__module__.startswith("glasswright"):
-                found[f"{member.__module__}.{member.__qualname__}"] = member
-    return found
+                modules_of_equinox[f"{member.__module__}.{member.__qualname__}"] = member
+    return modules_of_equinox
 
 
-def is_abstract(cls):
+def is_abstract(cls: type[eqx.Module]) -> bool:
     return cls.__name__.startswith("Abstract") or cls.__name__ in ABSTRACT_WITHOUT_THE_NAME
 
 
@@ -54,6 +59,19 @@ def test_no_module_calls_super(module):
 @pytest.mark.parametrize("module", sorted({m.__file__ for m in modules()}))
 def test_files_stay_short(module):
     assert len(Path(module).read_text().splitlines()) <= 400
+
+
+@pytest.mark.parametrize("package", [glasswright, glasswright_plugins], ids=lambda package: package.__name__)
+def test_packages_are_typed(package):
+    assert (Path(package.__file__).parent / "py.typed").is_file()
+
+
+def test_workflows_test_the_supported_pythons_with_the_local_script():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "tests.yml").read_text())["jobs"]["tests"]
+    supported = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert workflow["strategy"]["matrix"]["python"] == [f"3.{minor}" for minor in range(11, 14)]
+    assert supported == ">=3.11,<3.14"
+    assert {"run": ".ci/run", "env": {"PYTHON": "python"}} in workflow["steps"]
 
 
 def test_public_names_have_docstrings():
