@@ -1,9 +1,11 @@
 """Packings as text: exactly back again, and one clear line for anything else."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import glasswright as gw
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from glasswright.physics.configuration import box_width
@@ -31,7 +33,7 @@ def test_tilted_box_and_other_columns(tmp_path: Path) -> None:
     )
     configuration = read_configuration(path)
     np.testing.assert_allclose(configuration.box, [[4, 1], [0, 5]])
-    np.testing.assert_allclose(configuration.position, [[0.5, 0.5], [2, 3]], atol=1e-15)
+    np.testing.assert_allclose(configuration.position, np.asarray([[0.5, 0.5], [2, 3]]), atol=1e-15)
     np.testing.assert_array_equal(configuration.species, [1, 0])  # sorted: "Small" before "big"
 
 
@@ -135,7 +137,7 @@ ROWS = "A 1 1 0\nB 2.5 1 0\nA 3 7.25 0\n"
         lambda text: text.replace("A ", "2 ").replace("B ", "10 "),
     ],
 )
-def test_dialects(tmp_path: Path, change) -> None:
+def test_dialects(tmp_path: Path, change: Callable[[str], str]) -> None:
     """What is legal is read as what it says."""
     text = file_of(ROWS)
     other = change(text)
@@ -303,13 +305,13 @@ def test_a_skewed_basis_of_the_same_lattice(tmp_path: Path, box: np.ndarray, siz
     np.testing.assert_array_equal(plain.box, box)
     # What the numbers of a skewed basis leave open, relative to the cell that it spans.
     precision = 1e-15 * d * float(np.prod(np.linalg.norm(basis, axis=0))) / abs(np.linalg.det(box))
-    assert float(box_width(skewed.box)) == pytest.approx(float(box_width(box)), rel=precision)
+    assert float(box_width(skewed.box)) == pytest.approx(float(box_width(jnp.asarray(box))), rel=precision)
     assert np.linalg.det(skewed.box) == pytest.approx(np.linalg.det(box), rel=10 * precision)
     same = np.linalg.solve(box, np.asarray(skewed.box))
     np.testing.assert_allclose(same, np.round(same), rtol=0, atol=10 * precision)
-    i, j = np.triu_indices(20, 1)
+    i, j = (jnp.asarray(index) for index in np.triu_indices(20, 1))
     distances = [np.sort(np.linalg.norm(c.displacement(i, j), axis=1)) for c in (plain, skewed)]
-    near = distances[0] < 0.5 * float(box_width(box))
+    near = distances[0] < 0.5 * float(box_width(jnp.asarray(box)))
     np.testing.assert_allclose(distances[1][near], distances[0][near], rtol=0, atol=100 * precision)
 
 

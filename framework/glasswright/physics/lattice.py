@@ -29,11 +29,11 @@ def widest_basis(box: Float[np.ndarray, "d d"]) -> Int[np.ndarray, "d d"]:
     d = box.shape[0]
     scale = Fraction(float(np.max(np.abs(box))))
     if scale == 0:
-        raise ValueError("the lattice vectors are zero")
+        raise ValueError("the lattice vectors must span a volume")
     columns = [[Fraction(float(x)) / scale for x in box[:, k]] for k in range(d)]
     dual, volume = _dual(columns)
     if volume == 0:
-        raise ValueError("the lattice vectors span no volume")
+        raise ValueError("the lattice vectors must span a volume")
     before = max(_dot(v, v) for v in dual)
     change = [[int(i == k) for i in range(d)] for k in range(d)]
     while _shorten_one(dual, change):
@@ -42,7 +42,7 @@ def widest_basis(box: Float[np.ndarray, "d d"]) -> Int[np.ndarray, "d d"]:
     # The dual vectors are scaled by the volume.
     longest = max(_dot(v, v) for v in columns)
     if float(longest * after / volume**2) > MOST_SKEWED**2:
-        raise ValueError("the lattice vectors span no volume larger than their rounding")
+        raise ValueError("the lattice vectors must span a volume larger than their rounding")
     if before <= after * (1 + 2 * WIDER):
         return np.eye(d, dtype=int)
     return np.asarray(change, dtype=int).T

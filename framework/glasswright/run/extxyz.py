@@ -177,7 +177,7 @@ def _box(frame: Frame, d: int) -> tuple[Float[np.ndarray, "d d"], list[list[Frac
     try:
         change = widest_basis(box)
     except ValueError as error:
-        frame.refuse_header(f"Lattice: must span a volume; {error}")
+        frame.refuse_header(f"Lattice: {error}")
     exact = [[exact_number(x) for x in vector[:d]] for vector in texts[:d]]
     if np.array_equal(change, np.eye(d)):
         return box, exact
