@@ -1,6 +1,7 @@
 """Worker processes: what goes to and fro, whose core it is, and what happens when something breaks."""
 
 import dataclasses
+import logging
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import cloudpickle
 import numpy as np
@@ -16,7 +18,10 @@ from glasswright._errors import RequestError, RunError
 from glasswright.execution import worker_pool
 from glasswright.execution.executor import Executor
 from glasswright.execution.task import Result, Task
-from glasswright.execution.worker import Unsendable, Worker
+from glasswright.execution.worker import Answer, Unsendable, Worker
+
+# Workers cannot import the modules of tests.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,11 +56,21 @@ class Doing(Task):
     def lock(self, _):
         return threading.Lock()
 
+    def log(self, text):
+        logging.getLogger("glasswright.somewhere").warning("%s of %d", text, 1)
+        return os.getpid()
+
     def core(self, _):
         return sorted(os.sched_getaffinity(0))
 
     def kill(self, number):
         os.kill(os.getpid(), number)
+
+    def kill_once(self, file):
+        if not Path(file).exists():
+            Path(file).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return "done"
 
     def identity(self, _):
         return id(self)
@@ -63,54 +78,63 @@ class Doing(Task):
 
 @pytest.fixture(scope="module")
 def worker():
-    one = Worker()
-    one.wait()
-    yield one
-    one.end()
+    started = Worker()
+    started.wait()
+    yield started
+    started.end()
 
 
-def asked(worker: Worker, what: str, argument=None, work: Task = Doing()):
-    content = cloudpickle.dumps(work)
-    result, said = worker.run(content, content, (what, argument))
-    return result.gathered, said
+def ask(worker: Worker, method: str, argument: Any = None, task: Task = Doing()) -> Answer:
+    content = cloudpickle.dumps(task)
+    return worker.run(content, content, (method, argument))
+
+
+def result(worker: Worker, method: str, argument: Any = None, task: Task = Doing()) -> Any:
+    return ask(worker, method, argument, task).result.gathered
 
 
 def test_results_come_back_bit_by_bit(worker):
     numbers = np.random.default_rng(0).normal(size=(100, 3))
-    found, said = asked(worker, "square", numbers)
-    np.testing.assert_array_equal(found, numbers**2)
-    assert said == ""
-    # Another work is another one; the same is not made anew, so what JAX compiled for it is found again.
-    assert asked(worker, "square", 2, Doing(5))[0] == 9
-    assert asked(worker, "identity")[0] == asked(worker, "identity")[0] != asked(worker, "identity", work=Doing(5))[0]
+    answer = ask(worker, "square", numbers)
+    np.testing.assert_array_equal(answer.result.gathered, numbers**2)
+    assert (answer.printed, answer.records) == ("", ())
+    # Another task is another one; the same is not made anew, so what JAX compiled for it is found again.
+    assert result(worker, "square", 2, Doing(5)) == 9
+    assert result(worker, "identity") == result(worker, "identity") != result(worker, "identity", task=Doing(5))
 
 
 def test_what_is_printed_does_not_come_between(worker):
-    pid, said = asked(worker, "say", "something")
-    assert pid != os.getpid()
-    assert said == "something\nsomething\n"
+    answer = ask(worker, "say", "something")
+    assert answer.result.gathered != os.getpid()
+    assert answer.printed == "something\nsomething\n"
+
+
+def test_what_the_library_logs_comes_back_as_records(worker):
+    answer = ask(worker, "log", "beware")
+    assert answer.records == (("glasswright.somewhere", logging.WARNING, "beware of 1"),)
+    assert answer.printed == ""
 
 
 def test_errors_are_raised_here_as_they_were_there(worker):
     with pytest.raises(RequestError, match="no such thing") as caught:
-        asked(worker, "fail", "no such thing")
+        ask(worker, "fail", "no such thing")
     assert "in fail" in caught.value.__notes__[0]
     with pytest.raises(RunError, match="Local: strange"):
-        asked(worker, "fail_strangely", "strange")
+        ask(worker, "fail_strangely", "strange")
     with pytest.raises(Unsendable, match="lock"):
-        asked(worker, "lock")
+        ask(worker, "lock")
     with pytest.raises(Unsendable, match="lock"):
-        asked(worker, "square", threading.Lock())
-    assert asked(worker, "square", 3)[0] == 9
+        ask(worker, "square", threading.Lock())
+    assert result(worker, "square", 3) == 9
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to a core")
 def test_every_worker_has_a_core_of_its_own(worker):
     cores = os.sched_getaffinity(0)
-    mine = asked(worker, "core")[0]
+    mine = result(worker, "core")
     other = Worker()
     other.wait()
-    theirs = asked(other, "core")[0]
+    theirs = result(other, "core")
     other.end()
     # Other runs on this machine may hold cores already; then a worker takes whatever is free.
     assert set(mine) <= cores
@@ -119,11 +143,11 @@ def test_every_worker_has_a_core_of_its_own(worker):
 
 
 def test_a_worker_that_is_gone_is_an_error_that_says_how():
-    one = Worker()
-    one.wait()
+    doomed = Worker()
+    doomed.wait()
     with pytest.raises(RunError, match=r"ended by signal 9 \(Killed\); if memory was short"):
-        asked(one, "kill", signal.SIGKILL)
-    one.end()
+        ask(doomed, "kill", signal.SIGKILL)
+    doomed.end()
 
 
 def test_workers_ignore_signals_meant_for_the_run_and_end_with_it():
@@ -160,7 +184,7 @@ def test_worker_processes_start_once_they_are_worth_it(monkeypatch, capfd):
         executor.worker_pool.wait()
         assert len(executor.worker_pool.pids) == 2
         assert executor.map(Doing(), items) == before == [Result(k**2) for k in range(9)]
-        pids = {one.gathered for one in executor.map(Doing(), [("say", "hello")] * 20)}
+        pids = {result.gathered for result in executor.map(Doing(), [("say", "hello")] * 20)}
         assert os.getpid() not in pids
         # An error ends the map, and leaves the executor as it was.
         with pytest.raises(RequestError, match="wrong"):
@@ -168,14 +192,35 @@ def test_worker_processes_start_once_they_are_worth_it(monkeypatch, capfd):
         assert executor.map(Doing(), items) == before
         # One item is not worth sending, and what is no work is never sent.
         assert executor.map(Doing(), [("say", "here")])[0].gathered == os.getpid()
-        assert {one.gathered for one in executor.map(lambda _: Result(os.getpid()), items)} == {os.getpid()}
+        assert {result.gathered for result in executor.map(lambda _: Result(os.getpid()), items)} == {os.getpid()}
         started = executor.worker_pool.pids
     assert not any(Path(f"/proc/{pid}").exists() for pid in started)
     printed = capfd.readouterr()
     assert printed.err.count("hello") == 1
 
 
-def test_work_that_cannot_be_sent_stays_in_threads(monkeypatch, capfd):
+def test_the_work_of_a_worker_that_dies_is_done_by_another(monkeypatch, caplog, tmp_path):
+    """Also if it died while idle; a task that kills every worker is an error."""
+    monkeypatch.setattr(worker_pool, "START_AFTER", 0.0)
+    monkeypatch.setattr("glasswright.execution.executor.available_cores", lambda: 2)
+    items = [("square", k) for k in range(9)]
+    with Executor(2) as executor:
+        expected = executor.map(Doing(), items)
+        executor.worker_pool.wait()
+        before = executor.worker_pool.pids
+        results = executor.map(Doing(), [("kill_once", str(tmp_path / "killed")), *items])
+        assert results == [Result("done"), *expected]
+        assert len(set(executor.worker_pool.pids) & set(before)) == 1
+        assert "ended by signal 9 (Killed)" in caplog.text
+        for pid in executor.worker_pool.pids:
+            os.kill(pid, signal.SIGKILL)
+        assert executor.map(Doing(), items) == expected
+        with pytest.raises(RunError, match=r"ended by signal 9 \(Killed\); if memory was short"):
+            executor.map(Doing(), [("kill", signal.SIGKILL), *items])
+        assert executor.map(Doing(), items) == expected
+
+
+def test_work_that_cannot_be_sent_stays_in_threads(monkeypatch, caplog):
     monkeypatch.setattr(worker_pool, "START_AFTER", 0.0)
     work = Doing()
     object.__setattr__(work, "unsendable", threading.Lock())
@@ -186,4 +231,4 @@ def test_work_that_cannot_be_sent_stays_in_threads(monkeypatch, capfd):
         for _ in range(2):
             assert executor.map(work, items) == [Result(k**2) for k in range(5)]
         assert not executor.worker_pool.pids
-    assert capfd.readouterr().err.count("work stays in threads") == 1
+    assert caplog.text.count("work stays in threads") == 1

@@ -1,12 +1,14 @@
 """Worker processes, each bound to a core of its own.
 
 Within one process XLA's threads hand every program from core to core, which costs half as much again as the work itself
-(`docs/performance.md`). A worker has one core, and hence one thread. It is told what to do through its standard input,
-answers through its standard output, and ends with the process that started it, whatever becomes of that.
+(`docs/performance.md`). A worker has one core, and hence one thread. It receives tasks through its standard input,
+answers through its standard output, and ends with the process that started it, however that ends.
 """
 
 import contextlib
+import dataclasses
 import io
+import logging
 import os
 import pickle
 import signal
@@ -16,27 +18,50 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
 from .._errors import RunError, named
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 # The path comes first: with it, the worker finds whatever its parent finds.
 START = (
     "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
     "from glasswright.execution.worker import serve; serve()"
 )
-# Locks that this process holds, for as long as it lives.
-_claims: list[IO[str]] = []
+# Locks that this process holds for as long as it lives.
+_claims: list["BaseFileLock"] = []
 
 
 class Unsendable(Exception):
-    """The work, or what it gave, cannot be sent between processes."""
+    """The task, or its result, cannot be sent between processes."""
+
+
+class WorkerDied(RunError):
+    """The worker process has ended before it answered."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What a worker sends back for one item.
+
+    - `result`: what the task returned; None if it failed.
+    - `failure`: what the task raised.
+    - `printed`: what was printed meanwhile.
+    - `records`: what was logged meanwhile: name of the logger, level and message.
+    """
+
+    result: Any = None
+    failure: Exception | None = None
+    printed: str = ""
+    records: tuple[tuple[str, int, str], ...] = ()
 
 
 class Worker:
-    """The parent's end of a worker."""
+    """The parent's end of a worker process."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -48,8 +73,8 @@ class Worker:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._tasks, self._answers = self._process.stdin, self._process.stdout
-        self._sent: set[bytes] = set()
-        self._say(sys.path)
+        self._known: set[bytes] = set()
+        self._send(sys.path)
 
     @property
     def pid(self) -> int:
@@ -58,101 +83,133 @@ class Worker:
 
     def wait(self) -> None:
         """Wait until it can work, which takes as long as importing JAX does."""
-        self._hear()
+        self._receive()
 
-    def run(self, name: bytes, work: bytes, item: Any) -> tuple[Any, str]:
-        """The result of pickled work, known by a name, on an item, and what was printed meanwhile.
+    def run(self, digest: bytes, task: bytes, item: Any) -> Answer:
+        """The answer of a pickled task, known by its digest, to an item. The task is sent once.
 
-        Raises what the work raises, `Unsendable` if it does not come so far, `RunError` if the worker is gone.
+        Raises what the task raises, `Unsendable` if task, item or result cannot be pickled, `WorkerDied`.
         """
         try:
-            task = cloudpickle.dumps((name, None if name in self._sent else work, item))
+            message = cloudpickle.dumps((digest, None if digest in self._known else task, item))
         except Exception as error:
             raise Unsendable(str(error)) from error
-        self._say(task)
-        self._sent.add(name)
-        result, failure, said = self._hear()
-        if failure is not None:
-            raise failure
-        return result, said
+        self._send(message)
+        self._known.add(digest)
+        answer: Answer = pickle.loads(self._receive())
+        if answer.failure is not None:
+            raise answer.failure
+        return answer
 
     def end(self) -> None:
-        """End the process, at once."""
+        """End the process at once."""
         self._process.kill()
         self._process.wait()
         for stream in (self._tasks, self._answers):
             with contextlib.suppress(OSError):
                 stream.close()
 
-    def _say(self, message: Any) -> None:
+    def _send(self, message: Any) -> None:
         try:
             pickle.dump(message, self._tasks)
             self._tasks.flush()
-        except OSError:
-            raise self._gone() from None
+        except (OSError, ValueError):
+            raise self._death() from None
 
-    def _hear(self) -> Any:
+    def _receive(self) -> Any:
         try:
             return pickle.load(self._answers)
-        except (EOFError, pickle.UnpicklingError):
-            raise self._gone() from None
+        except (OSError, ValueError, EOFError, pickle.UnpicklingError):
+            raise self._death() from None
 
-    def _gone(self) -> RunError:
+    def _death(self) -> WorkerDied:
         code = self._process.wait()
         how = f"by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"with exit code {code}"
         hint = "; if memory was short, ask for fewer with devices=" if code == -signal.SIGKILL else ""
-        return RunError(f"a worker process was ended {how}{hint}")
+        return WorkerDied(f"a worker process was ended {how}{hint}")
 
 
 def serve() -> None:
-    """The worker's end: work until the parent is gone."""
-    tasks, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    """Run in the worker process: answer until the parent is gone."""
+    messages, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     # Whatever a library prints must not come between the answers.
     os.dup2(2, 1)
     # Meant for the parent, which finishes its step and then ends its workers.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     claim_core()
-    known: dict[bytes, Callable[[Any], Any]] = {}
-    answer = pickle.dumps(None)
+    tasks: dict[bytes, Callable[[Any], Any]] = {}
+    # The first answer says that the worker is ready.
+    answer = b""
     while True:
         try:
-            answers.write(answer)
+            pickle.dump(answer, answers)
             answers.flush()
-            task = pickle.load(tasks)
+            message = pickle.load(messages)
         except (EOFError, BrokenPipeError):
             return
-        answer = _answer(task, known)
+        answer = _answer(message, tasks)
 
 
-def _answer(task: bytes, known: dict[bytes, Callable[[Any], Any]]) -> bytes:
-    """Pickled: result, error, and what was printed."""
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
-        try:
-            name, work, item = pickle.loads(task)
-            if work is not None:
-                # Kept, and not made anew for every item: what it holds is what compiled functions are known by.
-                known[name] = pickle.loads(work)
-        except Exception as error:
-            return pickle.dumps((None, Unsendable(named(error)), said.getvalue()))
-        try:
-            result, failure = known[name](item), None
-        except Exception as error:
-            result, failure = None, error
+def _answer(message: bytes, tasks: dict[bytes, Callable[[Any], Any]]) -> bytes:
+    """The pickled answer to a message."""
+    printed, log = io.StringIO(), _Log()
+    with contextlib.redirect_stderr(printed), contextlib.redirect_stdout(printed), log:
+        result, failure = _result(message, tasks)
+    answer = Answer(result, failure, printed.getvalue(), tuple(log.records))
     try:
-        if failure is not None:
-            # A traceback does not survive pickling, a note does.
-            failure.add_note("In a worker process:\n" + "".join(traceback.format_exception(failure)))
-        answer = cloudpickle.dumps((result, failure, said.getvalue()))
+        content: bytes = cloudpickle.dumps(answer)
         if failure is not None:
             # Exceptions are often made of other arguments than they keep.
-            pickle.loads(answer)
-        return answer
+            pickle.loads(content)
+        return content
     except Exception as error:
-        # An exception that does not survive pickling, or a result.
+        # A result, or an exception, that does not survive pickling.
         other = Unsendable(named(error)) if failure is None else RunError(named(failure))
-        return pickle.dumps((None, other, said.getvalue()))
+        return pickle.dumps(dataclasses.replace(answer, result=None, failure=other))
+
+
+def _result(message: bytes, tasks: dict[bytes, Callable[[Any], Any]]) -> tuple[Any, Exception | None]:
+    """The task's result for an item, or what went wrong."""
+    try:
+        digest, task, item = pickle.loads(message)
+        if task is not None:
+            # Kept, and not made anew for every item: compiled functions are found again by what the task holds.
+            tasks[digest] = pickle.loads(task)
+    except Exception as error:
+        return None, Unsendable(named(error))
+    try:
+        return tasks[digest](item), None
+    except Exception as error:
+        # A traceback does not survive pickling, a note does.
+        error.add_note("In a worker process:\n" + "".join(traceback.format_exception(error)))
+        return None, error
+
+
+class _Log(logging.Handler):
+    """Collects what the library logs while it is entered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[tuple[str, int, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append((record.name, record.levelno, record.getMessage()))
+
+    def __enter__(self) -> "_Log":
+        for logger in _library():
+            logger.setLevel(logging.INFO)
+            logger.propagate = False
+            logger.addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for logger in _library():
+            logger.removeHandler(self)
+
+
+def _library() -> list[logging.Logger]:
+    return [logging.getLogger("glasswright"), logging.getLogger("glasswright_plugins")]
 
 
 def claim_core() -> int | None:
@@ -163,7 +220,7 @@ def claim_core() -> int | None:
     """
     if not hasattr(os, "sched_setaffinity"):
         return None
-    import fcntl
+    from filelock import FileLock, Timeout
 
     folder = Path(tempfile.gettempdir()) / f"glasswright-cores-{os.getuid()}"
     for core in sorted(os.sched_getaffinity(0)):
@@ -171,11 +228,11 @@ def claim_core() -> int | None:
             folder.mkdir(mode=0o700, exist_ok=True)
             if folder.stat().st_uid != os.getuid():
                 return None
-            file = (folder / str(core)).open("a")
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            lock = FileLock(folder / str(core))
+            lock.acquire(blocking=False)
+        except (OSError, NotImplementedError, Timeout):
             continue
-        _claims.append(file)
+        _claims.append(lock)
         os.sched_setaffinity(0, {core})
         return core
     return None
