@@ -1,4 +1,4 @@
-"""What the documentation says can be typed, composes; what it shows as code, runs; what it links to, exists."""
+"""The commands of the documentation compose, its code runs, its links lead somewhere, and its map is complete."""
 
 import importlib.metadata
 import importlib.util
@@ -8,6 +8,7 @@ import shlex
 import sys
 import tomllib
 import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,10 @@ from glasswright.cli.application import parser_of
 from glasswright.cli.plugins import find
 from glasswright.cli.plugins import main as plugins
 from glasswright.commands.compose import compose, start
-from glasswright.commands.measure import build_measurement
 from glasswright.commands.resume import RESUME_KEYS
-from glasswright.commands.table import COMMANDS as COMMANDS_WITH_KEYS
+from glasswright.commands.table import COMMANDS, load_command
 from glasswright.commands.train import build
-from glasswright.commands.validate import build_validation
+from glasswright.config.loader import Hydra
 from glasswright.config.sweep import jobs as jobs_of
 from glasswright.registry import Registry, registry
 from helpers import ROOT
@@ -29,7 +29,7 @@ from hydra.types import RunMode
 
 REFERENCE = ROOT / "tests" / "reference" / "2d_n368_sp2_a5.extxyz"
 PAGES = sorted(ROOT.glob("docs/*.md"))
-# A package of somebody else's is made up in `extending.md`: its commands need it installed.
+# The commands of `extending.md` need its example package installed.
 COMMAND_PAGES = [ROOT / "README.md", *(page for page in PAGES if page.name != "extending.md")]
 MODULE = "glasswright_contacts"
 
@@ -76,24 +76,35 @@ def test_every_page_is_in_the_navigation():
         assert page.name in navigation
 
 
+def test_the_map_names_every_file():
+    section = blocks(ROOT / "docs" / "architecture.md", "text")[0]
+    folders = {
+        name: set(re.findall(r"\w+", text))
+        for name, text in re.findall(r"^(\w+)/(.*?)(?=^\w|\Z)", section, re.DOTALL | re.MULTILINE)
+    }
+    package = ROOT / "framework" / "glasswright"
+    for path in package.rglob("*.py"):
+        folder, *rest = path.relative_to(package).parts
+        if path.stem == "__main__" or (rest and path.stem == "__init__") or rest[:1] == ["template"]:
+            continue
+        named = folders[folder] if rest else set(re.findall(r"\w+", section))
+        assert path.stem in named, f"docs/architecture.md does not name {path.relative_to(package)} on its map"
+    for folder in folders:
+        assert (package / folder).is_dir(), f"docs/architecture.md names the folder {folder}, which is not there"
+
+
 @pytest.fixture(scope="module")
-def hydra():
+def hydra() -> Iterator[Hydra]:
+    """A Hydra that composes trainings, for all commands of the pages."""
     instance = start("train")
     yield instance
     GlobalHydra.instance().clear()
 
 
-COMMANDS = [(page.name, command) for page in COMMAND_PAGES for command in commands(page)]
-
-
-def test_there_are_commands():
-    assert len(COMMANDS) > 20
-
-
 @pytest.fixture(scope="module")
-def run_directory(tmp_path_factory):
-    """What a training leaves that has taken one step."""
-    folder = tmp_path_factory.mktemp("run")
+def run_directory(tmp_path_factory) -> Path:
+    """A run directory after one step of training, in the place of those that the pages name."""
+    folder: Path = tmp_path_factory.mktemp("run")
     experiment = build(compose("train", ["experiment=ensemble_poisson"]))
     (folder / "config.yaml").write_text(experiment.config)
     design = {"diameter": [0.8, 1.0], "binding_energy": [0.1, 0.1, 0.1]}
@@ -101,50 +112,73 @@ def run_directory(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(("page", "command"), COMMANDS)
+COMMANDS_OF_PAGES = [(page.name, command) for page in COMMAND_PAGES for command in commands(page)]
+
+
+def test_there_are_commands():
+    assert len(COMMANDS_OF_PAGES) > 20
+
+
+@pytest.mark.parametrize(("page", "command"), COMMANDS_OF_PAGES)
 def test_commands_compose(hydra, run_directory, tmp_path, monkeypatch, page, command):
-    # What a page names as a file of the reader's own.
-    (tmp_path / "pair_correlation.csv").write_text("1\n" * 50)
+    (tmp_path / "pair_correlation.csv").write_text("1\n" * 50)  # a file of the reader's own, by the name on the page
     monkeypatch.chdir(tmp_path)
     _, name, *arguments = shlex.split(command.partition(" > ")[0].partition(" | ")[0], comments=True)
-    if name == "-sc":
-        assert arguments[0] in ("install=bash", "install=zsh", "install=fish")
-        return
-    if name == "doctor":
+    if name in COMMANDS:
+        check_configured(name, arguments, hydra, run_directory)
+    else:
+        TOOLS[name](arguments)
+
+
+def check_completion(arguments: list[str]) -> None:
+    assert arguments[0] in ("install=bash", "install=zsh", "install=fish")
+
+
+def check_doctor(arguments: list[str]) -> None:
+    assert set(arguments) <= {"--json"}
+
+
+def check_plugins(arguments: list[str]) -> None:
+    if arguments[:1] == ["show"]:
+        assert find(registry(), arguments[1])
+    elif arguments[:1] == ["new"]:
+        assert plugins(arguments) == 0
+    else:
         assert set(arguments) <= {"--json"}
-        return
-    if name == "plugins":
-        if arguments[:1] == ["show"]:
-            assert find(registry(), arguments[1])
-        elif arguments[:1] == ["new"]:
-            monkeypatch.chdir(tmp_path)
-            assert plugins(arguments) == 0
-        else:
-            assert set(arguments) <= {"--json"}
-        return
-    if name == "schema":
-        assert set(arguments) <= {"--preset", *COMMANDS_WITH_KEYS}
-        return
-    if name == "resume":
-        assert all(argument.partition("=")[0] in RESUME_KEYS for argument in arguments[1:])
-        return
-    assert name in ("train", "validate", "measure"), command
+
+
+def check_schema(arguments: list[str]) -> None:
+    assert set(arguments) <= {"--preset", *COMMANDS}
+
+
+def check_resume(arguments: list[str]) -> None:
+    assert all(argument.partition("=")[0] in RESUME_KEYS for argument in arguments[1:])
+
+
+TOOLS = {
+    "-sc": check_completion,
+    "doctor": check_doctor,
+    "plugins": check_plugins,
+    "schema": check_schema,
+    "resume": check_resume,
+}
+
+
+def check_configured(name: str, arguments: list[str], hydra: Hydra, run_directory: Path) -> None:
+    """Compose and build the request of a configured command; of a sweep, its first and its last job."""
     given = parser_of(name).parse_intermixed_args(arguments)
+    files = {"configuration": REFERENCE, "run": run_directory}
+    keys = [override.partition("=")[0] for override in given.overrides]
     overrides = [
-        f"configuration={REFERENCE}" if override.startswith("configuration=") else override
-        for override in given.overrides
+        f"{key}={files[key]}" if key in files else override for key, override in zip(keys, given.overrides, strict=True)
     ]
-    if name == "measure":
-        build_measurement(compose("measure", overrides, instance=start("measure")))
-        start("train")
-        return
-    if name == "validate":
-        overrides = [f"run={run_directory}" if o.startswith("run=") else o for o in overrides]
-        build_validation(compose("validate", overrides, instance=start("validate")))
-        start("train")
-        return
     if given.config_dir:
+        # The folder is the reader's own: only the form of the overrides can be checked.
         assert all(o.is_hydra_override() or o.key_or_group for o in OverridesParser.create().parse_overrides(overrides))
+        return
+    if name != "train":
+        load_command(name).build(compose(name, overrides, instance=start(name)), Path.cwd())
+        start("train")
         return
     jobs = [overrides]
     if given.multirun:
@@ -155,11 +189,13 @@ def test_commands_compose(hydra, run_directory, tmp_path, monkeypatch, page, com
         build(compose("train", job, instance=hydra))
 
 
-class _Distribution:
+class ExampleDistribution:
+    """The distribution of an example, as the registry reads it."""
+
     name, version = "an-example", "0.1.0"
 
 
-def as_plugin(name: str, source: str, monkeypatch) -> types.ModuleType:
+def as_module(name: str, source: str, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     """Run an example as a module that can be imported."""
     module = types.ModuleType(name)
     monkeypatch.setitem(sys.modules, name, module)
@@ -179,16 +215,16 @@ def test_examples_of_plugins_load(source, monkeypatch):
         if entry_point.name == "builtin":
             components.load(entry_point)
     before = len(components.by_target())
-    # The complete package names a folder of its own, which is not there.
+    # The complete package names a folder of presets, which does not exist here.
     source = source.replace('"pkg://glasswright_contacts.conf"', "")
-    module = as_plugin(MODULE, source, monkeypatch)
+    module = as_module(MODULE, source, monkeypatch)
     entry_point = importlib.metadata.EntryPoint("example", MODULE, "glasswright")
-    vars(entry_point).update(dist=_Distribution())
+    vars(entry_point).update(dist=ExampleDistribution())
     record = components.load(entry_point)
     assert record.status == "loaded", record.error
     assert len(components.by_target()) == before + 1
     for component in components.by_target().values():
-        if component.distribution == _Distribution.name:
+        if component.distribution == ExampleDistribution.name:
             assert component.cls.__doc__
             assert getattr(module, component.cls.__name__) is component.cls
 
@@ -200,9 +236,9 @@ def test_all_kinds_of_components_have_an_example():
 
 
 def test_the_example_of_a_test_passes(monkeypatch):
-    as_plugin(MODULE, PLUGINS[0], monkeypatch)
+    as_module(MODULE, PLUGINS[0], monkeypatch)
     (source,) = TESTS
-    for name, function in vars(as_plugin("test_of_the_documentation", source, monkeypatch)).items():
+    for name, function in vars(as_module("test_of_the_documentation", source, monkeypatch)).items():
         if name.startswith("test_"):
             function()
 
