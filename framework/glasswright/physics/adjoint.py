@@ -1,6 +1,6 @@
 """Linear response and adjoint without a Hessian matrix, for many-body potentials and large systems.
 
-The only file that imports jaxopt, which is no longer maintained but whose solvers work.
+This is the only file that imports jaxopt, which is no longer maintained.
 """
 
 import warnings
@@ -21,12 +21,13 @@ with warnings.catch_warnings():
 
 
 class MatrixFreeHessian(AbstractHessian):
-    """The Hessian at a minimum as products with vectors, inverted by conjugate gradients.
+    """The Hessian of a minimum without a matrix: solutions by conjugate gradients, from products with vectors.
 
     **Arguments:**
 
-    - `tolerance`: relative residual at which the iteration stops. Its error enters values and derivatives alike.
-    - `max_iterations`: most iterations of one solution; what has not converged by then is NaN, never a wrong number.
+    - `potential`, `configuration`, `neighbors`: the minimum.
+    - `tolerance`: relative residual at which the iteration stops. Its error enters values and derivatives.
+    - `max_iterations`: largest number of iterations; a solution that has not converged by then is NaN.
     """
 
     potential: AbstractPotential
@@ -36,17 +37,20 @@ class MatrixFreeHessian(AbstractHessian):
     max_iterations: int = 20_000
 
     def solve(self, force: Float[Array, "*batch n d"]) -> Float[Array, "*batch n d"]:
+        """`H^-1` times forces, for one set of forces after the other."""
         potential, configuration = constant((self.potential, self.configuration))
 
-        def product(x):
-            # Uniform translations are pinned by the projector on them, as in the dense form.
-            return potential.hessian_product(configuration, self.neighbors, x) + jnp.mean(x, axis=0)
+        def product(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+            # Translations are pinned by the projector on them, as in the dense matrix.
+            hessian_times_x: Array = potential.hessian_product(configuration, self.neighbors, x)
+            return hessian_times_x + jnp.mean(x, axis=0)
 
-        def solve_one(right):
-            solution = solve_cg(product, right, tol=self.tolerance, maxiter=self.max_iterations)
-            residual = jnp.linalg.norm(product(solution) - right)
-            # The recurrence's residual drifts from the true one by rounding: hence the factor.
+        def solution(right: Float[Array, "n d"]) -> Float[Array, "n d"]:
+            x: Array = solve_cg(product, right, tol=self.tolerance, maxiter=self.max_iterations)
+            residual = jnp.linalg.norm(product(x) - right)
+            # The residual of the recurrence drifts from the true one by rounding, hence the factor.
             converged = residual <= 100.0 * self.tolerance * jnp.linalg.norm(right)
-            return jnp.where(jax.lax.stop_gradient(converged), solution, jnp.nan)
+            return jnp.where(jax.lax.stop_gradient(converged), x, jnp.nan)
 
-        return jax.lax.map(solve_one, force.reshape(-1, *force.shape[-2:])).reshape(force.shape)
+        displacement: Array = jax.lax.map(solution, force.reshape(-1, *force.shape[-2:]))
+        return displacement.reshape(force.shape)

@@ -1,23 +1,27 @@
+"""Configurations: positions, species and periodic box of particles."""
+
 import dataclasses
 import functools
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 
 class Configuration(eqx.Module):
-    """Where the particles are, of which species, in what periodic box: data, without interactions.
+    """Particles in a periodic box: positions and species, without interactions.
 
-    A strain changes `box` at fixed `fractional` positions, so elasticity, pressure and density are one mechanism.
+    A strain changes `box` at fixed `fractional` positions. Elastic constants, pressure and density are derivatives of
+    this one kind.
 
     **Attributes:**
 
     - `fractional`: positions in units of the lattice vectors, shape `(n, d)`; not wrapped, any real number is legal.
     - `box`: lattice vectors as *columns*, shape `(d, d)`, in units of length; a point is at `box @ fractional`.
     - `species`: species index of each particle, shape `(n,)`.
-    - `disorder`: quenched per-particle fields drawn once per configuration, name → array with leading axis `n`.
+    - `disorder`: fields of quenched disorder by name, arrays with leading axis `n`, drawn once per configuration.
     """
 
     fractional: Float[Array, "n d"]
@@ -27,45 +31,58 @@ class Configuration(eqx.Module):
 
     @property
     def n_particles(self) -> int:
+        """Number of particles, `n`."""
         return self.fractional.shape[0]
 
     @property
     def dimension(self) -> int:
+        """Number of dimensions of space, `d`."""
         return self.fractional.shape[1]
 
     @property
     def volume(self) -> Float[Array, ""]:
-        """Volume of the box (its area in two dimensions)."""
+        """Volume of the box `V = |det box|`, its area in two dimensions."""
         return jnp.abs(jnp.linalg.det(self.box))
 
     @property
     def position(self) -> Float[Array, "n d"]:
-        """Positions in units of length, `box @ fractional` for each particle."""
+        """Positions `box @ fractional` of all particles, in units of length."""
         return self.fractional @ self.box.T
 
-    def displacement(self, i: Int[Array, " p"], j: Int[Array, " p"]) -> Float[Array, "p d"]:
-        """Minimum-image vectors `r_i - r_j`.
+    def displacement(self, i: Int[Array | np.ndarray, " p"], j: Int[Array | np.ndarray, " p"]) -> Float[Array, "p d"]:
+        """Vectors `r_i - r_j` between the nearest images of pairs, in units of length.
 
-        The nearest image in fractional coordinates is the nearest one in space for every pair closer than half the
-        narrowest width of the box (`box_width`), which is what `2 cutoff <= box_width` guarantees.
+        The nearest image is found in fractional coordinates. It is the nearest one in space for every pair that is
+        closer than half the width of the box (`box_width`), and so for all that interact if `2 cutoff <= box_width`.
+
+        **Arguments:**
+
+        - `i`, `j`: particle indices of each pair.
+
+        **Returns:** a vector for each pair, shape `(p, d)`.
         """
         difference = self.fractional[i] - self.fractional[j]
-        # round has derivative zero, which is exact: which image is nearest does not depend on the parameters.
+        # The derivative of round is zero, which is exact: the choice of the image is piecewise constant.
         difference = difference - jax.lax.stop_gradient(jnp.round(difference))
-        # Written out: for so thin matrices a product costs far more than its arithmetic.
+        # Written out: a product with such a small matrix costs far more than its arithmetic.
         columns = [difference[:, b, None] * self.box[:, b][None] for b in range(self.dimension)]
         return functools.reduce(jnp.add, columns)
 
     def strained(self, strain: Float[Array, "d d"]) -> "Configuration":
-        """The configuration after the affine deformation `r -> (1 + strain) r`."""
+        """The configuration after the affine deformation `r -> (1 + strain) r` of the box and all positions."""
         identity = jnp.eye(self.dimension, dtype=self.box.dtype)
         return dataclasses.replace(self, box=(identity + strain) @ self.box)
 
     def moved(self, displacement: Float[Array, "n d"]) -> "Configuration":
-        """The configuration after each particle moved by `displacement` (units of length)."""
+        """The configuration after each particle was displaced by `displacement`, in units of length."""
         return dataclasses.replace(self, fractional=self.fractional + displacement @ jnp.linalg.inv(self.box).T)
 
 
 def box_width(box: Float[Array, "d d"]) -> Float[Array, ""]:
-    """Smallest distance between opposite faces of the box: the diameter of the largest sphere that fits."""
+    """Smallest distance between opposite faces of a box, the diameter of the largest sphere that fits into it.
+
+    **Arguments:**
+
+    - `box`: lattice vectors as columns, in units of length.
+    """
     return 1.0 / jnp.max(jnp.linalg.norm(jnp.linalg.inv(box), axis=1))

@@ -1,3 +1,5 @@
+"""The factored Hessian of a minimum: factored once, it solves for many forces."""
+
 import abc
 
 import equinox as eqx
@@ -11,26 +13,34 @@ from .potential import AbstractPotential
 
 
 class AbstractHessian(eqx.Module):
-    """The Hessian at a minimum as a linear operator that can be inverted on forces.
+    """The factored Hessian of a minimum: the operator `H^-1`.
 
-    Forces are orthogonal to uniform translations and vanish on rattlers; the solution has the same two properties.
+    Forces that it is applied to are orthogonal to uniform translations and vanish on rattlers, and so do the
+    displacements that it returns.
     """
 
     @abc.abstractmethod
     def solve(self, force: Float[Array, "*batch n d"]) -> Float[Array, "*batch n d"]:
-        """`H^-1` times forces. Differentiable in `force`, not in the Hessian."""
+        """Solve `H u = f`. Differentiable in `force`, but not in the Hessian.
+
+        **Arguments:**
+
+        - `force`: forces `f` on all particles, with any number of leading axes, in energy per length.
+
+        **Returns:** displacements `u` of the same shape, in units of length.
+        """
 
 
 class DenseHessian(AbstractHessian):
-    """Cholesky factor of the Hessian, its zero modes pinned.
+    """The factored Hessian as a dense matrix: the Cholesky factor `L` of `L L^T = H + P`.
 
-    Translations are pinned by adding the projector on them, rattlers by an identity block: exact, because no right-hand
-    side has a component there.
+    `P` makes `H` positive definite: the projector on uniform translations, and an identity block for each rattler. The
+    solution does not depend on it, because no force has a component there.
 
     **Attributes:**
 
-    - `factor`: lower triangular; NaN if the matrix is not positive definite.
-    - `rattler`: which particles nobody touches.
+    - `factor`: lower triangular matrix `L`; NaN if the Hessian is not positive definite.
+    - `rattler`: which particles interact with no other.
     - `is_stable`: whether the Hessian is positive definite apart from translations and rattlers.
     """
 
@@ -40,48 +50,60 @@ class DenseHessian(AbstractHessian):
 
     @property
     def n_rattlers(self) -> Int[Array, ""]:
-        """How many particles feel no force gradient at all."""
+        """Number of particles that interact with no other."""
         return jnp.sum(self.rattler)
 
-    def solve(self, force):
+    def solve(self, force: Float[Array, "*batch n d"]) -> Float[Array, "*batch n d"]:
+        """`(L L^T)^-1` times forces, by two triangular solutions."""
         shape = force.shape
         n = self.factor.shape[0]
         right = force.reshape(-1, n).T
-        # LAPACK wants columns, XLA stores rows: it is the transpose that reaches LAPACK without the whole factor being
-        # copied, which makes a solution four times faster than `cho_solve` (0.34 ms against 1.37 at n d = 736).
+        # LAPACK reads columns, XLA stores rows. The transpose reaches LAPACK without a copy of the whole factor, which
+        # makes a solution four times faster than `cho_solve` (0.34 ms against 1.37 at n d = 736).
         upper = jax.lax.stop_gradient(self.factor).T
         half = jax.scipy.linalg.solve_triangular(upper, right, lower=False, trans=1)
         solution = jax.scipy.linalg.solve_triangular(upper, half, lower=False)
         return solution.T.reshape(shape)
 
 
-def pinned_hessian(potential: AbstractPotential, configuration: Configuration, neighbors: PairList):
-    """Lower triangle of the Hessian with its zero modes pinned, and which particles are rattlers."""
+def pinned_hessian(
+    potential: AbstractPotential, configuration: Configuration, neighbors: PairList
+) -> tuple[Float[Array, "nd nd"], Bool[Array, " n"]]:
+    """The Hessian with translations and rattlers pinned, in the lower triangle, and which particles are rattlers."""
     n, d = configuration.fractional.shape
     # The projector on uniform translations.
     pin = jnp.broadcast_to(jnp.eye(d)[None, :, None, :] / n, (n, d, n, d)).reshape(n * d, n * d)
     matrix = potential.add_hessian(pin, configuration, neighbors)
     own = jnp.diagonal(matrix).reshape(n, d) - 1.0 / n
-    # A particle nobody touches has exactly nothing here but rounding of the pin.
+    # The block of a rattler is exactly zero but for the rounding of the pin.
     rattler = jnp.max(jnp.abs(own), axis=1) < 1e-14
     matrix = matrix.at[jnp.arange(n * d), jnp.arange(n * d)].add(jnp.repeat(rattler.astype(matrix.dtype), d))
     return matrix, rattler
 
 
-# Below this share of the largest pivot or eigenvalue a mode is taken for a zero mode: rounding is at 1e-15, and the
+# A mode is a zero mode if its pivot or eigenvalue is below this share of the largest. Rounding is at 1e-15, and the
 # softest modes of packings are at 1e-5 and above.
 ZERO_MODE = 1e-10
 
 
 def factor_hessian(potential: AbstractPotential, configuration: Configuration, neighbors: PairList) -> DenseHessian:
-    """Assemble and factor the Hessian of the energy; check `is_stable`, which zero modes prevent."""
+    """Factor the Hessian of a configuration. Zero modes other than translations and rattlers make it unstable.
+
+    **Arguments:**
+
+    - `potential`, `configuration`: the interactions and the particles.
+    - `neighbors`: the interacting pairs.
+
+    **Returns:** the factored Hessian; check its `is_stable`.
+    """
     matrix, rattler = pinned_hessian(potential, configuration, neighbors)
     return _factor(matrix, rattler)
 
 
 def _factor(matrix: Float[Array, "nd nd"], rattler: Bool[Array, " n"]) -> DenseHessian:
+    """Factor a pinned Hessian, of which only the lower triangle is read."""
     factor = jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
-    # A failure anywhere makes the whole factor NaN, and comparisons with NaN are false.
+    # The factor of a matrix that is not positive definite is NaN, and comparisons with NaN are false.
     pivot = jnp.diagonal(factor) ** 2
     return DenseHessian(factor, rattler, jnp.min(pivot) > ZERO_MODE * jnp.max(pivot))
 
@@ -89,15 +111,20 @@ def _factor(matrix: Float[Array, "nd nd"], rattler: Bool[Array, " n"]) -> DenseH
 def factor_pinning_zero_modes(
     potential: AbstractPotential, configuration: Configuration, neighbors: PairList
 ) -> tuple[DenseHessian, Int[Array, ""]]:
-    """The Hessian with all zero modes pinned, and how many there are besides translations and rattlers.
+    """Factor the Hessian of a configuration with clusters that float free of all other particles.
 
-    Clusters that float free of all others turn and move at no cost. Nothing pushes along such a mode, so that it can
-    be pinned as translations are; unstable modes leave `is_stable` False. Costs an eigendecomposition.
+    Such clusters can be displaced and rotated at no cost of energy. No force acts along these zero modes, so they are
+    pinned as translations are. Costs an eigendecomposition.
+
+    **Arguments:** as those of `factor_hessian`.
+
+    **Returns:** the factored Hessian, whose `is_stable` is False if it has unstable modes; and the number of zero
+    modes besides translations and rattlers.
     """
     matrix, rattler = pinned_hessian(potential, configuration, neighbors)
     matrix = jnp.tril(matrix) + jnp.tril(matrix, -1).T
     eigenvalues, modes = jnp.linalg.eigh(matrix, symmetrize_input=False)
     scale = jnp.max(jnp.abs(eigenvalues))
     zero = jnp.abs(eigenvalues) < ZERO_MODE * scale
-    hessian = _factor(matrix + (modes * zero) @ modes.T, rattler)
-    return hessian, jnp.sum(zero)
+    factor = _factor(matrix + (modes * zero) @ modes.T, rattler)
+    return factor, jnp.sum(zero)

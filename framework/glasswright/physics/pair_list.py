@@ -1,8 +1,7 @@
-"""Lists of interacting pairs that cannot lose a pair silently."""
+"""Lists of the pairs of particles that are near each other. A list that may be incomplete says so."""
 
 import itertools
 import math
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -12,6 +11,10 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from .configuration import Configuration
 
+# NumPy's arrays in lists that were made on the host, JAX's under `jit`.
+PairIndex = Int[Array | np.ndarray, " p"]
+PairMask = Bool[Array | np.ndarray, " p"]
+
 
 class PairList(eqx.Module):
     """Every pair within `radius` of each other, once, padded to a fixed capacity.
@@ -19,51 +22,61 @@ class PairList(eqx.Module):
     **Attributes:**
 
     - `i`, `j`: particle indices of each pair, shape `(p,)`; padding has `i == j`.
-    - `reference`: the configuration the list was made for.
+    - `reference`: the configuration that the list was made for.
     - `radius`: pairs up to this distance are listed (cutoff and skin), in units of length.
-    - `n_pairs`: how many pairs there are; more than the capacity `p` means that the list is incomplete.
+    - `n_pairs`: number of pairs within `radius`; if it exceeds the capacity `p`, the list is incomplete.
     """
 
-    i: Int[Array, " p"]
-    j: Int[Array, " p"]
+    i: PairIndex
+    j: PairIndex
     reference: Configuration
-    radius: Float[Array, ""]
-    n_pairs: Int[Array, ""]
+    radius: Float[Array | np.ndarray, ""]
+    n_pairs: Int[Array | np.ndarray, ""]
 
     @property
-    def mask(self) -> Bool[Array, " p"]:
+    def mask(self) -> PairMask:
         """Which entries are pairs rather than padding."""
         return self.i != self.j
 
     @property
     def capacity(self) -> int:
+        """Number `p` of entries, padding included."""
         return self.i.shape[0]
 
     @property
-    def overflowed(self) -> Bool[Array, ""]:
-        """Whether pairs were left out because the capacity was too small."""
+    def overflowed(self) -> Bool[Array | np.ndarray, ""]:
+        """Whether the capacity was too small for all pairs."""
         return self.n_pairs > self.capacity
 
-    def covers(self, configuration: Configuration, cutoff: Float[Array, ""]) -> Bool[Array, ""]:
-        """Whether the list certainly holds every pair within `cutoff` in `configuration` (same box).
+    def covers(self, configuration: Configuration, cutoff: Float[ArrayLike, ""]) -> Bool[Array, ""]:
+        """Whether the list certainly holds every pair of `configuration` within `cutoff`.
 
-        Two particles can approach each other by at most the two largest displacements since the list was made.
+        Two particles approach each other by at most the sum of the two largest displacements since the list was made.
+        A list never covers a configuration in another box.
         """
         moved, box = configuration.fractional - self.reference.fractional, self.reference.box
         shift = sum(moved[:, b, None] * box[:, b][None] for b in range(moved.shape[1]))
         travelled = jnp.sum(shift**2, axis=1)
         first = jnp.argmax(travelled)
-        # A displacement that is not a number is the largest of all, and no radius covers a sum with it.
+        # argmax finds a NaN first; the sum is then NaN, and the comparison with the radius is false.
         second = jnp.max(jnp.where(jnp.arange(travelled.shape[0]) == first, 0.0, travelled))
         nearer = jnp.sqrt(travelled[first]) + jnp.sqrt(second)
         same_box = jnp.all(configuration.box == self.reference.box)
         return same_box & (nearer + cutoff <= self.radius) & ~self.overflowed
 
 
-def find_pairs(configuration: Configuration, radius: Float[Array, ""], capacity: int) -> PairList:
-    """All pairs within `radius`, from all distances; check `overflowed`. For use under `jit` and `vmap`.
+def find_pairs(configuration: Configuration, radius: Float[ArrayLike, ""], capacity: int) -> PairList:
+    """Find all pairs within `radius` under `jit` and `vmap`; check `overflowed` afterwards.
 
-    Quadratic in the number of particles, which up to about two thousand costs less than a cell list.
+    Computes all distances, which for up to about two thousand particles costs less than a cell list.
+
+    **Arguments:**
+
+    - `configuration`: the particles, `n` of them.
+    - `radius`: largest distance of a listed pair, in units of length.
+    - `capacity`: number `p` of entries of the list.
+
+    **Returns:** a list of `capacity` entries, ordered by `i`, then by `j`.
     """
     n = configuration.n_particles
     index = jnp.arange(n)
@@ -80,21 +93,27 @@ def find_pairs(configuration: Configuration, radius: Float[Array, ""], capacity:
     )
 
 
-def _near(rows: Float[Array, "m d"], columns: Float[Array, "n d"], box, radius) -> Bool[Array, "m n"]:
-    """Which distances between two sets of particles are below `radius`."""
+def _near(
+    rows: Float[Array, "m d"], columns: Float[Array, "n d"], box: Float[Array, "d d"], radius: Float[ArrayLike, ""]
+) -> Bool[Array, "m n"]:
+    """Which distances between two sets of fractional positions are below `radius`."""
     d = rows.shape[1]
     by_axis = [columns[None, :, a] - rows[:, None, a] for a in range(d)]
     by_axis = [x - jnp.round(x) for x in by_axis]
-    squared = sum(sum(box[a, b] * by_axis[b] for b in range(d)) ** 2 for a in range(d))
+    squared: Array = jnp.asarray(sum(sum(box[a, b] * by_axis[b] for b in range(d)) ** 2 for a in range(d)))
     return squared < radius**2
 
 
-# Of the matrix of all distances, so many blocks of rows are computed, each from its own diagonal on.
+# Only half of the symmetric matrix of distances is needed: it is computed in this many blocks of rows, each from its
+# diagonal on.
 BLOCKS = 4
 
 
 @jax.jit
-def _near_blocks(fractional, box, radius):
+def _near_blocks(
+    fractional: Float[Array, "n d"], box: Float[Array, "d d"], radius: Float[ArrayLike, ""]
+) -> list[Bool[Array, "_ _"]]:
+    """Which pairs `i < j` are closer than `radius`, in blocks of rows; columns end with the last particle."""
     n = fractional.shape[0]
     edges = [n * k // BLOCKS for k in range(BLOCKS + 1)]
     result = []
@@ -107,18 +126,24 @@ def _near_blocks(fractional, box, radius):
 def build_pair_list(
     configuration: Configuration, radius: Float[ArrayLike, ""], capacity: int | None = None
 ) -> PairList:
-    """All pairs within `radius`, with a capacity in which they fit (not for use under `jit`).
+    """Find all pairs within `radius`, in a list that holds them all (not for use under `jit`).
 
-    `capacity` is a first try, normally that of the last list: keeping it avoids compiling for another size. A list that
-    would leave it half empty gets a smaller one.
+    **Arguments:**
+
+    - `configuration`: the particles.
+    - `radius`: largest distance of a listed pair, in units of length.
+    - `capacity`: preferred number of entries, normally that of the previous list: functions of a list are compiled
+      anew for every capacity. It is not kept if the pairs do not fit, or if they fill less than half of it.
+
+    **Returns:** a list whose `overflowed` is False.
     """
     n = configuration.n_particles
-    # NumPy's numbers here and in the list: making device arrays of them costs more than handing them over.
+    # NumPy's arrays here and in the list: converting them to device arrays costs more than passing them to `jit`.
     radius = np.asarray(radius, dtype=float)
     first, second = [], []
     for near in _near_blocks(configuration.fractional, configuration.box, radius):
         columns = near.shape[1]
-        # Compacted on the host: on a CPU, XLA takes ten times as long for it.
+        # On the host: on a CPU, XLA takes ten times as long.
         place = np.flatnonzero(near).astype(np.uint32)
         row = place // np.uint32(columns)
         start = np.uint32(n - columns)
@@ -130,22 +155,21 @@ def build_pair_list(
     i, j = np.zeros((2, capacity), dtype=np.int32)
     _fill_interleaved(i, np.concatenate(first))
     _fill_interleaved(j, np.concatenate(second))
-    numbers: Any = {"i": i, "j": j, "radius": radius, "n_pairs": np.asarray(needed)}
-    return PairList(reference=configuration, **numbers)
+    return PairList(i=i, j=j, reference=configuration, radius=radius, n_pairs=np.asarray(needed))
 
 
-# Pairs that follow each other in a list come from so many distant places of the row by row order.
+# Consecutive pairs of a list come from this many distant parts of the order by rows.
 INTERLEAVED = 8
 
 
 def _fill_interleaved(result: np.ndarray, pairs: np.ndarray) -> None:
-    """Fill in from the front, in another order: sums are slow where one after the other goes to the same particle."""
+    """Fill `result` from the front with the interleaved pairs: consecutive sums on the same particle are slow."""
     even = len(pairs) // INTERLEAVED * INTERLEAVED
     result[:even].reshape(-1, INTERLEAVED)[...] = pairs[:even].reshape(INTERLEAVED, -1).T
     result[even : len(pairs)] = pairs[even:]
 
 
-def round_capacity(n_pairs: float) -> int:
-    """A capacity with some pairs to spare, from a ladder of sizes a quarter apart: few sizes, so few compilations."""
+def round_capacity(n_pairs: int) -> int:
+    """Round up to a capacity with room for a few more pairs: one of few, each a quarter larger than the last."""
     rung = math.ceil(math.log(max(1.05 * n_pairs, 64) / 64) / math.log(1.25))
     return 64 * math.ceil(1.25**rung)

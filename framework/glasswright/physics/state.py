@@ -1,5 +1,6 @@
+"""States of matter that protocols prepare and properties are measured on."""
+
 import functools
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -16,12 +17,14 @@ from .vibrations import VibrationalModes, vibrational_modes
 
 
 class State(eqx.Module):
-    """What a protocol gives and a property reads: a configuration and its interactions, both carrying derivatives.
+    """A prepared configuration with its interactions, both carrying derivatives with respect to the design variables.
+
+    Protocols make states, and properties are measured on them.
 
     **Attributes:**
 
-    - `potential`: the interactions, differentiable in the design variables.
-    - `configuration`: the prepared configuration as a differentiable function of the design variables.
+    - `potential`: the interactions.
+    - `configuration`: the prepared configuration.
     """
 
     potential: eqx.AbstractVar[AbstractPotential]
@@ -29,15 +32,16 @@ class State(eqx.Module):
 
 
 class Equilibrium(State):
-    """A minimum of the energy with its linear response, all differentiable in the potential.
+    """A minimum of the energy with its linear response, differentiable in the potential and in the box.
 
-    Properties share what they ask for: there is one factored Hessian and one elastic tensor, computed at first use.
+    There is a single factored Hessian and a single elastic tensor, computed at first use, however many properties need
+    them.
 
     **Attributes:**
 
     - `potential`, `configuration`: as in every state.
     - `neighbors`: the interacting pairs.
-    - `hessian`: the inverse of the Hessian at the minimum; carries no derivative, none is needed.
+    - `hessian`: the factored Hessian; it carries no derivative, and none is needed.
     """
 
     potential: AbstractPotential
@@ -47,59 +51,66 @@ class Equilibrium(State):
 
     @functools.cached_property
     def energy(self) -> Float[Array, ""]:
-        """Potential energy."""
+        """Potential energy `U`."""
         return self.potential.energy(self.configuration, self.neighbors)
 
     @functools.cached_property
     def stress(self) -> Float[Array, "d d"]:
-        """`(1/V) dU/de` under the affine strain `r -> (1 + e) r`: positive under tension, energy per volume."""
+        """`(1/V) dU/de` under the affine strain `r -> (1 + e) r`: positive under tension, in energy per volume."""
         d = self.configuration.dimension
         zero = jnp.zeros((d, d))
-        slope = jax.grad(lambda e: self.potential.energy(self.configuration.strained(e), self.neighbors))(zero)
+        slope: Array = jax.grad(lambda e: self.potential.energy(self.configuration.strained(e), self.neighbors))(zero)
         return slope / self.configuration.volume
 
     @functools.cached_property
     def _strain_force(self) -> Float[Array, "m n d"]:
-        """Forces `Xi_a` that each unit strain of `strain_basis` makes."""
+        """Forces `Xi_a` on all particles under each unit strain of `strain_basis`, in energy per length."""
         strains = strain_basis(self.configuration.dimension)
         return -self.potential.strain_gradient(self.configuration, self.neighbors, strains)
 
     @functools.cached_property
     def _fixed_response(self) -> Float[Array, "m n d"]:
-        """Non-affine displacement under each unit strain of `strain_basis`, without derivative."""
-        # The derivative is stopped behind the potential: in front of it, its plain numbers would become traced ones.
+        """`response` without its derivative."""
+        # Stopped behind the potential and not in front of it, where stop_gradient would make arrays of its floats.
         return self.hessian.solve(jax.lax.stop_gradient(self._strain_force))
 
     @functools.cached_property
     def response(self) -> Float[Array, "m n d"]:
         """Non-affine displacement `X_a = H^-1 Xi_a` under each unit strain of `strain_basis`, in units of length.
 
-        It is the displacement under the forces `Xi_a` that the strain makes, and has its derivative as that has.
+        This is the `displacement` under the forces `Xi_a` of the strain.
         """
         return self._displaced(self._strain_force, self._fixed_response)
 
     def displacement(self, force: Float[Array, "m n d"]) -> Float[Array, "m n d"]:
-        """Displacement `u = H^-1 f` of all particles under each of `m` sets of forces, in units of length.
+        """Displacement `u = H^-1 f` of all particles under forces `f`, to first order.
 
-        Its derivative is attached by `u - H^-1 (H(theta) u - f(theta))` with the first `H^-1` and `u` held fixed.
-        Translations and rattlers stay where they are, whatever pushes them.
+        Its derivative is that of `u - H^-1 (H(theta) u - f(theta))` with `H^-1` and `u` held fixed. The centre of mass
+        and rattlers do not move under any force.
+
+        **Arguments:**
+
+        - `force`: `m` sets of forces on all particles, in energy per length.
+
+        **Returns:** `m` sets of displacements, shape `(m, n, d)`, in units of length.
         """
         return self._displaced(force, self.hessian.solve(jax.lax.stop_gradient(force)))
 
     def _displaced(self, force: Float[Array, "m n d"], fixed: Float[Array, "m n d"]) -> Float[Array, "m n d"]:
-        """The displacement `fixed` with its derivative."""
+        """The displacement `fixed` under `force` with its derivative attached."""
         product = jax.vmap(lambda u: self.potential.hessian_product(self.configuration, self.neighbors, u))(fixed)
         correction = self.hessian.solve(product - force)
         return fixed - (correction - jax.lax.stop_gradient(correction))
 
     @functools.cached_property
     def elastic_tensor(self) -> Float[Array, "d d d d"]:
-        """`C_ijkl = (1/V) [d²U/de_ij de_kl - Xi_ij H^-1 Xi_kl]`, energy per volume (conventions: docs/physics.md).
+        """`C_ijkl = (1/V) [d²U/de_ij de_kl - Xi_ij H^-1 Xi_kl]`, in energy per volume.
 
-        It is stationary in the response, which therefore needs no derivative here: `C` is the second derivative of the
-        energy along the joint move of strain and response, and only third derivatives of the energy enter its gradient.
-        It is exactly zero where nothing but rounding is left of it, as in clusters that float free of each other: so
-        no ratio of moduli is taken for a number there.
+        Second derivatives are taken in the linear strain, prestress included (docs/physics.md). `C` is stationary in
+        the response, which needs no derivative here: the tensor is the second derivative of the energy along the joint
+        change of strain and response, and its gradient contains third derivatives of the energy only. Where nothing but
+        rounding is left, as for clusters that float free of each other, `C` is exactly zero and ratios of moduli are
+        not a number.
         """
         d = self.configuration.dimension
         strains, fixed = strain_basis(d), self._fixed_response
@@ -110,23 +121,30 @@ class Equilibrium(State):
 
     @functools.cached_property
     def bond_contributions(self) -> BondContributions:
-        """What each bond contributes to the bulk and to the shear modulus; pair potentials only."""
+        """The contribution of each bond to the bulk and to the shear modulus, for pair potentials."""
         return bond_contributions(self.potential, self.configuration, self.neighbors, self.response)
 
     @functools.cached_property
     def vibrations(self) -> VibrationalModes:
-        """Frequencies and vectors of the normal modes, by an eigendecomposition."""
+        """The normal modes, from an eigendecomposition of the Hessian."""
         return vibrational_modes(self.potential, self.configuration, self.neighbors)
 
 
 def attach_equilibrium(
-    potential: AbstractPotential, configuration: Configuration, neighbors: PairList, hessian: Any
+    potential: AbstractPotential, configuration: Configuration, neighbors: PairList, hessian: AbstractHessian
 ) -> Equilibrium:
-    """The minimum as a differentiable function of the potential and of the box, by the implicit function theorem.
+    """A minimum as a differentiable function of the potential and of the box, by the implicit function theorem.
 
-    `R(theta) = R* - H^-1 dU/dR(theta, R*)` with `H` and `R*` held fixed has the exact first derivative of the minimum,
-    in both modes of differentiation, without a custom rule; its value is `R*` itself. A box that carries a derivative
-    is allowed: fractional positions are then fixed by the affine motion and the correction is the non-affine one.
+    `R(theta) = R* - H^-1 dU/dR(theta, R*)` with `H` and `R*` held fixed has the value `R*` and the exact first
+    derivative of the minimum, in both modes of differentiation. A box that carries a derivative deforms the packing at
+    fixed fractional positions; the correction is then the non-affine displacement.
+
+    **Arguments:**
+
+    - `potential`: the interactions, carrying the derivative.
+    - `configuration`: a minimum of their energy; only its box may carry a derivative.
+    - `neighbors`: the interacting pairs.
+    - `hessian`: the factored Hessian of the minimum.
     """
     fixed = Configuration(
         fractional=jax.lax.stop_gradient(configuration.fractional),

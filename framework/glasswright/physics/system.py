@@ -1,3 +1,5 @@
+"""Systems: the particles and the box that random configurations are drawn for."""
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,27 +9,27 @@ from .._jax import is_concrete
 from .configuration import Configuration
 from .disorder import LARGEST, draw_disorder, largest_disorder
 
-# Far beyond the numbers of the positions, which a fold by a small number would meet again.
+# Far beyond the indices of configurations, which are folded into the same key.
 _DISORDER = 0xD150D0
 
 
 class System(eqx.Module):
-    """How many particles of which kinds in what box; draws the random starts that a protocol prepares.
+    """A number of particles of each species in a periodic box, from which random starts are drawn.
 
-    Species have equal numbers of particles; the box is cubic (square) at the given number density.
+    Species have equal numbers of particles. The box is a cube, or a square, at the given number density.
 
     **Arguments:**
 
     - `n_particles`: number of particles, divisible by `n_species`.
     - `n_species`: number of species.
     - `dimension`: 2 or 3.
-    - `density`: number density, particles per unit volume. The default, 1.6, is the paper's. Can be trained: a followed
-      packing keeps its fractional positions when the box changes, and relaxes.
-    - `polydispersity`: standard deviation of diameters within a species, relative to their mean. Every particle of
-      every configuration gets its own factor `1 + polydispersity xi`, where `xi` is a standard normal number cut off at
-      three standard deviations (and scaled to a standard deviation of 1).
+    - `density`: number density, in particles per volume. The default, 1.6, is that of Zu & Goodrich (2024). It can be
+      trained: a tracked packing keeps its fractional positions when the box changes, and is relaxed again.
+    - `polydispersity`: standard deviation of diameters within a species, relative to their mean. The diameter of every
+      particle has a factor `1 + polydispersity xi`, where `xi` is a standard normal number, truncated at three
+      standard deviations and rescaled to a standard deviation of 1.
     - `heterogeneity`: standard deviation of binding energies of bonds between the same species, relative to their mean.
-      Every pair of particles gets its own factor `1 + heterogeneity xi`, with such a number.
+      The energy of every pair has a factor `1 + heterogeneity xi`, with another such number.
     """
 
     n_particles: int = 368
@@ -63,15 +65,22 @@ class System(eqx.Module):
 
     @property
     def box(self) -> Float[Array, "d d"]:
-        """The box at this density, lattice vectors as columns."""
+        """The box at this density: lattice vectors as columns, in units of length."""
         length = (self.n_particles / self.density) ** (1.0 / self.dimension)
         return length * jnp.eye(self.dimension)
 
     def start(self, key: PRNGKeyArray) -> Configuration:
-        """One random start: positions uniform and independent in the box (the paper's preparation), and disorder."""
+        """Draw a random start: uniform and independent positions in the box, and the quenched disorder.
+
+        Source: Zu & Goodrich, Commun. Mater. 5 (2024), doi 10.1038/s43246-024-00583-4, Methods.
+
+        **Arguments:**
+
+        - `key`: random key; the same key gives the same configuration.
+        """
         fractional = jax.random.uniform(key, (self.n_particles, self.dimension), dtype=float)
         species = jnp.repeat(jnp.arange(self.n_species), self.n_particles // self.n_species)
-        # Folded in, not split off: a configuration has the same positions with disorder and without.
+        # Folded in, not split off: positions are the same with disorder and without.
         disorder = draw_disorder(
             jax.random.fold_in(key, _DISORDER),
             self.n_particles,
@@ -82,7 +91,7 @@ class System(eqx.Module):
 
     @property
     def largest_particles(self) -> Configuration:
-        """One particle of each species, as large as disorder can make it: how far a potential can ever reach."""
+        """A particle of each species, as large as disorder can make it: they bound the reach of a potential."""
         return Configuration(
             fractional=jnp.zeros((self.n_species, self.dimension)),
             box=self.box,

@@ -1,7 +1,8 @@
-"""The normal modes of a minimum, with derivatives that repeated eigenvalues do not spoil."""
+"""The normal modes of a minimum, and the spectrum of its vibrations."""
 
 import dataclasses
 import functools
+from typing import TypeVar
 
 import equinox as eqx
 import jax
@@ -14,23 +15,24 @@ from .hessian import ZERO_MODE
 from .pair_list import PairList
 from .potential import AbstractPotential
 
+ArrayOrNumpy = TypeVar("ArrayOrNumpy", Array, np.ndarray)
+
 
 class VibrationalModes(eqx.Module):
-    """Eigenvalues and eigenvectors of the Hessian: `H e_m = w_m² e_m` with particles of mass one, `|e_m| = 1`.
+    """Eigenvalues and eigenvectors of the Hessian, `H e_m = w_m² e_m` with `|e_m| = 1`, for particles of mass one.
 
-    Automatic differentiation of an eigendecomposition divides by the differences of all eigenvalues, and translations
-    alone make that infinite. Here the modes are computed once, without derivative, and first-order perturbation
-    theory is attached to them: `d(w_m²) = e_m dH e_m`, with no division, and `de_m = sum_k e_k (e_k dH e_m) / (w_m² -
-    w_k²)`. Every symmetric function of the frequencies, such as a density of states, has its exact derivative for
-    repeated eigenvalues too. A vector whose frequency is repeated has none, nor a value of its own, and is not a
-    number.
+    The decomposition is computed without derivative, and the derivative of first-order perturbation theory is attached
+    to it: `d(w_m²) = e_m dH e_m` and `de_m = sum_k e_k (e_k dH e_m) / (w_m² - w_k²)`. Automatic differentiation would
+    divide by the differences of all eigenvalues, which vanish for translations. With the first formula, symmetric
+    functions of the frequencies, such as a density of states, have exact derivatives even for repeated eigenvalues. The
+    eigenvectors of a repeated eigenvalue are not unique, and are not a number.
 
     Costs an eigendecomposition and products of matrices of `n d` rows.
 
-    **Attributes:** arrays over modes, in order of their eigenvalues.
+    **Attributes:** arrays over the `n d` modes, in ascending order of eigenvalues.
 
-    - `product`: Hessian, with its derivative, times the modes.
-    - `fixed_eigenvalue`, `fixed_vector`: the decomposition without derivative; modes are columns.
+    - `product`: the Hessian, with its derivative, times the eigenvectors.
+    - `fixed_eigenvalue`, `fixed_vector`: the decomposition without derivative; eigenvectors are columns.
     - `dimension`: `d`.
     """
 
@@ -41,29 +43,29 @@ class VibrationalModes(eqx.Module):
 
     @property
     def is_vibration(self) -> Bool[Array, " nd"]:
-        """Which modes are none of the zero modes: translations, rattlers, motions of clusters that float free."""
+        """Which modes are not zero modes, that is, translations, rattlers and clusters that float free."""
         size = jnp.abs(self.fixed_eigenvalue)
         return size > ZERO_MODE * jnp.max(size)
 
     @property
     def n_vibrations(self) -> Int[Array, ""]:
-        """How many modes are no zero modes."""
+        """Number of modes that are not zero modes."""
         return jnp.sum(self.is_vibration)
 
     @functools.cached_property
     def eigenvalue(self) -> Float[Array, " nd"]:
-        """`w_m²`, energy per squared length (and mass, which is one)."""
-        found = jnp.sum(self.fixed_vector * self.product, axis=0)
-        return self.fixed_eigenvalue + (found - jax.lax.stop_gradient(found))
+        """`w_m²`, in energy per squared length, for a mass of one."""
+        rayleigh = jnp.sum(self.fixed_vector * self.product, axis=0)
+        return self.fixed_eigenvalue + (rayleigh - jax.lax.stop_gradient(rayleigh))
 
     @functools.cached_property
     def frequency(self) -> Float[Array, " nd"]:
-        """`w_m`; zero for zero modes, not a number for unstable ones."""
+        """`w_m`, in energy^(1/2) per length; zero for zero modes, not a number for unstable modes."""
         return jnp.where(self.is_vibration, jnp.sqrt(jnp.where(self.is_vibration, self.eigenvalue, 1.0)), 0.0)
 
     @functools.cached_property
     def vector(self) -> Float[Array, "nd n d"]:
-        """`e_m` of each vibration as displacements of all particles; those of zero modes carry no derivative."""
+        """`e_m` as displacements of all particles, dimensionless; those of zero modes carry no derivative."""
         coupling = self.fixed_vector.T @ self.product
         gap = self.fixed_eigenvalue[None, :] - self.fixed_eigenvalue[:, None]
         other = ~jnp.eye(gap.shape[0], dtype=bool) & self.is_vibration[None, :]
@@ -75,36 +77,41 @@ class VibrationalModes(eqx.Module):
 
     @property
     def participation_ratio(self) -> Float[Array, " nd"]:
-        """`(sum_i |e_mi|²)² / (N sum_i |e_mi|⁴)` of each mode: 1 if all move alike, `1/N` if one does."""
-        squared = jnp.sum(self.vector**2, axis=2)
-        return jnp.sum(squared, axis=1) ** 2 / (squared.shape[1] * jnp.sum(squared**2, axis=1))
+        """`p_m = (sum_i |e_mi|²)² / (N sum_i |e_mi|⁴)`: 1 if all particles move alike, `1/N` if a single one moves."""
+        return _participation_ratio((self.vector**2).sum(axis=2), axis=1)
 
 
 def vibrational_modes(
     potential: AbstractPotential, configuration: Configuration, neighbors: PairList
 ) -> VibrationalModes:
-    """The modes of a configuration that carries its derivative."""
+    """Compute the normal modes of a minimum.
+
+    **Arguments:**
+
+    - `potential`, `configuration`: the interactions and the minimum, which may carry derivatives.
+    - `neighbors`: the interacting pairs.
+    """
     matrix = potential.hessian(configuration, neighbors)
     eigenvalue, vector = jnp.linalg.eigh(jax.lax.stop_gradient(matrix), symmetrize_input=False)
     return VibrationalModes(matrix @ vector, eigenvalue, vector, configuration.dimension)
 
 
-# An eigendecomposition of so many coordinates takes a minute and 2 GB.
+# An eigendecomposition of this many coordinates takes a minute and 2 GB.
 MOST_COORDINATES = 6000
 
 
 @dataclasses.dataclass(frozen=True)
 class Spectrum:
-    """The vibrations of a packing, softest first, zero modes left out.
+    """The vibrations of a packing in ascending order of frequency, without zero modes and unstable modes.
 
-    **Attributes:**
+    **Attributes:** arrays over the `m` vibrations.
 
-    - `frequency`: `omega = sqrt(lambda)`, shape `(m,)`, in units of `sqrt(energy / mass) / length`, all masses one.
-    - `participation_ratio`: `(sum_i |e_i|²)² / (N sum_i |e_i|⁴)`: 1 where all particles move by as much,
-      `1/N` where only one does.
-    - `softest`: displacement of each particle in the softest mode, shape `(n, d)`, of norm one.
-    - `n_zero_modes`: modes without stiffness: translations, rattlers, and clusters that float free.
-    - `n_unstable_modes`: modes of negative stiffness, of which a minimum has none; left out of the spectrum.
+    - `frequency`: `w`, shape `(m,)`, in energy^(1/2) per length, for masses of one.
+    - `participation_ratio`: that of each vibration, shape `(m,)`; see `VibrationalModes`.
+    - `softest`: displacements of all particles in the softest vibration, shape `(n, d)`, of norm one; zero if there is
+      no vibration.
+    - `n_zero_modes`: number of modes without stiffness: translations, rattlers, and clusters that float free.
+    - `n_unstable_modes`: number of modes of negative stiffness, of which a minimum has none.
     """
 
     frequency: np.ndarray
@@ -115,24 +122,37 @@ class Spectrum:
 
 
 def spectrum(modes: VibrationalModes) -> Spectrum:
-    """The stable vibrations among the modes of a Hessian."""
-    eigenvalues, vectors = np.asarray(modes.fixed_eigenvalue), np.asarray(modes.fixed_vector)
-    limit = ZERO_MODE * float(np.max(np.abs(eigenvalues)))
-    some = eigenvalues > limit
-    n = len(eigenvalues) // modes.dimension
-    moves = vectors[:, some].reshape(n, modes.dimension, -1)
-    squared = np.sum(moves**2, axis=1)
+    """The vibrations among the normal modes, without derivatives."""
+    is_vibration, is_positive = np.asarray(modes.is_vibration), np.asarray(modes.fixed_eigenvalue) > 0.0
+    stable = is_vibration & is_positive
+    # Not the vectors with derivatives, which are not a number for repeated eigenvalues.
+    vectors = np.asarray(modes.fixed_vector)[:, stable]
+    displacements = vectors.reshape(len(vectors) // modes.dimension, modes.dimension, vectors.shape[1])
     return Spectrum(
-        frequency=np.sqrt(eigenvalues[some]),
-        participation_ratio=np.sum(squared, axis=0) ** 2 / (n * np.sum(squared**2, axis=0)),
-        softest=moves[..., 0] if np.any(some) else np.zeros((n, modes.dimension)),
-        n_zero_modes=int(np.sum(np.abs(eigenvalues) <= limit)),
-        n_unstable_modes=int(np.sum(eigenvalues < -limit)),
+        frequency=np.asarray(modes.frequency)[stable],
+        participation_ratio=_participation_ratio((displacements**2).sum(axis=1), axis=0),
+        softest=displacements[..., 0] if np.any(stable) else np.zeros(displacements.shape[:2]),
+        n_zero_modes=int(np.sum(~is_vibration)),
+        n_unstable_modes=int(np.sum(is_vibration & ~is_positive)),
     )
 
 
+def _participation_ratio(squared: ArrayOrNumpy, axis: int) -> ArrayOrNumpy:
+    """The participation ratio from the squared displacement of each particle; particles are along `axis`."""
+    ratio: ArrayOrNumpy = squared.sum(axis=axis) ** 2 / (squared.shape[axis] * (squared**2).sum(axis=axis))
+    return ratio
+
+
 def density_of_states(frequency: np.ndarray, n_bins: int = 40) -> tuple[np.ndarray, np.ndarray]:
-    """Edges and heights of `D(omega)`, the share of modes for each unit of frequency: its integral is one."""
+    """The density of states `D(w)` as a histogram, whose integral is one.
+
+    **Arguments:**
+
+    - `frequency`: frequencies in ascending order.
+    - `n_bins`: number of equal intervals between zero and the highest frequency.
+
+    **Returns:** the edges of the intervals, shape `(n_bins + 1,)`, and the heights, shape `(n_bins,)`.
+    """
     edges = np.linspace(0.0, float(frequency[-1]) * (1.0 + 1e-12), n_bins + 1)
     heights, _ = np.histogram(frequency, bins=edges, density=True)
     return edges, heights
