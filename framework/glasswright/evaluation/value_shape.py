@@ -54,12 +54,13 @@ def _abstract(potential: AbstractPotential, system: System) -> Equilibrium:
     """An equilibrium without numbers: arrays are shapes and types."""
     configuration = jax.eval_shape(system.start, jax.random.key(0))
     n, d = configuration.fractional.shape
-    array: Any = jax.ShapeDtypeStruct
-    index = array((PAIRS * n,), configuration.species.dtype)
-    number = array((), configuration.fractional.dtype)
-    neighbors = PairList(index, index, configuration, number, array((), index.dtype))
-    factor = array((n * d, n * d), number.dtype)
-    hessian = DenseHessian(factor, array((n,), bool), array((), bool))
+
+    def example() -> tuple[PairList, DenseHessian]:
+        index, number = jnp.zeros(PAIRS * n, dtype=configuration.species.dtype), jnp.zeros(())
+        neighbors = PairList(index, index, system.start(jax.random.key(0)), number, jnp.zeros((), dtype=index.dtype))
+        return neighbors, DenseHessian(jnp.zeros((n * d, n * d)), jnp.zeros(n, dtype=bool), jnp.asarray(True))
+
+    neighbors, hessian = jax.eval_shape(example)
     return Equilibrium(potential=potential, configuration=configuration, neighbors=neighbors, hessian=hessian)
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
@@ -11,9 +12,20 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from .configuration import Configuration
 
-# NumPy's arrays in lists that were made on the host, JAX's under `jit`.
-PairIndex = Int[Array | np.ndarray, " p"]
-PairMask = Bool[Array | np.ndarray, " p"]
+# JAX's arrays in lists that were made under `jit`, NumPy's in lists that were made on the host. They serve alike, and
+# type checkers know of the first only.
+if TYPE_CHECKING:
+    PairIndex = Int[Array, " p"]
+    PairMask = Bool[Array, " p"]
+    AnyFloat = Float[Array, ""]
+    AnyInt = Int[Array, ""]
+    AnyBool = Bool[Array, ""]
+else:
+    PairIndex = Int[Array | np.ndarray, " p"]
+    PairMask = Bool[Array | np.ndarray, " p"]
+    AnyFloat = Float[Array | np.ndarray, ""]
+    AnyInt = Int[Array | np.ndarray, ""]
+    AnyBool = Bool[Array | np.ndarray | np.bool_, ""]
 
 
 class PairList(eqx.Module):
@@ -30,8 +42,8 @@ class PairList(eqx.Module):
     i: PairIndex
     j: PairIndex
     reference: Configuration
-    radius: Float[Array | np.ndarray, ""]
-    n_pairs: Int[Array | np.ndarray, ""]
+    radius: AnyFloat
+    n_pairs: AnyInt
 
     @property
     def mask(self) -> PairMask:
@@ -44,7 +56,7 @@ class PairList(eqx.Module):
         return self.i.shape[0]
 
     @property
-    def overflowed(self) -> Bool[Array | np.ndarray, ""]:
+    def overflowed(self) -> AnyBool:
         """Whether the capacity was too small for all pairs."""
         return self.n_pairs > self.capacity
 
@@ -155,7 +167,9 @@ def build_pair_list(
     i, j = np.zeros((2, capacity), dtype=np.int32)
     _fill_interleaved(i, np.concatenate(first))
     _fill_interleaved(j, np.concatenate(second))
-    return PairList(i=i, j=j, reference=configuration, radius=radius, n_pairs=np.asarray(needed))
+    # NumPy's, unknown to type checkers (see above).
+    arrays: Any = {"i": i, "j": j, "radius": radius, "n_pairs": np.asarray(needed)}
+    return PairList(reference=configuration, **arrays)
 
 
 # Consecutive pairs of a list come from this many distant parts of the order by rows.
@@ -169,7 +183,7 @@ def _fill_interleaved(result: np.ndarray, pairs: np.ndarray) -> None:
     result[even : len(pairs)] = pairs[even:]
 
 
-def round_capacity(n_pairs: int) -> int:
+def round_capacity(n_pairs: float) -> int:
     """Round up to a capacity with room for a few more pairs: one of few, each a quarter larger than the last."""
     rung = math.ceil(math.log(max(1.05 * n_pairs, 64) / 64) / math.log(1.25))
     return 64 * math.ceil(1.25**rung)

@@ -1,1 +1,1 @@
-"""Pictures of runs, packings and analyses."""
+"""Figures of runs, packings and analyses."""

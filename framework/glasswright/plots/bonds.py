@@ -1,72 +1,86 @@
-"""The picture of the bonds: how their contributions to the moduli are distributed, and where the largest are."""
+"""The figure of the bonds: the distributions of their contributions to the moduli, and where the largest are."""
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Float, Int
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from ..physics.bonds import BondContributions
 from ..physics.configuration import Configuration
-from .packing import draw_bonds, draw_plain_packing
+from .packing import PALE, draw_bonds, draw_packing
 from .style import COLOURS, new_figure, png
 
 SIGNS = ((1.0, COLOURS[0], "positive"), (-1.0, COLOURS[1], "negative"))
-# Contributions smaller than this share of the largest are left out of the distributions, which are logarithmic.
+# The distributions are logarithmic, and begin at this share of the largest contribution.
 SMALLEST = 1e-6
 N_BINS = 36
 
 
 def bonds_figure(
-    found: BondContributions,
-    largest: dict[str, np.ndarray],
+    contributions: BondContributions,
+    largest: Mapping[str, Int[np.ndarray, " b"]],
     configuration: Configuration,
     diameters: np.ndarray | None,
 ) -> bytes:
-    """PNG with the distributions and, in two dimensions, the largest bonds on the packing.
+    """The distributions and, in two dimensions, the largest contributions on the packing, as a PNG file.
 
     **Arguments:**
 
-    - `largest`: by modulus, which entries of the pair list are to be drawn.
+    - `contributions`: those of all bonds.
+    - `largest`: the entries of the pair list that are drawn on the packing, by modulus.
+    - `configuration`, `diameters`: the packing, and the diameter of each species in units of length.
     """
-    flat = configuration.dimension == 2
-    figure = new_figure(13.0, 6.4 if not flat else 11.8)
-    axes = figure.subplots(1 + flat, 2, squeeze=False, height_ratios=[1.0, 1.5] if flat else [1.0])
+    has_packing = configuration.dimension == 2
+    figure = new_figure(13.0, 11.8 if has_packing else 6.4)
+    axes = figure.subplots(1 + has_packing, 2, squeeze=False, height_ratios=[1.0, 1.5] if has_packing else [1.0])
     symbols = {"bulk_modulus": "K", "shear_modulus": "G"}
-    for column, (name, contribution) in enumerate(moduli(found).items()):
-        _draw_distribution(axes[0, column], contribution[np.asarray(found.mask)], symbols[name])
-        if flat:
-            _draw_largest(axes[1, column], found, contribution, largest[name], configuration, diameters, symbols[name])
+    for column, (name, values) in enumerate(moduli(contributions).items()):
+        _draw_distribution(axes[0, column], values[np.asarray(contributions.mask)], symbols[name])
+        if has_packing:
+            draw_packing(axes[1, column], configuration, diameters, PALE)
+            _draw_largest(axes[1, column], configuration, contributions, values, largest[name], symbols[name])
     return png(figure, dpi=110)
 
 
-def moduli(found: BondContributions) -> dict[str, np.ndarray]:
+def moduli(contributions: BondContributions) -> dict[str, Float[np.ndarray, " p"]]:
     """The contributions by the name of their modulus."""
-    return {"bulk_modulus": np.asarray(found.bulk), "shear_modulus": np.asarray(found.shear)}
+    return {"bulk_modulus": np.asarray(contributions.bulk), "shear_modulus": np.asarray(contributions.shear)}
 
 
-def _draw_distribution(axes: Any, contribution: np.ndarray, symbol: str) -> None:
+def _draw_distribution(axes: Axes, contribution: Float[np.ndarray, " b"], symbol: str) -> None:
+    """The distribution of the contributions of bonds, positive and negative ones apart."""
     top = float(np.max(np.abs(contribution)))
     bins = np.geomspace(SMALLEST * top, top * (1.0 + 1e-12), N_BINS + 1)
     for sign, colour, label in SIGNS:
-        some = sign * contribution[sign * contribution > 0.0]
-        # Of all bonds: both curves together have the area of one.
-        heights = np.histogram(some, bins)[0] / (len(contribution) * np.diff(bins))
-        seen = heights > 0.0
+        sizes = sign * contribution[sign * contribution > 0.0]
+        # Relative to all bonds: the area under both curves together is one.
+        heights = np.histogram(sizes, bins)[0] / (len(contribution) * np.diff(bins))
+        occupied = heights > 0.0
         centres = np.sqrt(bins[1:] * bins[:-1])
-        axes.loglog(centres[seen], heights[seen], "o-", color=colour, markersize=4, linewidth=1.0, label=label)
+        axes.loglog(centres[occupied], heights[occupied], "o-", color=colour, markersize=4, linewidth=1.0, label=label)
     axes.set_xlabel(rf"$|{symbol}_{{ij}}|$")
     axes.set_ylabel(rf"$P({symbol}_{{ij}})$")
     axes.set_title(f"{len(contribution)} bonds, {symbol} = {np.sum(contribution):.4g}", fontsize=11)
     axes.legend(fontsize=9, framealpha=0.9)
 
 
-def _draw_largest(axes: Any, found: BondContributions, contribution, which, configuration, diameters, symbol) -> None:
-    draw_plain_packing(axes, configuration, diameters)
+def _draw_largest(
+    axes: Axes,
+    configuration: Configuration,
+    contributions: BondContributions,
+    contribution: Float[np.ndarray, " p"],
+    which: Int[np.ndarray, " b"],
+    symbol: str,
+) -> None:
+    """The largest contributions to a modulus, as bonds that are the wider the larger they are."""
     strength = np.abs(contribution[which])
     width = 2.0 + 6.0 * strength / max(float(np.max(strength)), 1e-300)
-    # A colour for each periodic image of each bond.
     colours = np.where(contribution[which] > 0.0, SIGNS[0][1], SIGNS[1][1])
-    draw_bonds(axes, configuration, np.asarray(found.i)[which], np.asarray(found.j)[which], width, colours)
+    draw_bonds(
+        axes, configuration, np.asarray(contributions.i)[which], np.asarray(contributions.j)[which], width, colours
+    )
     share = np.sum(contribution[which]) / np.sum(contribution)
     axes.set_title(rf"the {len(which)} largest $|{symbol}_{{ij}}|$: {share:.1%} of {symbol}", fontsize=11)
     lines = [Line2D([], [], color=colour, linewidth=4.0, label=label) for _, colour, label in SIGNS]

@@ -1,27 +1,59 @@
-"""A packing in pale colours, with something drawn on it: displacements, or bonds."""
+"""Drawing a packing, with displacements or bonds on it."""
 
-from typing import Any
+import dataclasses
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
+from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection, LineCollection
 
 from ..physics.configuration import Configuration
 from .style import COLOURS
 
-# Periodic images on which things are drawn, so that those at the edges are cut and not missing.
+# Everything is drawn with its periodic images, so that it is cut at the edges of the box and not missing beyond them.
 SHIFTS = np.array([(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1)])
+MOST_SPECIES_IN_LEGEND = 8
 
 
-def draw_plain_packing(axes: Any, configuration: Configuration, diameters: np.ndarray | None) -> np.ndarray:
-    """Draw the particles, or those that the middle plane of a three-dimensional box cuts; returns which are shown."""
+@dataclasses.dataclass(frozen=True)
+class ParticleStyle:
+    """How particles are drawn."""
+
+    edge_colour: str
+    line_width: float
+    opacity: float
+
+
+SOLID = ParticleStyle(edge_colour="white", line_width=0.6, opacity=0.85)
+# A background for displacements and bonds.
+PALE = ParticleStyle(edge_colour="0.4", line_width=0.3, opacity=0.22)
+
+
+def draw_packing(
+    axes: Axes,
+    configuration: Configuration,
+    diameters: np.ndarray | None,
+    style: ParticleStyle = SOLID,
+    *,
+    legend: bool = False,
+) -> Bool[np.ndarray, " n"]:
+    """Draw the particles as discs. In three dimensions, draw the discs in which the middle plane cuts the spheres.
+
+    **Arguments:**
+
+    - `diameters`: of each species, in units of length; None or too few: 0.9 times the mean spacing for all.
+    - `style`: how the particles are drawn.
+    - `legend`: whether to add a title and the diameter of each species.
+
+    **Returns:** which particles are shown.
+    """
     plane = np.asarray(configuration.box)[:2, :2]
     fractional = np.asarray(configuration.fractional) % 1.0
     species = np.asarray(configuration.species)
-    if diameters is None or len(diameters) <= int(species.max()):
-        spacing = (float(configuration.volume) / configuration.n_particles) ** (1.0 / configuration.dimension)
-        sizes = np.full(len(species), 0.9 * spacing)
-    else:
-        sizes = np.asarray(diameters)[species]
+    n_species = int(species.max()) + 1
+    if diameters is None or len(diameters) < n_species:
+        diameters = np.full(n_species, 0.9 * mean_spacing(configuration))
+    sizes = np.asarray(diameters)[species]
     shown = np.ones(len(species), dtype=bool)
     if configuration.dimension == 3:
         height = (fractional[:, 2] - 0.5) / np.linalg.norm(np.linalg.inv(np.asarray(configuration.box))[2])
@@ -37,9 +69,9 @@ def draw_plain_packing(axes: Any, configuration: Configuration, diameters: np.nd
             offsets=images(fractional[shown, :2], plane),
             offset_transform=axes.transData,
             facecolors=np.array(COLOURS)[np.repeat(species[shown], len(SHIFTS)) % len(COLOURS)],
-            edgecolors="0.4",
-            linewidths=0.3,
-            alpha=0.22,
+            edgecolors=style.edge_colour,
+            linewidths=style.line_width,
+            alpha=style.opacity,
         )
     )
     axes.set_xlim(0.0, plane[0].sum())
@@ -47,31 +79,61 @@ def draw_plain_packing(axes: Any, configuration: Configuration, diameters: np.nd
     axes.set_aspect("equal")
     axes.set_xticks([])
     axes.set_yticks([])
+    if legend:
+        for k in range(min(n_species, MOST_SPECIES_IN_LEGEND)):
+            axes.plot([], [], "o", color=COLOURS[k], label=f"species {k}: diameter {diameters[k]:.3f}")
+        title = f"{configuration.n_particles} particles"
+        axes.set_title(title if configuration.dimension == 2 else f"a cut through {title}")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=2, fontsize=9, frameon=False)
     return shown
 
 
-def images(fractional: np.ndarray, plane: np.ndarray) -> np.ndarray:
-    """Points of the plane with their periodic images, the images of each point in a row."""
-    return (fractional[:, None] + SHIFTS[None]).reshape(-1, 2) @ plane.T
+def mean_spacing(configuration: Configuration) -> float:
+    """`(V/N)^(1/d)`, in units of length."""
+    spacing: float = (float(configuration.volume) / configuration.n_particles) ** (1.0 / configuration.dimension)
+    return spacing
 
 
-def draw_displacement(axes: Any, configuration: Configuration, displacement: np.ndarray, shown: np.ndarray) -> None:
-    """Arrows along the displacements of the particles that are shown, the longest as long as 1.5 spacings."""
+def images(fractional: Float[np.ndarray, "n 2"], plane: Float[np.ndarray, "2 2"]) -> Float[np.ndarray, "_ 2"]:
+    """Points of the plane with all their periodic images; the images of a point follow each other."""
+    points: np.ndarray = (fractional[:, None] + SHIFTS[None]).reshape(-1, 2) @ plane.T
+    return points
+
+
+def draw_displacement(
+    axes: Axes,
+    configuration: Configuration,
+    displacement: Float[np.ndarray, "n d"],
+    shown: Bool[np.ndarray, " n"],
+) -> None:
+    """Draw the displacements of the particles that are shown as arrows, the longest 1.5 mean spacings long."""
     plane = np.asarray(configuration.box)[:2, :2]
     fractional = (np.asarray(configuration.fractional) % 1.0)[shown, :2]
-    spacing = (float(configuration.volume) / configuration.n_particles) ** (1.0 / configuration.dimension)
-    arrows = displacement[:, :2] * 1.5 * spacing / max(float(np.max(np.linalg.norm(displacement, axis=1))), 1e-300)
+    arrows = (
+        displacement[:, :2]
+        * 1.5
+        * mean_spacing(configuration)
+        / max(float(np.max(np.linalg.norm(displacement, axis=1))), 1e-300)
+    )
     points, arrows = images(fractional, plane), np.repeat(arrows[shown], len(SHIFTS), axis=0)
     axes.quiver(*points.T, *arrows.T, angles="xy", scale_units="xy", scale=1.0, color="black", width=0.0025, zorder=3)
 
 
-def draw_bonds(axes: Any, configuration: Configuration, i: Any, j: Any, width: Any, colour: Any) -> None:
-    """Lines between the particles `i` and `j` of each bond, by the shortest way; a width and a colour for each."""
+def draw_bonds(
+    axes: Axes,
+    configuration: Configuration,
+    i: Int[np.ndarray, " b"],
+    j: Int[np.ndarray, " b"],
+    width: Float[np.ndarray, " b"],
+    colour: np.ndarray,
+) -> None:
+    """Draw each bond as a line between the nearest images of its particles `i` and `j`, with its width and colour."""
     plane = np.asarray(configuration.box)[:2, :2]
     fractional = np.asarray(configuration.fractional)[:, :2]
     start = fractional[i] % 1.0
-    way = fractional[j] - fractional[i]
-    way -= np.round(way)
-    ends = np.stack([images(start, plane), images(start + way, plane)], axis=1)
-    widths, colours = (np.repeat(one, len(SHIFTS)).tolist() for one in (width, colour))
+    vector = fractional[j] - fractional[i]
+    vector -= np.round(vector)
+    ends = np.stack([images(start, plane), images(start + vector, plane)], axis=1)
+    # A width and a colour for each periodic image.
+    widths, colours = (np.repeat(values, len(SHIFTS)).tolist() for values in (width, colour))
     axes.add_collection(LineCollection(list(ends), linewidths=widths, colors=colours, capstyle="round", zorder=3))

@@ -1,4 +1,4 @@
-"""Pictures without a window: an empty figure to draw on, and what it becomes."""
+"""What all figures share: the canvas, the PNG file, colours and axes."""
 
 import io
 
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """A figure of that size in inches, which no global state of matplotlib knows of."""
+    """An empty figure of this size in inches, without a window and outside of matplotlib's global state."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -21,12 +21,12 @@ def png(figure: Figure, dpi: int = 130) -> bytes:
     return buffer.getvalue()
 
 
-# Okabe and Ito's palette: told apart by everybody.
+# The palette of Okabe and Ito, which people with any colour vision can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 
 
 def usual_range(values: np.ndarray) -> tuple[float, float]:
-    """Where nearly all values are, with room: a few that are far away would leave nothing to be seen of the others."""
+    """A range for an axis that holds nearly all values with a margin, and leaves far outliers out."""
     low, high = np.nanpercentile(values, (2.0, 98.0))
-    room = 1.5 * max(high - low, 1e-12)
-    return max(low - room, float(np.nanmin(values))), min(high + room, float(np.nanmax(values)))
+    margin = 1.5 * max(high - low, 1e-12)
+    return max(low - margin, float(np.nanmin(values))), min(high + margin, float(np.nanmax(values)))

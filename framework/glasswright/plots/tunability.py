@@ -1,17 +1,25 @@
-"""The picture of tunability: singular values, and the directions that belong to them."""
+"""The figure of tunability: the singular values of the Jacobian, and their directions."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
 
 from .style import COLOURS, new_figure, png
 
-# Numbers are written into the cells of heat maps of at most so many columns.
+# Numbers are written into the cells of heat maps of at most this many columns.
 MOST_WRITTEN = 20
 
 
-def tunability_figure(report: dict[str, Any]) -> bytes:
-    """PNG with the scaled Jacobian, the singular values, and both sets of directions."""
+def tunability_figure(report: Mapping[str, Any]) -> bytes:
+    """The scaled Jacobian, its singular values, and both sets of directions, as a PNG file.
+
+    **Arguments:**
+
+    - `report`: the section `tunability` of `analysis.json`.
+    """
     properties, design = report["properties"], report["design"]
     sigma = np.asarray(report["singular_values"])
     scale = np.asarray(report["design_scale"]) / np.asarray(report["property_scale"])[:, None]
@@ -33,13 +41,14 @@ def tunability_figure(report: dict[str, Any]) -> bytes:
     return png(figure)
 
 
-def _bars(axes: Any, sigma: np.ndarray, report: dict[str, Any]) -> None:
+def _bars(axes: Axes, sigma: Float[np.ndarray, " k"], report: Mapping[str, Any]) -> None:
+    """The singular values, with those of the other averages over packings."""
     errors = report["standard_error"]
     axes.bar(np.arange(len(sigma)), sigma, yerr=errors, color=COLOURS[0], capsize=4, width=0.7)
     positive = sigma[sigma > 1e-10 * max(float(np.max(sigma)), 1e-300)]
     if len(positive):
-        # All averages have to be seen, where there are several.
-        every = np.concatenate([sigma, *(np.asarray(one) for one in report["singular_values_by_average"].values())])
+        # The range of the axis holds those of all averages.
+        every = np.concatenate([sigma, *map(np.asarray, report["singular_values_by_average"].values())])
         every = every[every > 1e-10 * np.max(every)]
         axes.set_yscale("log")
         axes.set_ylim(0.4 * float(np.min(every)), 3.5 * float(np.max(every)))
@@ -59,8 +68,9 @@ def _bars(axes: Any, sigma: np.ndarray, report: dict[str, Any]) -> None:
 
 
 def _heat_map(
-    axes: Any, matrix: np.ndarray, rows: list[str], columns: list[str], title: str, limit: float = 0.0
+    axes: Axes, matrix: Float[np.ndarray, "r c"], rows: list[str], columns: list[str], title: str, limit: float = 0.0
 ) -> None:
+    """A matrix with labels; colours go from `-limit` to `limit`, by default the largest absolute value."""
     limit = limit or float(np.max(np.abs(matrix))) or 1.0
     axes.imshow(matrix, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
     axes.set_yticks(np.arange(len(rows)), [row.replace("_", " ") for row in rows], fontsize=9)

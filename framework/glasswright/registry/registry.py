@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -149,8 +149,9 @@ class Registry:
     def _register(self, kind: str, record: PluginRecord, components: list[Component]) -> hookspecs.Register:
         """The function `register` that a plugin gets for one kind of component; it appends to `components`."""
 
-        # Positional-only: a component may have parameters called `name`, `cls` or `kind`.
-        def register(name: str, cls: Callable[..., Any], /, **defaults: Any) -> None:
+        # Positional-only: a component may have parameters called `name`, `cls` or `kind`. What plugins give is checked
+        # below, hence no types.
+        def register(name: Any, cls: Any, /, **defaults: Any) -> None:
             record.attempted.append((kind, name))
             _check_component(kind, name, cls)
             owner = self._components[kind].get(name)
