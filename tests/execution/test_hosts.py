@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from glasswright import cli
 from glasswright._errors import RequestError
+from glasswright.execution.container import from_bytes, to_bytes
 from glasswright.execution.executor import Executor
-from glasswright.execution.hosts import _decode, _encode, join_hosts
+from glasswright.execution.hosts import join_hosts
 from glasswright.execution.task import Result
 
 SMALL = [
@@ -110,8 +111,8 @@ def test_two_processes_validate_as_one(tmp_path):
         assert (tmp_path / "first" / "check" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
 
-def through_text(value):
-    return _decode(json.loads(json.dumps(_encode(value))))
+def through_bytes(value):
+    return from_bytes(to_bytes(value))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,7 @@ def through_text(value):
     ids=lambda array: f"{array.dtype}{list(np.shape(array))}",
 )
 def test_arrays_reach_other_processes_bit_by_bit(array):
-    (found,) = through_text([array])
+    (found,) = through_bytes([array])
     assert found.dtype == array.dtype
     assert found.shape == np.shape(array)
     assert found.tobytes() == np.asarray(array).tobytes()
@@ -140,12 +141,12 @@ def test_other_data_reaches_other_processes_unchanged():
     value = {
         "numbers": [0.1, 1e-310, 2**70, -3, True, None, float("inf"), -0.0],
         "bytes": bytes(range(256)),
-        "nested": {"": [], "text": "ö\n", "empty": {}},
+        "nested": {"": [], "text": "ö\n", "empty": {}, "misleading": {"bytes": 0.5}},
     }
-    found = through_text(value)
+    found = through_bytes(value)
     assert found == value
     assert str(found["numbers"]) == str(value["numbers"])
-    assert np.isnan(through_text({"x": float("nan")})["x"])
+    assert np.isnan(through_bytes({"x": float("nan")})["x"])
 
 
 def test_results_come_in_the_order_of_the_items_whoever_found_them(monkeypatch):

@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..execution.container import join, split
+
 FORMAT = 1
 
 
@@ -34,9 +36,7 @@ class Checkpoint:
 
     def to_bytes(self) -> bytes:
         """What a checkpoint file holds."""
-        blocks: list[bytes] = []
-        outline = _outline(self.content, blocks)
-        body = b"".join(blocks)
+        outline, body = split(self.content)
         header = {
             "format": FORMAT,
             "step": self.step,
@@ -62,7 +62,7 @@ class Checkpoint:
             raise ValueError(f"format {header.get('format')}; this version reads {FORMAT}")
         if _checksum(step, outline, body) != given:
             raise ValueError("truncated or corrupted: the checksum does not fit")
-        return Checkpoint(step, _filled(outline, body))
+        return Checkpoint(step, join(outline, body))
 
 
 def _checksum(step: int, outline: Any, body: bytes) -> str:
@@ -99,23 +99,3 @@ def _like(leaf: np.ndarray, old: Any) -> Any:
     if isinstance(old, jax.Array):
         return jnp.asarray(leaf)
     return leaf if isinstance(old, np.ndarray | np.generic) else leaf.item()
-
-
-def _outline(value: Any, blocks: list[bytes]) -> Any:
-    """`value` with its bytes moved to `blocks`."""
-    if isinstance(value, dict):
-        return {str(key): _outline(item, blocks) for key, item in value.items()}
-    if isinstance(value, bytes):
-        start = sum(map(len, blocks))
-        blocks.append(value)
-        return {"bytes": [start, len(value)]}
-    return value
-
-
-def _filled(outline: Any, body: bytes) -> Any:
-    if not isinstance(outline, dict):
-        return outline
-    if set(outline) == {"bytes"}:
-        start, length = outline["bytes"]
-        return body[start : start + length]
-    return {key: _filled(item, body) for key, item in outline.items()}
