@@ -4,41 +4,12 @@ import json
 import resource
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from glasswright import cli
 from helpers import ROOT, glasswright
 
 REFERENCE = ROOT / "tests" / "reference" / "2d_n368_sp2_a5.extxyz"
-
-
-def assert_refused(result: subprocess.CompletedProcess, message: str, folder: Path) -> None:
-    assert result.returncode == cli.REQUEST_WRONG, result.stderr
-    lines = result.stderr.splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("glasswright: error: ")
-    assert message in lines[0]
-    assert list(folder.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["trian"], "did you mean 'train'?"),
-        (["train", "potentail=harmonic_morse"], "did you mean 'potential'?"),
-        (["train", "train.steps=abc"], "must be an integer"),
-        (["train", "+hydra.callbacks.x={_target_: subprocess.call, args: [touch, executed]}"], "refused"),
-        (["train", "--multirun", "seed=1,-2"], "seed=-2: must be an integer of at least 0"),
-        (["train", "property=[pressure"], "cannot be read"),
-        (["train", "--no-such-option"], "--no-such-option"),
-        (["measure"], "configuration is required"),
-        (["measure", "configuration=missing.extxyz"], "missing.extxyz: no such file"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_a_wrong_request_gets_one_line_and_no_directory(tmp_path, arguments, message):
-    assert_refused(glasswright(*arguments, cwd=tmp_path), message, tmp_path)
 
 
 @pytest.fixture
@@ -51,6 +22,40 @@ def run_here(tmp_path, monkeypatch, capsys):
         return code, capsys.readouterr().err, sorted(path.name for path in tmp_path.iterdir())
 
     return run
+
+
+WRONG = [
+    (["trian"], "did you mean 'train'?"),
+    (["train", "potentail=harmonic_morse"], "did you mean 'potential'?"),
+    (["train", "train.steps=abc"], "must be an integer"),
+    (["train", "+hydra.callbacks.x={_target_: subprocess.call, args: [touch, executed]}"], "refused"),
+    (["train", "--multirun", "seed=1,-2"], "seed=-2: must be an integer of at least 0"),
+    (["train", "property=[pressure"], "cannot be read"),
+    (["train", "--no-such-option"], "--no-such-option"),
+    (["measure"], "configuration is required"),
+    (["measure", "configuration=missing.extxyz"], "missing.extxyz: no such file"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), WRONG, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
+def test_a_wrong_request_gets_one_line_and_no_directory(run_here, arguments, message):
+    code, error, left = run_here(*arguments)
+    assert (code, left) == (cli.REQUEST_WRONG, [])
+    (line,) = error.splitlines()
+    assert line.startswith("glasswright: error: ")
+    assert message in line
+
+
+@pytest.mark.parametrize(("arguments", "message"), [WRONG[0], WRONG[3]], ids=["command", "callback"])
+def test_a_process_of_its_own_refuses_alike(tmp_path, arguments, message):
+    result = glasswright(*arguments, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (cli.REQUEST_WRONG, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("glasswright: error: ")
+    assert message in line
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_malformed_configuration_file_is_refused(run_here, tmp_path):

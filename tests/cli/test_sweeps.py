@@ -4,6 +4,7 @@ import json
 
 import pytest
 import yaml
+from glasswright import cli
 from helpers import glasswright
 
 SMALL = ("system.n_particles=128", "train.steps=2")
@@ -51,9 +52,10 @@ def test_optuna_searches_for_the_smallest_loss(tmp_path):
 
 
 @pytest.mark.parametrize("sweep", [("hydra/launcher=joblib",), ("hydra/sweeper=optuna",)])
-def test_what_is_wrong_is_refused_before_any_job_runs(tmp_path, sweep):
-    done = train(tmp_path, "-m", *sweep, "seed=0,1", "train.stps=3")
-    assert done.returncode == 2
-    assert "train.stps" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_what_is_wrong_is_refused_before_any_job_runs(tmp_path, monkeypatch, capfd, sweep):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", *SMALL, "-m", *sweep, "seed=0,1", "train.stps=3"]) == cli.REQUEST_WRONG
+    error = capfd.readouterr().err
+    assert "train.stps" in error
+    assert "Traceback" not in error
     assert not list(tmp_path.iterdir())
