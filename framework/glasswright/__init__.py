@@ -1,44 +1,104 @@
 """Design disordered solids by differentiating through their preparation."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from . import _environment as _environment
 
-# isort: split
-from ._errors import RequestError as RequestError
-from ._errors import RunError as RunError
-from ._jax import is_concrete as is_concrete
-from .api import analyse as analyse
-from .api import build as build
-from .api import compose as compose
-from .api import measure as measure
-from .api import resume as resume
-from .api import train as train
-from .api import validate as validate
-from .components.combination import AbstractCombination as AbstractCombination
-from .components.objective import AbstractObjective as AbstractObjective
-from .components.objective import Term as Term
-from .components.property import AbstractProperty as AbstractProperty
-from .components.protocol import AbstractProtocol as AbstractProtocol
-from .components.protocol import Outcome as Outcome
-from .components.protocol import Prepared as Prepared
-from .components.sampler import AbstractSampler as AbstractSampler
-from .evaluation.design import Design as Design
-from .hookspecs import hookimpl as hookimpl
-from .jobs.experiment import Experiment as Experiment
-from .physics.configuration import Configuration as Configuration
-from .physics.disorder import bond_factor as bond_factor
-from .physics.disorder import diameter_factor as diameter_factor
-from .physics.elasticity import bulk_modulus as bulk_modulus
-from .physics.elasticity import eigenmoduli as eigenmoduli
-from .physics.elasticity import poisson_ratio as poisson_ratio
-from .physics.elasticity import shear_modulus as shear_modulus
-from .physics.hessian import AbstractHessian as AbstractHessian
-from .physics.hessian import DenseHessian as DenseHessian
-from .physics.pair_list import PairList as PairList
-from .physics.pair_potential import AbstractPairPotential as AbstractPairPotential
-from .physics.potential import AbstractPotential as AbstractPotential
-from .physics.state import Equilibrium as Equilibrium
-from .physics.state import State as State
-from .physics.state import attach_equilibrium as attach_equilibrium
-from .physics.system import System as System
+if TYPE_CHECKING:
+    from ._errors import RequestError as RequestError
+    from ._errors import RunError as RunError
+    from ._jax import is_concrete as is_concrete
+    from .api import analyse as analyse
+    from .api import build as build
+    from .api import compose as compose
+    from .api import measure as measure
+    from .api import resume as resume
+    from .api import train as train
+    from .api import validate as validate
+    from .components.combination import AbstractCombination as AbstractCombination
+    from .components.objective import AbstractObjective as AbstractObjective
+    from .components.objective import Term as Term
+    from .components.property import AbstractProperty as AbstractProperty
+    from .components.protocol import AbstractProtocol as AbstractProtocol
+    from .components.protocol import Outcome as Outcome
+    from .components.protocol import Prepared as Prepared
+    from .components.sampler import AbstractSampler as AbstractSampler
+    from .evaluation.design import Design as Design
+    from .hookspecs import hookimpl as hookimpl
+    from .jobs.experiment import Experiment as Experiment
+    from .physics.configuration import Configuration as Configuration
+    from .physics.disorder import bond_factor as bond_factor
+    from .physics.disorder import diameter_factor as diameter_factor
+    from .physics.elasticity import bulk_modulus as bulk_modulus
+    from .physics.elasticity import eigenmoduli as eigenmoduli
+    from .physics.elasticity import poisson_ratio as poisson_ratio
+    from .physics.elasticity import shear_modulus as shear_modulus
+    from .physics.hessian import AbstractHessian as AbstractHessian
+    from .physics.hessian import DenseHessian as DenseHessian
+    from .physics.pair_list import PairList as PairList
+    from .physics.pair_potential import AbstractPairPotential as AbstractPairPotential
+    from .physics.potential import AbstractPotential as AbstractPotential
+    from .physics.state import Equilibrium as Equilibrium
+    from .physics.state import State as State
+    from .physics.state import attach_equilibrium as attach_equilibrium
+    from .physics.system import System as System
 
+# The modules of the public names, which are imported at first use: the command line answers `--help` without JAX.
+_MODULES = {
+    "AbstractCombination": "components.combination",
+    "AbstractHessian": "physics.hessian",
+    "AbstractObjective": "components.objective",
+    "AbstractPairPotential": "physics.pair_potential",
+    "AbstractPotential": "physics.potential",
+    "AbstractProperty": "components.property",
+    "AbstractProtocol": "components.protocol",
+    "AbstractSampler": "components.sampler",
+    "analyse": "api",
+    "attach_equilibrium": "physics.state",
+    "bond_factor": "physics.disorder",
+    "build": "api",
+    "bulk_modulus": "physics.elasticity",
+    "compose": "api",
+    "Configuration": "physics.configuration",
+    "DenseHessian": "physics.hessian",
+    "Design": "evaluation.design",
+    "diameter_factor": "physics.disorder",
+    "eigenmoduli": "physics.elasticity",
+    "Equilibrium": "physics.state",
+    "Experiment": "jobs.experiment",
+    "hookimpl": "hookspecs",
+    "is_concrete": "_jax",
+    "measure": "api",
+    "Outcome": "components.protocol",
+    "PairList": "physics.pair_list",
+    "poisson_ratio": "physics.elasticity",
+    "Prepared": "components.protocol",
+    "RequestError": "_errors",
+    "resume": "api",
+    "RunError": "_errors",
+    "shear_modulus": "physics.elasticity",
+    "State": "physics.state",
+    "System": "physics.system",
+    "Term": "components.objective",
+    "train": "api",
+    "validate": "api",
+}
+# Modules that are public as such.
+_PUBLIC_MODULES = ("cli", "hookspecs", "neighbors", "registry", "relax", "testing")
+__all__ = sorted(_MODULES)
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        value = getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
+        globals()[name] = value
+        return value
+    if name in _PUBLIC_MODULES:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})

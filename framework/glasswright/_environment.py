@@ -11,10 +11,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 if "xla_cpu_multi_thread_eigen" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
 
-import jax
-
-# Everything here is float64 (see docs/physics.md).
-jax.config.update("jax_enable_x64", True)
+# Everything here is float64 (see docs/physics.md). JAX reads the variable when it is imported, which takes a second:
+# only what computes imports it.
+os.environ["JAX_ENABLE_X64"] = "1"
+if "jax" in sys.modules:
+    sys.modules["jax"].config.update("jax_enable_x64", True)
 
 libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 if libc is not None and hasattr(libc, "mallopt"):
