@@ -1,5 +1,7 @@
 """From Python: every public name is documented, every documented example runs, and errors say what is wrong."""
 
+import ast
+import importlib
 import inspect
 import re
 import subprocess
@@ -26,6 +28,22 @@ def test_every_public_name_is_documented(name):
         assert "@gw.hookimpl" in (ROOT / "docs" / "extending.md").read_text()
         return
     assert f"glasswright.{name}" in references(), f"no page has `::: glasswright.{name}`"
+
+
+def test_type_checkers_see_the_same_names_as_python():
+    """What is imported at first use stands twice in `__init__.py`: for type checkers, and by name."""
+    (block,) = [node for node in ast.parse(inspect.getsource(gw)).body if isinstance(node, ast.If)]
+    seen = {alias.name: f"glasswright.{node.module}" for node in block.body for alias in node.names}
+    assert set(seen) == set(gw.__all__)
+    for name, module in seen.items():
+        assert getattr(importlib.import_module(module), name) is getattr(gw, name)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["trian"]])
+def test_what_computes_nothing_does_not_import_jax(arguments):
+    code = f"import sys; from glasswright.cli import main; main({arguments}); print('jax' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
 
 
 def test_documented_names_exist():

@@ -1,20 +1,18 @@
 """`glasswright analyse`: what a packing or an ensemble can become and at what cost; its bonds and vibrations."""
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from .._errors import RequestError, suggestion
 from ..components.objective import Term
-from ..config.blocks import build_design, is_open, plain, without_hydra
+from ..config.blocks import build_design, drop_open_objectives, plain, without_hydra
 from ..config.instantiate import instantiate
 from ..config.values import integer, number
-from ..evaluation.design import resolve_design, trainable_leaves
+from ..evaluation.design import resolve_design
 from ..evaluation.problem import GivenPacking, Model, Problem
 from ..jobs import analyse as job
 from ..jobs.analysis import DESIGN_SCALES, PARTS, PROPERTY_SCALES, Analysis, check_analysis
@@ -26,7 +24,8 @@ from ..run.extxyz import read_frames
 from .analysis_summary import summarise
 from .command import AUTO, NUMBERS_BY_NAME, Command
 from .measure import build_measurement
-from .train import BASE, SHARED, build
+from .train import BASE, SHARED, all_arrays
+from .trained import build_trained
 
 OWN_KEYS = (
     "run",
@@ -93,9 +92,9 @@ def _options(own: Mapping[str, Any]) -> dict[str, Any]:
             if not value > 0.0:
                 raise RequestError(f"property_scale.{name}={value:g}: must be positive")
     else:
-        _one_of("property_scale", scale, PROPERTY_SCALES, " or numbers by name: {pressure: 0.1}")
-    _one_of("design_scale", own["design_scale"], DESIGN_SCALES)
-    _one_of("average", own["average"], AVERAGES)
+        _check_choice("property_scale", scale, PROPERTY_SCALES, " or numbers by name: {pressure: 0.1}")
+    _check_choice("design_scale", own["design_scale"], DESIGN_SCALES)
+    _check_choice("average", own["average"], AVERAGES)
     change = own["change"] or {}
     if not isinstance(change, dict):
         raise RequestError(f"change={change!r}: must be numbers by property, such as change.pressure=0.05")
@@ -113,7 +112,7 @@ def _options(own: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _one_of(key: str, value: Any, known: tuple[str, ...], more: str = "") -> None:
+def _check_choice(key: str, value: Any, known: tuple[str, ...], more: str = "") -> None:
     if value not in known:
         raise RequestError(f"{key}={value}: {suggestion(str(value), known)}{more}")
 
@@ -143,33 +142,24 @@ def _of_a_packing(
     wanted.design = given.get("design") or {}
     data = plain(wanted)
     terms = data.get("terms") or {}
-    targets = {name: _target(node) for name, node in terms.items()}
+    drop_open_objectives(terms)
+    objectives = {
+        name: instantiate("objective", node["objective"], f"terms.{name}.objective", data["system"])
+        for name, node in terms.items()
+        if node.get("objective") is not None
+    }
     system = GivenPacking(measured.configuration.box, measured.configuration)
     model = Model(measured.potential, system, measured.protocol)
-    bounds = build_design(data["design"]) or _everything(measured.potential)
-    judged = {name: Term(one, targets.get(name) or Unjudged()) for name, one in measured.properties.items()}
+    bounds = build_design(data["design"]) or all_arrays(measured.potential)
+    wanted_of = {name: Term(prop, objectives.get(name, Unjudged())) for name, prop in measured.properties.items()}
     return Analysis(
-        problem=Problem(model, resolve_design(model, bounds), judged),
+        problem=Problem(model, resolve_design(model, bounds), wanted_of),
         packing=measured.configuration,
         source=str(own["configuration"]),
         implicit=not terms,
         config=OmegaConf.to_yaml(OmegaConf.create(data | dict(own))),
         **options,
     )
-
-
-def _target(node: Any) -> Any:
-    """The target of a term, as an objective, if it has one."""
-    objective = node.get("objective") if isinstance(node, dict) else None
-    target = objective.get("target") if isinstance(objective, dict) else None
-    known = registry().components("objective").get("target")
-    return known.cls(target) if known is not None and isinstance(target, int | float) else None
-
-
-def _everything(potential: Any) -> dict[str, tuple[float, float]]:
-    """Every array of the potential, without bounds: what varies where nobody says what does."""
-    leaves = trainable_leaves({"potential": potential})
-    return dict.fromkeys(leaves, (-float("inf"), float("inf")))
 
 
 def _of_an_ensemble(given: DictConfig, own: Mapping[str, Any], options: Mapping[str, Any]) -> Analysis:
@@ -181,40 +171,8 @@ def _of_an_ensemble(given: DictConfig, own: Mapping[str, Any], options: Mapping[
             "nothing is asked for: name run=DIR, configuration=FILE.extxyz, experiment=NAME or property=[…]; "
             f"possible properties: {possible}"
         )
-    unjudged = [name for name, node in data["terms"].items() if is_open(node)]
-    kept = OmegaConf.to_yaml(OmegaConf.create(data | dict(own)))
-    placeholder = {"_target_": registry().components("objective")["target"].target, "target": 0}
-    for name in unjudged:
-        # So that all the rest is checked as in a training.
-        if isinstance(data["terms"][name], dict):
-            data["terms"][name]["objective"] = placeholder
-    if not data.get("design"):
-        potential = instantiate("potential", data.get("potential"), "potential", data.get("system") or {})
-        data["design"] = {path: list(bounds) for path, bounds in _everything(potential).items()}
-    experiment = build(data)
-    terms = {
-        name: dataclasses.replace(term, objective=Unjudged()) if name in unjudged else term
-        for name, term in experiment.terms.items()
-    }
-    design = experiment.problem.design
-    values = experiment.problem.initial_values
-    for name, value in (own["trained"] or {}).items():
-        if name not in values:
-            raise RequestError(f"trained.{name}: no design variable of the run; {suggestion(name, values)}")
-        if np.shape(value) != values[name].shape:
-            raise RequestError(
-                f"trained.{name}: the run has {np.shape(value)} numbers, this system needs {values[name].shape}; a "
-                "design can only be analysed with as many species as it was trained with"
-            )
-        values[name] = jnp.asarray(value, dtype=float)
-    model = experiment.problem.at(values)
-    slack = float(model.cutoff_slack)
-    if slack < 0.0:
-        size = f"system.n_particles={experiment.system.n_particles}"
-        raise RequestError(
-            f"{size}: twice the cutoff of the potential is {-slack:.6g} wider than the box; take more "
-            "particles, a lower density or a shorter range"
-        )
+    trained = build_trained(data, own, all_may_vary=True)
+    experiment, model = trained.experiment, trained.model
     packing = _packing_of(own["run"], model.system) if own["n_configurations"] == "auto" else None
     source = "fresh" if packing is None else "final.extxyz"
     own_start = model.potential.start
@@ -222,14 +180,14 @@ def _of_an_ensemble(given: DictConfig, own: Mapping[str, Any], options: Mapping[
         # A potential that belongs to one packing has no others.
         packing, source = own_start, "the potential's own"
     return Analysis(
-        problem=Problem(model, design, terms),
+        problem=trained.problem,
         packing=packing,
         source=source,
         n_configurations=_count(own["n_configurations"], packing is not None),
         seed=experiment.seed,
         devices=experiment.devices,
         chunk_size=experiment.chunk_size,
-        config=kept,
+        config=trained.config,
         **options,
     )
 

@@ -50,7 +50,7 @@ def build_measurement(config: DictConfig | Mapping[str, Any], folder: Path | Non
         configuration=packing,
         potential=instantiate("potential", data.get("potential"), "potential", size),
         protocol=protocol,
-        properties=properties or fitting_properties(protocol),
+        properties=properties or fitting_properties(protocol, size),
         relax=boolean(data.get("relax", False), "relax"),
         gradient=boolean(data.get("gradient", False), "gradient"),
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from ..components.objective import AbstractObjective
 from ..config.blocks import (
     build_chunk_size,
     build_design,
@@ -14,6 +15,7 @@ from ..config.blocks import (
     build_system,
     build_term,
     check_required,
+    drop_open_objectives,
     plain,
     require_terms,
     without_hydra,
@@ -27,8 +29,10 @@ from ..config.values import (
     number,
     share,
 )
+from ..evaluation.design import trainable_leaves
 from ..jobs import train as job
 from ..jobs.experiment import Experiment
+from ..physics.potential import AbstractPotential
 from ..run.directory import read_json
 from .command import Command, Resumption
 
@@ -60,7 +64,21 @@ def build(config: DictConfig | Mapping[str, Any]) -> Experiment:
 
     Raises `RequestError` with one line that names the key for everything that is wrong with it.
     """
-    data = plain(without_hydra(config))
+    return build_experiment(plain(without_hydra(config)))
+
+
+def build_experiment(
+    data: dict[str, Any], *, open_objective: AbstractObjective | None = None, all_may_vary: bool = False
+) -> Experiment:
+    """The experiment that plain data describes, checked. Names of files in `data` are replaced by their numbers.
+
+    **Arguments:**
+
+    - `open_objective`: the objective of terms whose own is missing or has no target yet; None refuses such terms.
+    - `all_may_vary`: whether every array of the potential is a design variable where none is named.
+    """
+    if open_objective is not None:
+        drop_open_objectives(data.get("terms") or {})
     check_names(data, dict.fromkeys(SHARED), "", "key")
     require_terms(data.get("terms"))
     check_required(data)
@@ -70,13 +88,15 @@ def build(config: DictConfig | Mapping[str, Any]) -> Experiment:
     check_names(train, field_types(TrainNode), "train", "key")
     train = dataclasses.asdict(TrainNode()) | train
     protocol = instantiate("protocol", data.get("protocol"), "protocol", size)
+    potential = instantiate("potential", data.get("potential"), "potential", size)
+    design = build_design(data.get("design"))
     experiment = Experiment(
-        potential=instantiate("potential", data.get("potential"), "potential", size),
+        potential=potential,
         system=system,
         protocol=protocol,
         sampler=instantiate("sampler", data.get("sampler"), "sampler", size),
-        terms={name: build_term(name, node, protocol, size) for name, node in data["terms"].items()},
-        design=build_design(data.get("design")),
+        terms={name: build_term(name, node, protocol, size, open_objective) for name, node in data["terms"].items()},
+        design=all_arrays(potential) if all_may_vary and not design else design,
         optimizer=instantiate("optimizer", data.get("optimizer"), "optimizer", size),
         combination=None
         if data.get("combination") is None
@@ -93,6 +113,11 @@ def build(config: DictConfig | Mapping[str, Any]) -> Experiment:
     )
     _ = experiment.problem  # everything about it is checked
     return experiment
+
+
+def all_arrays(potential: AbstractPotential) -> dict[str, tuple[float, float]]:
+    """Every array of the potential, without bounds: what varies where nobody says what does."""
+    return dict.fromkeys(trainable_leaves({"potential": potential}), (-float("inf"), float("inf")))
 
 
 def summarise(result: Mapping[str, Any], folder: Path) -> list[str]:

@@ -1,28 +1,24 @@
 """`glasswright validate`: what a trained design gives on packings that it has never seen."""
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
-import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from .._errors import RequestError, suggestion
-from ..config.blocks import is_open, plain, without_hydra
+from .._errors import RequestError
+from ..config.blocks import plain, without_hydra
 from ..config.nodes import SystemNode
 from ..config.values import (
     check_names,
     integer,
 )
 from ..jobs import validate as job
-from ..jobs.experiment import check_cutoff
-from ..jobs.validate import Unjudged, Validation
-from ..registry.registry import registry
+from ..jobs.validate import Validation
 from ..run.directory import read_json
 from .command import NUMBERS_BY_NAME, Command, Resumption
-from .train import SHARED, build
+from .train import SHARED
+from .trained import build_trained
 
 OWN = ("run", "n_configurations", "n_untrained", "trained")
 
@@ -36,52 +32,24 @@ def build_validation(config: DictConfig | Mapping[str, Any]) -> Validation:
         "trained": integer(own["n_configurations"], "n_configurations", least=1),
         "untrained": integer(own["n_untrained"], "n_untrained", least=0),
     }
-    unjudged = [name for name, node in (data.get("terms") or {}).items() if is_open(node)]
-    for name in unjudged:
-        data["terms"][name]["objective"] = None
-    kept = OmegaConf.to_yaml(OmegaConf.create(data | own))
-    for name in unjudged:
-        # A placeholder, so that all the rest is checked as in a training.
-        data["terms"][name]["objective"] = {
-            "_target_": registry().components("objective")["target"].target,
-            "target": 0,
-        }
-    experiment = build(data)
+    trained = build_trained(data, own)
+    experiment = trained.experiment
     if experiment.potential.start is not None:
         raise RequestError(
             f"run={own['run']}: {type(experiment.potential).__name__} belongs to the one packing that it was trained "
             "on: there are no others to validate it on"
         )
-    terms = {
-        name: dataclasses.replace(term, objective=Unjudged()) if name in unjudged else term
-        for name, term in experiment.terms.items()
-    }
-    problem = experiment.problem
-    start = problem.initial_values
-    trained = dict(start)
-    for name, value in (own["trained"] or {}).items():
-        if name not in start:
-            raise RequestError(f"trained.{name}: no design variable of the run; {suggestion(name, start)}")
-        number_of, expected = np.shape(value), start[name].shape
-        if number_of != expected:
-            raise RequestError(
-                f"trained.{name}: the run has {number_of} numbers, this system needs {expected}; a design can only be "
-                "validated with as many species as it was trained with"
-            )
-        trained[name] = jnp.asarray(value, dtype=float)
-    models = {"trained": problem.at(trained), "untrained": problem.model}
-    given = f"system.n_particles={experiment.system.n_particles}"
-    check_cutoff(models["trained"].potential, models["trained"].system.largest_particles, given)
+    models = {"trained": trained.model, "untrained": experiment.model}
     return Validation(
         models={name: model for name, model in models.items() if numbers[name]},
         numbers=numbers,
-        terms=terms,
-        design=problem.design,
+        terms=experiment.terms,
+        design=experiment.problem.design,
         seed=experiment.seed,
         rejection_limit=experiment.rejection_limit,
         devices=experiment.devices,
         chunk_size=experiment.chunk_size,
-        config=kept,
+        config=trained.config,
     )
 
 

@@ -8,14 +8,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from .._errors import RequestError, suggestion
-from ..components.objective import Term
+from ..components.objective import AbstractObjective, Term
 from ..components.property import AbstractProperty
 from ..components.protocol import AbstractProtocol
 from ..execution.executor import MAX_OVERSUBSCRIPTION, available_devices
 from ..physics.system import System
 from ..registry.parameters import REQUIRED, parameters
 from ..registry.registry import registry
-from .instantiate import constructor_error, instantiate
+from .instantiate import construct, constructor_error, default_node, instantiate
 from .messages import explain
 from .nodes import SystemNode, TermNode, field_types
 from .values import MISSING, check_names, integer, missing_keys, number
@@ -34,18 +34,22 @@ def plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without_hydra(config: DictConfig | Mapping[str, Any]) -> DictConfig:
+    """A copy of a configuration without its `hydra` node."""
     # Parts of the hydra node can only be resolved while a job runs.
     node = config if isinstance(config, DictConfig) else OmegaConf.create(dict(config))
     return OmegaConf.masked_copy(node, [str(key) for key in node if key != "hydra"])
 
 
-def is_open(node: Any) -> bool:
-    """Whether a term has a property and no objective, or one whose target is still open."""
-    objective = node.get("objective") if isinstance(node, dict) else None
-    return objective is None or (isinstance(objective, dict) and MISSING in objective.values())
+def drop_open_objectives(terms: Mapping[str, Any]) -> None:
+    """Set to null, in place, the objectives whose target (or another parameter) is still required."""
+    for node in terms.values():
+        objective = node.get("objective") if isinstance(node, dict) else None
+        if isinstance(objective, dict) and MISSING in objective.values():
+            node["objective"] = None
 
 
 def require_terms(terms: Any) -> None:
+    """Refuse a configuration without terms, and terms without a property."""
     if not terms:
         possible = ", ".join(registry().components("property"))
         raise RequestError(f"property: nothing is asked for; choose with property=[…]; possible: {possible}")
@@ -57,6 +61,7 @@ def require_terms(terms: Any) -> None:
 
 
 def check_required(data: Mapping[str, Any]) -> None:
+    """Refuse a configuration in which something that is required was not given."""
     missing = missing_keys(data)
     if missing:
         verb = "is" if len(missing) == 1 else "are"
@@ -64,11 +69,22 @@ def check_required(data: Mapping[str, Any]) -> None:
         raise RequestError(f"{', '.join(missing)} {verb} required: {hint}")
 
 
-def build_term(name: str, node: Mapping[str, Any], protocol: AbstractProtocol, system: Mapping[str, Any]) -> Term:
+def build_term(
+    name: str,
+    node: Mapping[str, Any],
+    protocol: AbstractProtocol,
+    system: Mapping[str, Any],
+    open_objective: AbstractObjective | None = None,
+) -> Term:
+    """The term of that name; `open_objective` is its objective if it has none of its own."""
     key = f"terms.{name}"
     check_names(node, field_types(TermNode), key, "key of a term")
     measured = build_property(name, node, protocol, system)
-    objective = instantiate("objective", node.get("objective"), f"{key}.objective", system)
+    chosen = node.get("objective")
+    if chosen is None and open_objective is not None:
+        objective = open_objective
+    else:
+        objective = instantiate("objective", chosen, f"{key}.objective", system)
     weight = number(node.get("weight", 1.0), f"{key}.weight")
     if weight < 0:
         raise RequestError(f"{key}.weight={weight:g}: must not be negative")
@@ -79,6 +95,7 @@ def build_term(name: str, node: Mapping[str, Any], protocol: AbstractProtocol, s
 
 
 def build_property(name: str, node: Any, protocol: AbstractProtocol, system: Mapping[str, Any]) -> AbstractProperty:
+    """The property of the term of that name, which must be able to read the states that the protocol provides."""
     key = f"terms.{name}.property"
     chosen = node.get("property") if isinstance(node, dict) else node
     measured: AbstractProperty = instantiate("property", chosen, key, system)
@@ -90,19 +107,20 @@ def build_property(name: str, node: Any, protocol: AbstractProtocol, system: Map
     return measured
 
 
-def fitting_properties(protocol: AbstractProtocol) -> dict[str, AbstractProperty]:
+def fitting_properties(protocol: AbstractProtocol, system: Mapping[str, Any]) -> dict[str, AbstractProperty]:
     """Every registered property that the protocol's state is enough for and that needs no parameters."""
     result = {}
     for name, component in registry().components("property").items():
         required = [p for p in parameters(component).values() if p.default is REQUIRED]
         if not required:
-            measured = component.cls()
+            measured = construct(component, default_node(component, system), f"terms.{name}.property", system)
             if issubclass(protocol.provides, measured.requires):
                 result[name] = measured
     return result
 
 
 def build_system(node: Mapping[str, Any]) -> System:
+    """The system that a node describes."""
     check_names(node, field_types(SystemNode), "system", "key")
     values: dict[str, Any] = {}
     for name, value in node.items():

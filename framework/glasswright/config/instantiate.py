@@ -18,6 +18,23 @@ def instantiate(kind: str, node: Any, key: str, system: Mapping[str, Any]) -> An
     return construct(_component(kind, node, key), node, key, system)
 
 
+def default_node(component: Component, system: Mapping[str, Any]) -> dict[str, Any]:
+    """The node of a component of which nothing is said: all its parameters at the defaults of its registration."""
+    node: dict[str, Any] = {"_target_": component.target}
+    for name, parameter in parameters(component).items():
+        if parameter.follows_system and name in system:
+            node[name] = system[name]
+        elif parameter.kind == "component" and isinstance(parameter.default, str):
+            node[name] = default_node(registry().get(parameter.group, parameter.default), system)
+        elif parameter.default is not REQUIRED:
+            node[name] = parameter.default
+    for key, value in component.defaults.items():
+        outer, _, inner = key.partition(".")
+        if inner:
+            node[outer][inner] = value
+    return node
+
+
 def construct(component: Component, node: dict[str, Any], key: str, system: Mapping[str, Any]) -> Any:
     """This component with the parameters of a node, each checked against its type."""
     known = parameters(component)

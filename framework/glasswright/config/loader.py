@@ -82,9 +82,13 @@ class ConfigLoader(ConfigLoaderImpl):
         request = (config_name, tuple(overrides), from_shell, validate_sweep_overrides)
         known, config = self._last.get(run_mode, (None, None))
         if config is None or known != request:
-            config = super().load_configuration(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
+            config = self.compose_anew(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
             self._last[run_mode] = request, config
         return copy.deepcopy(config)
+
+    def compose_anew(self, config_name: str | None, overrides: list[str], run_mode: RunMode, *args: Any) -> DictConfig:
+        """Compose a configuration, whatever was composed before."""
+        return super().load_configuration(config_name, overrides, run_mode, *args)
 
     def _load_configuration_impl(
         self, config_name: str | None, overrides: list[str], run_mode: RunMode, *args: Any, **kwargs: Any

@@ -69,6 +69,23 @@ def node_class(name: str, described: type, fields: Iterable[str] = ()) -> type:
 SystemNode = node_class("SystemNode", System)
 
 
+def primary(name: str, defaults: Iterable[Any] = (), **keys: Any) -> dict[str, Any]:
+    """The primary configuration of a command that has no file in `conf/`: its keys, and where its runs go."""
+    folder = f"outputs/{name}/${{now:%Y-%m-%d_%H-%M-%S}}"
+    # Logging set up anew would close the handlers of other libraries.
+    quiet = [{"override hydra/hydra_logging": "none"}, {"override hydra/job_logging": "none"}]
+    return {
+        "defaults": [*defaults, "_self_", *quiet],
+        **keys,
+        "hydra": {
+            "run": {"dir": folder},
+            "sweep": {"dir": folder, "subdir": "${hydra:job.num}"},
+            "job": {"chdir": False},
+            "help": {"app_name": f"glasswright {name}"},
+        },
+    }
+
+
 def field_types(node: type) -> dict[str, Any]:
     """The keys of a node, with their types."""
     return {field.name: field.type for field in dataclasses.fields(node)}
