@@ -32,7 +32,7 @@ def test_every_public_name_is_documented(name):
 
 def test_type_checkers_see_the_same_names_as_python():
     """What is imported at first use stands twice in `__init__.py`: for type checkers, and by name."""
-    (block,) = [node for node in ast.parse(inspect.getsource(gw)).body if isinstance(node, ast.If)]
+    block = next(node for node in ast.parse(inspect.getsource(gw)).body if isinstance(node, ast.If))
     seen = {alias.name: f"glasswright.{node.module}" for node in block.body for alias in node.names}
     assert set(seen) == set(gw.__all__)
     for name, module in seen.items():
