@@ -16,7 +16,7 @@ from ..components.sampler import AbstractSampler
 from ..evaluation.design import resolve_design
 from ..evaluation.problem import Model, Problem
 from ..evaluation.value_shape import value_shape
-from ..physics.configuration import Configuration, box_width
+from ..physics.configuration import Configuration, check_box_width
 from ..physics.disorder import FIELDS
 from ..physics.potential import AbstractPotential
 from ..physics.state import State
@@ -180,9 +180,4 @@ def check_start(potential: AbstractPotential, system: System, sampler: AbstractS
 
 def check_cutoff(potential: AbstractPotential, configuration: Configuration, given: str) -> None:
     """Twice the cutoff has to fit into the box, or a particle would meet another one twice."""
-    width, cutoff = float(box_width(configuration.box)), float(potential.reach(configuration))
-    if 2.0 * cutoff > width:
-        raise RequestError(
-            f"{given}: the box is {width:.6g} wide, less than twice the cutoff {cutoff:.6g} of the potential; "
-            "take more particles, a lower density or a shorter range"
-        )
+    check_box_width(configuration.box, potential.reach(configuration), given)

@@ -9,6 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from .._errors import RequestError
+from .lattice import widest_basis
+
+# Boxes that only rounding makes too narrow are wide enough.
+_ROUNDING = 1e-9
+
 
 class Configuration(eqx.Module):
     """Particles in a periodic box: positions and species, without interactions.
@@ -86,3 +92,25 @@ def box_width(box: Float[Array, "d d"]) -> Float[Array, ""]:
     - `box`: lattice vectors as columns, in units of length.
     """
     return 1.0 / jnp.max(jnp.linalg.norm(jnp.linalg.inv(box), axis=1))
+
+
+def check_box_width(
+    boxes: Float[Array | np.ndarray, "*b d d"], cutoffs: Float[Array | np.ndarray, "*b"], given: str
+) -> None:
+    """Refuse a box that is narrower than twice the cutoff, where a particle would meet another one twice.
+
+    Raises `RequestError`, which begins with what was `given`. On the host, and therefore with NumPy.
+    """
+    boxes, cutoffs = np.asarray(boxes), np.asarray(cutoffs)
+    widths = 1.0 / np.max(np.linalg.norm(np.linalg.inv(boxes), axis=-1), axis=-1)
+    too_narrow = 2.0 * cutoffs > widths * (1.0 + _ROUNDING)
+    if not np.any(too_narrow):
+        return
+    box, width, cutoff = boxes[too_narrow][0], float(widths[too_narrow][0]), float(cutoffs[too_narrow][0])
+    advice = "take more particles, a lower density or a shorter range"
+    wider = float(box_width(jnp.asarray(box @ widest_basis(box))))
+    if 2.0 * cutoff <= wider * (1.0 + _ROUNDING):
+        advice = f"another basis of the same lattice, box @ widest_basis(box), makes a box that is {wider:.6g} wide"
+    raise RequestError(
+        f"{given}: the box is {width:.6g} wide, less than twice the cutoff {cutoff:.6g} of the potential; {advice}"
+    )

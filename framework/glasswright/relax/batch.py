@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..components.protocol import Outcome
-from ..physics.configuration import Configuration, box_width
+from ..physics.configuration import Configuration, box_width, check_box_width
 from ..physics.hessian import DenseHessian
 from ..physics.pair_list import PairList, round_capacity
 from ..physics.potential import AbstractPotential
@@ -105,8 +105,10 @@ class Relaxation:
         self.total, self.width = total, min(width, total)
         self.group = min(self.width, -(-total // GROUP_SHARE))
         self.settings = schedule.fire_settings
-        cutoff = float(jnp.max(jax.vmap(potential.reach)(self.starts)))
+        cutoffs = jax.vmap(potential.reach)(self.starts)
         box = np.asarray(starts.box)
+        check_box_width(box, cutoffs, f"packings of {n} particles")
+        cutoff = float(jnp.max(cutoffs))
         volume = float(np.min(np.abs(np.linalg.det(box))))
         # The number of pairs of independent particles: lists grow where a packing has more.
         expected = functools.partial(expected_pairs, n, d, volume)

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from .._jax import fast_jit
 from ..components.protocol import Outcome
-from ..physics.configuration import Configuration
+from ..physics.configuration import Configuration, check_box_width
 from ..physics.hessian import AbstractHessian, DenseHessian, factor_hessian, factor_pinning_zero_modes
 from ..physics.pair_list import PairList, build_pair_list
 from ..physics.pair_potential import AbstractPairPotential
@@ -57,6 +57,7 @@ class Search:
         self.counts = {"evaluations": 0, "factorisations": 0, "saddles": 0, "zero_modes": 0, "rattlers": 0}
         self.uses_newton = dense and schedule.method == "newton"
         self._cutoff = float(potential.reach(start))
+        check_box_width(start.box, np.asarray(self._cutoff), f"a packing of {start.n_particles} particles")
         self._neighbors: PairList | None = None
 
     def again(self) -> "Search":
