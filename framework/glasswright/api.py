@@ -18,16 +18,9 @@ def compose(*overrides: str, command: str = "train") -> Any:
     Returns an OmegaConf configuration, for `gw.build` and for the function of the command's name. Raises `RequestError`
     with one line that names the key for whatever is wrong.
     """
-    from hydra.core.global_hydra import GlobalHydra
-    from omegaconf import OmegaConf
+    from .commands.compose import compose_alone
 
-    from .commands.compose import compose as compose_with_hydra
-
-    try:
-        config = compose_with_hydra(command, list(overrides))
-    finally:
-        GlobalHydra.instance().clear()
-    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    return compose_alone(command, list(overrides))
 
 
 def build(config: Mapping[str, Any]) -> Experiment:

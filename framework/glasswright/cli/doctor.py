@@ -47,6 +47,7 @@ def examine() -> dict[str, Any]:
     """Everything the doctor looks at, as plain data; `problems` says in words what is wrong."""
     import glasswright
 
+    from ..config.loader import hydra_plugins
     from ..registry.registry import registry
     from .probes import probes
 
@@ -81,7 +82,7 @@ def examine() -> dict[str, Any]:
         if plugin.status == "failed":
             problems.append(f"{plugin.label}: {plugin.error}")
     try:
-        report["hydra"] = _hydra_plugins()
+        report["hydra"] = hydra_plugins()
     except Exception as error:  # one broken module among Hydra's plugins stops Hydra
         problems.append(f"Hydra cannot load its plugins: {type(error).__name__}: {error}")
     for name, probe in probes().items():
@@ -106,18 +107,6 @@ def _versions() -> dict[str, str | None]:
         except importlib.metadata.PackageNotFoundError:
             versions[name] = None
     return versions
-
-
-def _hydra_plugins() -> dict[str, list[str]]:
-    from hydra.core.plugins import Plugins
-    from hydra.plugins.launcher import Launcher
-    from hydra.plugins.sweeper import Sweeper
-
-    found = Plugins.instance()
-    return {
-        "launchers": sorted(plugin.__name__ for plugin in found.discover(Launcher)),
-        "sweepers": sorted(plugin.__name__ for plugin in found.discover(Sweeper)),
-    }
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
 
 from .._errors import RequestError, suggestion
 from ..components.objective import Term
-from ..config.blocks import build_design, drop_open_objectives, plain, without_hydra
+from ..config.blocks import build_design, drop_open_objectives
+from ..config.data import Config, only, plain, to_yaml, with_keys, without
 from ..config.instantiate import instantiate
 from ..config.values import integer, number
 from ..evaluation.design import resolve_design
@@ -47,16 +47,13 @@ OWN_KEYS = (
 MANY = 50
 
 
-def build_analysis(config: DictConfig | Mapping[str, Any], folder: Path | None = None) -> Analysis:
+def build_analysis(config: Config, folder: Path | None = None) -> Analysis:
     """The `Analysis` that a configuration of `analyse` describes; file names are relative to `folder`.
 
     Raises `RequestError` with one line that names the key for everything that is wrong with it.
     """
-    given = without_hydra(config)
-    OmegaConf.set_struct(given, False)
-    own = dict.fromkeys(OWN_KEYS) | plain(OmegaConf.masked_copy(given, [name for name in OWN_KEYS if name in given]))
-    for name in OWN_KEYS:
-        given.pop(name, None)
+    own = dict.fromkeys(OWN_KEYS) | plain(only(config, OWN_KEYS))
+    given = without(config, ["hydra", *OWN_KEYS])
     if own["run"] is not None and own["configuration"] is not None:
         raise RequestError("configuration: a run brings its own packing; name either run=… or configuration=…")
     options = _options(own)
@@ -124,23 +121,28 @@ def _count(value: Any, has_packing: bool) -> int:
     return integer(value, "n_configurations", least=1)
 
 
-def _of_a_packing(
-    given: DictConfig, own: Mapping[str, Any], options: Mapping[str, Any], folder: Path | None
-) -> Analysis:
+def _of_a_packing(given: Config, own: Mapping[str, Any], options: Mapping[str, Any], folder: Path | None) -> Analysis:
     """Of a packing from a file, whose potential the request describes."""
     if own["n_configurations"] != "auto":
         raise RequestError("n_configurations: a packing is given; fresh ones need run=… or experiment=… instead")
-    mask = [key for key in ("potential", "protocol", "terms") if key in given]
-    wanted = OmegaConf.masked_copy(given, mask)
-    OmegaConf.set_struct(wanted, False)
-    wanted.configuration, wanted.relax = own["configuration"], own["relax"]
-    measured = build_measurement(wanted, folder)
+    wanted = only(given, ["potential", "protocol", "terms"])
+    measured = build_measurement(with_keys(wanted, configuration=own["configuration"], relax=own["relax"]), folder)
     check_measurable(measured)
     # What follows the system follows the file.
-    wanted.system = {"n_particles": measured.configuration.n_particles, "dimension": measured.configuration.dimension}
-    wanted.system.n_species = int(measured.configuration.species.max()) + 1
-    wanted.design = given.get("design") or {}
-    data = plain(wanted)
+    size = {
+        "n_particles": measured.configuration.n_particles,
+        "dimension": measured.configuration.dimension,
+        "n_species": int(measured.configuration.species.max()) + 1,
+    }
+    data = plain(
+        with_keys(
+            wanted,
+            configuration=own["configuration"],
+            relax=own["relax"],
+            system=size,
+            design=given.get("design") or {},
+        )
+    )
     terms = data.get("terms") or {}
     drop_open_objectives(terms)
     objectives = {
@@ -157,12 +159,12 @@ def _of_a_packing(
         packing=measured.configuration,
         source=str(own["configuration"]),
         implicit=not terms,
-        config=OmegaConf.to_yaml(OmegaConf.create(data | dict(own))),
+        config=to_yaml(data | dict(own)),
         **options,
     )
 
 
-def _of_an_ensemble(given: DictConfig, own: Mapping[str, Any], options: Mapping[str, Any]) -> Analysis:
+def _of_an_ensemble(given: Config, own: Mapping[str, Any], options: Mapping[str, Any]) -> Analysis:
     """Of a run, or of what a training would start from."""
     data = plain(given)
     if not data.get("terms"):

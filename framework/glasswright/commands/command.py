@@ -5,15 +5,13 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from omegaconf import DictConfig
+from ..config.data import Config
 
 Request = TypeVar("Request")
 Report = TypeVar("Report")
 RequestIn = TypeVar("RequestIn", contravariant=True)
 ReportOut = TypeVar("ReportOut", covariant=True)
 
-# What a command composes: Hydra's configuration, or plain data of the same shape.
-Configuration = DictConfig | Mapping[str, Any]
 JsonSchema = Mapping[str, Any]
 
 # Schemas that several commands need; the definition of `numbers` is in `cli.schema`.
@@ -65,7 +63,7 @@ class Command(Generic[Request, Report]):
     shared: tuple[str, ...] = ()
     own: Mapping[str, JsonSchema] = dataclasses.field(default_factory=dict)
     nodes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    build: Callable[[Configuration, Path], Request]
+    build: Callable[[Config, Path], Request]
     run: Work[Request, Report]
     summarise: Callable[[Report, Path], Iterable[str]]
     score: Callable[[Report], float | None] = lambda report: None

@@ -1,10 +1,8 @@
 """From overrides to the composed configuration of a command."""
 
-from hydra.types import RunMode
-from omegaconf import DictConfig
-
 from ..config import compose as composition
-from ..config.loader import Hydra
+from ..config.compose import DictConfig, Hydra, RunMode
+from ..config.data import closed, without_hydra
 from .table import load_command
 
 
@@ -34,3 +32,11 @@ def compose(
         if instance is None:
             instance = start(command, config_folder, extra_folder)
         return composition.compose(instance, config_name or command, overrides or [], run_mode)
+
+
+def compose_alone(command: str, overrides: list[str]) -> DictConfig:
+    """The configuration that overrides describe, without its `hydra` node; no Hydra stays behind in this process."""
+    try:
+        return closed(without_hydra(compose(command, overrides)))
+    finally:
+        composition.forget()

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
 from .._errors import RequestError
-from ..config.blocks import build_property, check_required, fitting_properties, plain, without_hydra
+from ..config.blocks import build_property, check_required, fitting_properties
+from ..config.data import Config, is_given, plain, with_keys, without_hydra
 from ..config.instantiate import instantiate
 from ..config.values import boolean, check_names
 from ..jobs import measure as job
@@ -18,15 +17,14 @@ from .command import Command
 _KEYS = dict.fromkeys(("potential", "protocol", "terms", "configuration", "relax", "gradient", "system"))
 
 
-def build_measurement(config: DictConfig | Mapping[str, Any], folder: Path | None = None) -> MeasureRequest:
+def build_measurement(config: Config, folder: Path | None = None) -> MeasureRequest:
     """The `MeasureRequest` of a configuration of `measure`; file names are relative to `folder`."""
     given = without_hydra(config)
-    OmegaConf.set_struct(given, False)
     if "system" in given:
         raise RequestError("system: the number of particles, species and the density come from configuration=FILE")
-    if OmegaConf.is_missing(given, "configuration") or given.get("configuration") is None:
+    if not is_given(given, "configuration"):
         raise RequestError("configuration is required: configuration=FILE.extxyz")
-    name = given.configuration
+    name = given["configuration"]
     if not isinstance(name, str):
         raise RequestError(f"configuration={name!r}: must be the name of a file")
     packing = read_configuration((folder or Path.cwd()) / name)
@@ -36,8 +34,7 @@ def build_measurement(config: DictConfig | Mapping[str, Any], folder: Path | Non
         "dimension": packing.dimension,
         "density": float(packing.n_particles / packing.volume),
     }
-    given.system = size  # parameters left out follow the file
-    data = plain(given)
+    data = plain(with_keys(given, system=size))  # parameters left out follow the file
     check_names(data, _KEYS, "", "key")
     terms = data.get("terms") or {}
     for term in terms.values():
@@ -56,7 +53,7 @@ def build_measurement(config: DictConfig | Mapping[str, Any], folder: Path | Non
     )
 
 
-def _build_checked(config: DictConfig | Mapping[str, Any], folder: Path) -> MeasureRequest:
+def _build_checked(config: Config, folder: Path) -> MeasureRequest:
     request = build_measurement(config, folder)
     check_measurable(request)
     return request

@@ -1,14 +1,12 @@
 """Going on with an interrupted run, whichever command it was."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from .._errors import RequestError, suggestion
+from ..config.data import changed
 from ..config.security import check_targets
 from ..execution.hosts import join_hosts
 from ..registry.registry import registry
@@ -29,7 +27,12 @@ def resume(folder: Path, overrides: list[str], *, progress: bool) -> tuple[Comma
     """
     join_hosts()
     registry().check_strict()
-    config = _changed(OmegaConf.create(run_configuration(folder, "DIR")), overrides)
+    config = run_configuration(folder, "DIR")
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or key not in RESUME_KEYS:
+            raise RequestError(f"{override}: cannot be changed in a resumed run; {suggestion(key, RESUME_KEYS)}")
+        config = changed(config, key, value)
     check_targets(config, registry())
     name = command_of(config)
     if name is None:
@@ -45,22 +48,6 @@ def resume(folder: Path, overrides: list[str], *, progress: bool) -> tuple[Comma
     return command, command.resumption.run(request, folder, progress=progress)
 
 
-def command_of(config: DictConfig) -> str | None:
+def command_of(config: Mapping[str, Any]) -> str | None:
     """The name of the command that a run directory's configuration is of."""
-    data = OmegaConf.to_container(config, resolve=False)
-    assert isinstance(data, dict)
-    keys = {str(key): value for key, value in data.items()}
-    return next((name for name in COMMANDS if load_command(name).recognise(keys)), None)
-
-
-def _changed(config: DictConfig, overrides: list[str]) -> DictConfig:
-    """The configuration of a run with what may be changed in it."""
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals or key not in RESUME_KEYS:
-            raise RequestError(f"{override}: cannot be changed in a resumed run; {suggestion(key, RESUME_KEYS)}")
-        try:
-            OmegaConf.update(config, key, yaml.safe_load(value), force_add=True)
-        except (yaml.YAMLError, OmegaConfBaseException) as error:
-            raise RequestError(f"{override}: cannot be read: {' '.join(str(error).split())}") from error
-    return config
+    return next((name for name in COMMANDS if load_command(name).recognise(config)), None)

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
 from ..components.objective import AbstractObjective
 from ..config.blocks import (
     build_chunk_size,
@@ -16,10 +14,9 @@ from ..config.blocks import (
     build_term,
     check_required,
     drop_open_objectives,
-    plain,
     require_terms,
-    without_hydra,
 )
+from ..config.data import Config, plain, to_yaml, without_hydra
 from ..config.instantiate import instantiate
 from ..config.nodes import SystemNode, field_types, node_class
 from ..config.values import (
@@ -59,7 +56,7 @@ TrainNode = node_class(
 BASE = {"train_base": {"terms": {}, "train": TrainNode, "system": SystemNode, "design": {}}}
 
 
-def build(config: DictConfig | Mapping[str, Any]) -> Experiment:
+def build(config: Config) -> Experiment:
     """The experiment that a configuration of `train` describes.
 
     Raises `RequestError` with one line that names the key for everything that is wrong with it.
@@ -109,7 +106,7 @@ def build_experiment(
         clip=None if train["clip"] is None else number(train["clip"], "train.clip"),
         devices=build_devices(data.get("devices", "auto")),
         chunk_size=build_chunk_size(data.get("chunk_size", "auto")),
-        config=OmegaConf.to_yaml(OmegaConf.create(data)),
+        config=to_yaml(data),
     )
     _ = experiment.problem  # everything about it is checked
     return experiment

@@ -7,9 +7,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
-from omegaconf import OmegaConf
 
 from .._errors import RequestError, suggestion
+from ..config.data import to_yaml
 from ..evaluation.problem import Model, Problem
 from ..jobs.experiment import Experiment, check_cutoff
 from ..jobs.validate import Unjudged
@@ -50,7 +50,7 @@ def build_trained(data: dict[str, Any], own: Mapping[str, Any], *, all_may_vary:
     problem = experiment.problem
     model = problem.at(_trained_values(problem.initial_values, own.get("trained") or {}))
     check_cutoff(model.potential, model.system.largest_particles, f"system.n_particles={model.system.n_particles}")
-    return Trained(experiment, model, OmegaConf.to_yaml(OmegaConf.create(data | dict(own))))
+    return Trained(experiment, model, to_yaml(data | dict(own)))
 
 
 def _trained_values(initial: Mapping[str, Array], trained: Mapping[str, Any]) -> dict[str, Array]:

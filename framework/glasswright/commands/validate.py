@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-
 from .._errors import RequestError
-from ..config.blocks import plain, without_hydra
+from ..config.data import Config, plain, without_hydra
 from ..config.nodes import SystemNode
 from ..config.values import (
     check_names,
@@ -23,7 +21,7 @@ from .trained import build_trained
 OWN = ("run", "n_configurations", "n_untrained", "trained")
 
 
-def build_validation(config: DictConfig | Mapping[str, Any]) -> Validation:
+def build_validation(config: Config) -> Validation:
     """The `Validation` that a configuration of `validate` describes."""
     data = plain(without_hydra(config))
     check_names(data, dict.fromkeys((*SHARED, *OWN)), "", "key")

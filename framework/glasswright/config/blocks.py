@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from .._errors import RequestError, suggestion
 from ..components.objective import AbstractObjective, Term
@@ -16,28 +14,11 @@ from ..physics.system import System
 from ..registry.parameters import REQUIRED, parameters
 from ..registry.registry import registry
 from .instantiate import construct, constructor_error, default_node, instantiate
-from .messages import explain
 from .nodes import SystemNode, TermNode, field_types
 from .values import MISSING, check_names, integer, missing_keys, number
 
 # The others of the system's parameters are numbers.
 _COUNTS = ("n_particles", "n_species", "dimension")
-
-
-def plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration as plain data, everything resolved, without its `hydra` node."""
-    try:
-        data: Any = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else dict(config)
-    except OmegaConfBaseException as error:
-        raise RequestError(explain(error)) from error
-    return {key: value for key, value in data.items() if key != "hydra"}
-
-
-def without_hydra(config: DictConfig | Mapping[str, Any]) -> DictConfig:
-    """A copy of a configuration without its `hydra` node."""
-    # Parts of the hydra node can only be resolved while a job runs.
-    node = config if isinstance(config, DictConfig) else OmegaConf.create(dict(config))
-    return OmegaConf.masked_copy(node, [str(key) for key in node if key != "hydra"])
 
 
 def drop_open_objectives(terms: Mapping[str, Any]) -> None:

@@ -9,13 +9,14 @@ import hydra.version
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.types import RunMode
-from omegaconf import DictConfig
+from hydra.types import RunMode as RunMode
+from omegaconf import DictConfig as DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from .._errors import RequestError
 from ..registry.registry import registry
-from .loader import ConfigLoader, Hydra, search_path_of
+from .loader import ConfigLoader, search_path_of
+from .loader import Hydra as Hydra
 from .messages import explain
 from .nodes import store
 from .security import check_targets
@@ -95,6 +96,11 @@ def hydra_errors_explained() -> Iterator[None]:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise RequestError(explain(error)) from error
+
+
+def forget() -> None:
+    """Leave no Hydra in this process."""
+    GlobalHydra.instance().clear()
 
 
 def notes(instance: Hydra) -> list[str]:

@@ -22,7 +22,10 @@ from hydra.core.default_element import ResultDefault
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -43,6 +46,15 @@ def search_path_of(folder: Path) -> ConfigSearchPath:
 def argument_parser() -> argparse.ArgumentParser:
     """The parser of Hydra's own options."""
     return get_args_parser()
+
+
+def hydra_plugins() -> dict[str, list[str]]:
+    """The names of Hydra's launchers and sweepers that are installed."""
+    plugins = Plugins.instance()
+    return {
+        "launchers": sorted(plugin.__name__ for plugin in plugins.discover(Launcher)),
+        "sweepers": sorted(plugin.__name__ for plugin in plugins.discover(Sweeper)),
+    }
 
 
 def jobs_of_sweep(overrides: Iterable[Override]) -> list[list[str]]:

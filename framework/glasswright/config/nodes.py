@@ -128,6 +128,13 @@ def store(registry: Registry, nodes: Mapping[str, Any]) -> None:
         config_store.store(name=name, node=node)
 
 
+def reread(component: Component, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a component as they come back from YAML, having gone through its typed node."""
+    typed = OmegaConf.merge(_node(component, []), OmegaConf.create(dict(given)))
+    data: Any = OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(typed)), resolve=False)
+    return {str(key): value for key, value in data.items()}
+
+
 def _term(component: Component) -> Any:
     node = OmegaConf.structured(TermNode)
     node.property = _node(component, [])

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from .._errors import RequestError
 from ..registry.registry import Registry
+from .data import Config
 from .nodes import schedules
 
 # Keys by which `logging.config.dictConfig` would import and call anything.
@@ -19,10 +20,11 @@ _LOGGING_STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
 _NODE_RESOLVERS = ("oc.create", "oc.decode", "oc.dict")
 
 
-def check_targets(config: DictConfig, registry: Registry) -> None:
+def check_targets(config: Config, registry: Registry) -> None:
     """Refuse a composed configuration, `hydra.*` included, that names anything but known components."""
+    data = OmegaConf.to_container(config, resolve=False) if isinstance(config, DictConfig) else config
     components = {**registry.by_target(), **{c.target: c for c in schedules().values()}}
-    for key, name, value in _walk(OmegaConf.to_container(config, resolve=False), ""):
+    for key, name, value in _walk(data, ""):
         path = f"{key}.{name}" if key else name
         in_hydra = path.startswith("hydra.")
         if name == "_target_":

@@ -11,10 +11,9 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from omegaconf import OmegaConf
 
 from ..config.instantiate import construct
-from ..config.nodes import _node
+from ..config.nodes import reread
 from ..registry.component import Component, kind_of
 from ..registry.parameters import parameters
 from ..registry.registry import registry
@@ -64,8 +63,7 @@ def check_configuration(instance: Any, component: Component) -> None:
     """Its keys, written as YAML and read again through the typed node, build the same component."""
     given = node_of(instance, component)
     try:
-        typed = OmegaConf.merge(_node(component, []), OmegaConf.create(given))
-        data: Any = OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(typed)), resolve=False)
+        data = reread(component, given)
         for name, parameter in parameters(component).items():
             # What follows the system is an interpolation, which a component on its own has nothing to resolve from.
             if parameter.follows_system and name not in given:

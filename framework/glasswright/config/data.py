@@ -1,0 +1,79 @@
+"""Composed configurations as data, for code that knows no OmegaConf."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from .._errors import RequestError
+from .messages import explain
+
+# What Hydra composes, or plain data of the same shape.
+Config = DictConfig | Mapping[str, Any]
+
+
+def plain(config: Config) -> dict[str, Any]:
+    """A configuration as plain data, everything resolved, without its `hydra` node."""
+    try:
+        data: Any = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else dict(config)
+    except OmegaConfBaseException as error:
+        raise RequestError(explain(error)) from error
+    return {str(key): value for key, value in data.items() if key != "hydra"}
+
+
+def only(config: Config, names: Iterable[str]) -> DictConfig:
+    """A copy of a configuration with only these of its keys, to which others can be added."""
+    node = config if isinstance(config, DictConfig) else OmegaConf.create(dict(config))
+    wanted = set(names)
+    copy = OmegaConf.masked_copy(node, [str(key) for key in node if key in wanted])
+    OmegaConf.set_struct(copy, False)
+    return copy
+
+
+def without(config: Config, names: Iterable[str]) -> DictConfig:
+    """A copy of a configuration without these keys, to which others can be added."""
+    dropped = set(names)
+    return only(config, [str(key) for key in config if key not in dropped])
+
+
+def without_hydra(config: Config) -> DictConfig:
+    """A copy of a configuration without its `hydra` node, parts of which can only be resolved while a job runs."""
+    return without(config, ["hydra"])
+
+
+def with_keys(config: Config, **keys: Any) -> DictConfig:
+    """A copy of a configuration with further keys, which its interpolations may refer to."""
+    copy = without(config, keys)
+    for name, value in keys.items():
+        copy[name] = value
+    return copy
+
+
+def closed(config: DictConfig) -> DictConfig:
+    """The same configuration, which takes no further keys from now on."""
+    OmegaConf.set_struct(config, True)
+    return config
+
+
+def is_given(config: Config, key: str) -> bool:
+    """Whether a key has a value: neither null nor required and not given."""
+    if isinstance(config, DictConfig) and OmegaConf.is_missing(config, key):
+        return False
+    return config.get(key) is not None
+
+
+def changed(data: Mapping[str, Any], key: str, text: str) -> dict[str, Any]:
+    """Plain data with another value, given as YAML, under a dotted key."""
+    config = OmegaConf.create(dict(data))
+    try:
+        OmegaConf.update(config, key, yaml.safe_load(text), force_add=True)
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise RequestError(f"{key}={text}: cannot be read: {' '.join(str(error).split())}") from error
+    return plain(config)
+
+
+def to_yaml(data: Mapping[str, Any]) -> str:
+    """A configuration as it is kept with the results."""
+    return OmegaConf.to_yaml(OmegaConf.create(dict(data)))
