@@ -35,6 +35,7 @@ from .lanes import (
     no_minima,
     polish_minima,
     select_lanes,
+    stacked_lists,
     take_rows,
 )
 from .newton import NewtonEnd
@@ -54,7 +55,7 @@ GROUP_SHARE = 4
 
 def expected_pairs(n_particles: int, dimension: int, volume: float, radius: float) -> float:
     """The number of pairs within `radius` of independent particles, which is that of a packing within a tenth."""
-    ball = math.pi ** (dimension / 2) / math.gamma(dimension / 2 + 1) * radius**dimension
+    ball: float = math.pi ** (dimension / 2) / math.gamma(dimension / 2 + 1) * radius**dimension
     return 0.5 * n_particles * (n_particles - 1) * min(ball / volume, 1.0)
 
 
@@ -122,7 +123,7 @@ class Relaxation:
         self.radius, self.kept_radius = np.asarray(radius), np.asarray(kept)
         # Where descents stand. Copied: it is handed over to the programs, which write into it.
         self.fractional = jnp.array(self.starts.fractional, copy=True)
-        self.minima = no_minima(self.fractional, round_capacity(expected(kept)))
+        self.minima: Minima = no_minima(self.fractional, round_capacity(expected(kept)))
         self.lanes = self._lanes(capacity)
         self.owner = np.full(self.width, total)
         self.fresh = np.zeros(self.width, dtype=bool)
@@ -172,14 +173,13 @@ class Relaxation:
     @property
     def neighbors(self) -> PairList:
         """The pairs of each minimum."""
-        m = self.minima
-        radius = jnp.full(self.total, self.kept_radius)
-        return PairList(m.i, m.j, at_positions(self.starts, m.reference), radius, m.n_pairs)
+        return stacked_lists(self.minima, self.starts, jnp.full(self.total, self.kept_radius))
 
     @property
     def hessian(self) -> DenseHessian:
         """The factored Hessian of each minimum."""
-        return self.minima.hessian
+        factors: DenseHessian = self.minima.hessian
+        return factors
 
     def _lanes(self, capacity: int) -> Lanes:
         width = self.width

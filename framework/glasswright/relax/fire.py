@@ -1,9 +1,9 @@
-"""The fast inertial relaxation engine, to be run until the pair list has to be renewed.
+"""FIRE, the fast inertial relaxation engine, in runs that end where the pair list has to be renewed.
 
 Sources: Bitzek et al., PRL 97, 170201 (2006); FIRE 2.0: Guénolé et al., Comput. Mater. Sci. 175, 109584 (2020).
 """
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -15,6 +15,10 @@ from .._jax import fast_jit
 from ..physics.configuration import Configuration
 from ..physics.pair_list import PairList
 from ..physics.potential import AbstractPotential
+
+# The start of a search consists of NumPy's arrays (`fire_start`).
+AnyArray: TypeAlias = Array | np.ndarray[Any, Any]
+TINY = float(np.finfo(float).tiny)
 
 
 class FireSettings(eqx.Module):
@@ -50,27 +54,27 @@ PAPER_SETTINGS = FireSettings(
 
 
 class FireState(eqx.Module):
-    """Where FIRE stands: carried over renewals of the pair list.
+    """The state of a descent, carried over renewals of the pair list.
 
     - `fractional`: where the particles are.
-    - `force`: the force of the last evaluation: at `fractional`, once `converged`; else one step before.
+    - `force`: the force of the last evaluation: at `fractional` if `converged`, else one step before.
     - `inverse_box`: inverse of the box, rows as reciprocal vectors: from lengths to fractions.
     - `converged`: whether max|F| is below the tolerance at `fractional`.
     - `covered`: whether the pair list certainly holds every pair at `fractional`.
     """
 
-    fractional: Float[Array, "n d"]
-    velocity: Float[Array, "n d"]
-    force: Float[Array, "n d"]
-    time_step: Float[Array, ""]
-    time_step_max: Float[Array, ""]
-    mixing: Float[Array, ""]
-    downhill: Int[Array, ""]
-    evaluations: Int[Array, ""]
-    lists: Int[Array, ""]
-    inverse_box: Float[Array, "d d"]
-    converged: Bool[Array, ""]
-    covered: Bool[Array, ""]
+    fractional: Float[AnyArray, "n d"]
+    velocity: Float[AnyArray, "n d"]
+    force: Float[AnyArray, "n d"]
+    time_step: Float[AnyArray, ""]
+    time_step_max: Float[AnyArray, ""]
+    mixing: Float[AnyArray, ""]
+    downhill: Int[AnyArray, ""]
+    evaluations: Int[AnyArray, ""]
+    lists: Int[AnyArray, ""]
+    inverse_box: Float[AnyArray, "d d"]
+    converged: Bool[AnyArray, ""]
+    covered: Bool[AnyArray, ""]
 
 
 def fire_start(configuration: Configuration) -> FireState:
@@ -79,7 +83,9 @@ def fire_start(configuration: Configuration) -> FireState:
     rest: Any = np.zeros(configuration.fractional.shape)
     number: Any = np.zeros(())
     count: Any = np.zeros((), dtype=int)
+    box: Any = np.zeros(configuration.box.shape)
     no: Any = np.zeros((), dtype=bool)
+    yes: Any = np.ones((), dtype=bool)
     return FireState(
         fractional=configuration.fractional,
         velocity=rest,
@@ -90,13 +96,14 @@ def fire_start(configuration: Configuration) -> FireState:
         downhill=count,
         evaluations=count,
         lists=count,
-        inverse_box=np.zeros(configuration.box.shape),  # type: ignore[arg-type]
+        inverse_box=box,
         converged=no,
-        covered=~no,
+        covered=yes,
     )
 
 
-# The bound of the stiffness changes fast only at first, and costs as much as two force evaluations.
+# The bound of the stiffness is computed for this many lists, then for every fourth: it changes fast only at first, and
+# costs as much as two force evaluations.
 BOUND_OFTEN, BOUND_SELDOM = 8, 4
 
 
@@ -107,11 +114,11 @@ def begin(
     state: FireState,
     settings: FireSettings,
 ) -> FireState:
-    """The state with what depends on the pair list: called once for each new one."""
+    """The state with all that depends on the pair list, to be called once for each new list."""
     first = state.evaluations == 0
     if settings.time_step_max is None:
 
-        def limit():
+        def limit() -> Float[Array, ""]:
             # The integrator is stable up to 2 / sqrt(largest eigenvalue). The bound exceeds that eigenvalue about
             # twofold in packings, so that 0.85 of the limit it gives is 0.6 of the true one.
             return 0.85 * 2.0 / jnp.sqrt(potential.stiffness_bound(configuration, neighbors))
@@ -122,7 +129,7 @@ def begin(
     else:
         time_step_max = jnp.asarray(settings.time_step_max)
         time_step_start = jnp.asarray(settings.time_step_start)
-    return eqx.tree_at(
+    begun: FireState = eqx.tree_at(
         lambda s: (s.time_step, s.time_step_max, s.mixing, s.lists, s.inverse_box, s.converged, s.covered),
         state,
         (
@@ -135,6 +142,7 @@ def begin(
             neighbors.covers(configuration, potential.reach(configuration)),
         ),
     )
+    return begun
 
 
 def step(
@@ -147,8 +155,9 @@ def step(
 ) -> FireState:
     """One force evaluation, and the move that follows from it unless the force is below the tolerance."""
 
-    def at(fractional):
-        return eqx.tree_at(lambda c: c.fractional, configuration, fractional)
+    def at(fractional: Float[AnyArray, "n d"]) -> Configuration:
+        moved: Configuration = eqx.tree_at(lambda c: c.fractional, configuration, fractional)
+        return moved
 
     force = -potential.gradient(at(s.fractional), neighbors)
     converged = jnp.max(jnp.abs(force)) < force_tolerance
@@ -163,11 +172,11 @@ def step(
     # Uphill: half a step back, then from rest.
     back = jnp.where(up, -0.5 * time_step, 0.0) * s.velocity
     velocity = jnp.where(up, 0.0, s.velocity) + time_step * force
-    force_norm = jnp.maximum(jnp.linalg.norm(force), jnp.finfo(force.dtype).tiny)
+    force_norm = jnp.maximum(jnp.linalg.norm(force), TINY)
     velocity = (1.0 - mixing) * velocity + mixing * force * jnp.linalg.norm(velocity) / force_norm
     move = time_step * velocity
     longest = jnp.sqrt(jnp.max(jnp.sum(move**2, axis=1)))
-    scale = jnp.minimum(1.0, settings.move_cap / jnp.maximum(longest, jnp.finfo(longest.dtype).tiny))
+    scale = jnp.minimum(1.0, settings.move_cap / jnp.maximum(longest, TINY))
     move = jnp.where(converged, 0.0, back + scale * move)
     # Written out: a product of matrices so thin costs more than its arithmetic.
     fractional = s.fractional + sum(move[:, b, None] * s.inverse_box[:, b][None] for b in range(move.shape[1]))
@@ -187,7 +196,7 @@ def step(
     )
 
 
-def unfinished(s: FireState, max_evaluations: Int[ArrayLike, ""]) -> Bool[Array, ""]:
+def unfinished(s: FireState, max_evaluations: Int[ArrayLike, ""]) -> Bool[AnyArray, ""]:
     """Whether another step can be taken with this pair list."""
     # A force that is not a number shows in the position, which no list covers then.
     return ~s.converged & s.covered & (s.evaluations < max_evaluations)

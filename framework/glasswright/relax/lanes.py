@@ -1,8 +1,8 @@
-"""The compiled programs of batched relaxation: descents in lanes, and Newton on groups of them."""
+"""The compiled programs of batched relaxation: descents in lanes, and Newton's steps for groups of configurations."""
 
 import dataclasses
 import functools
-from typing import Any
+from typing import TypeVar
 
 import equinox as eqx
 import jax
@@ -14,23 +14,26 @@ from ..physics.hessian import DenseHessian, factor_hessian
 from ..physics.pair_list import PairList, find_pairs
 from ..physics.pair_potential import AbstractPairPotential
 from ..physics.potential import AbstractPotential
-from .fire import FireSettings, FireState, begin, fire_start, step, unfinished
-from .newton import NewtonEnd, newton_steps
+from .fire import AnyArray, FireSettings, FireState, begin, fire_start, step, unfinished
+from .newton import NewtonEnd, NewtonState, newton_steps
 from .push_apart import push_apart
 
-# Most steps between two looks of the host at the lanes.
+# Most steps before the host is asked for new work.
 CHUNK = 100
-# Pair lists are renewed for this share of the lanes at a time. Smaller blocks fill an accelerator badly, in larger ones
+# Pair lists are renewed for one of this many lanes at a time. Smaller blocks fill an accelerator badly, in larger ones
 # lanes wait longer.
 BLOCK_SHARE = 8
+
+
+Tree = TypeVar("Tree")
 
 
 class Lanes(eqx.Module):
     """Descents under way, side by side.
 
-    - `state`: where each stands.
+    - `state`: the state of each, every array with a leading axis.
     - `i`, `j`, `reference`, `n_pairs`: its pair list, as in `PairList`.
-    - `pushes`: steps that parted particles on top of each other, before the descent.
+    - `pushes`: steps that pushed particles apart before the descent.
     - `stuck`: whether a new list did not cover: too little capacity, or a position that is not a number.
     """
 
@@ -44,9 +47,9 @@ class Lanes(eqx.Module):
 
 
 class Minima(eqx.Module):
-    """What is kept of each configuration; of those without a minimum: no pairs, and an identity for the factor.
+    """What is kept of each configuration. Without a minimum that is no pairs, and an identity for the factor.
 
-    - `fractional`: where Newton's method has led.
+    - `fractional`: where Newton's steps have led.
     - `i`, `j`, `reference`, `n_pairs`: the pair list.
     - `hessian`: the factored Hessian.
     """
@@ -59,49 +62,74 @@ class Minima(eqx.Module):
     hessian: DenseHessian
 
 
-def at_positions(configurations: Configuration, fractional) -> Configuration:
-    return dataclasses.replace(configurations, fractional=fractional)
+def at_positions(configurations: Configuration, fractional: Float[AnyArray, "*b n d"]) -> Configuration:
+    """The configurations at other positions."""
+    moved: Configuration = eqx.tree_at(lambda c: c.fractional, configurations, fractional)
+    return moved
 
 
-def take_rows(tree, which):
+def take_rows(tree: Tree, which: Int[AnyArray, "..."] | int) -> Tree:
     """Rows of every array; an index past the end gives the last row."""
-    return jax.tree.map(lambda x: jnp.asarray(x).at[which].get(mode="clip"), tree)
+    rows: Tree = jax.tree.map(lambda x: jnp.asarray(x).at[which].get(mode="clip"), tree)
+    return rows
 
 
 jitted_rows = eqx.filter_jit(take_rows)
 
 
-def _set_rows(tree, which, rows):
+def _set_rows(tree: Tree, which: Int[AnyArray, "..."], rows: Tree) -> Tree:
     """Every array with rows replaced; an index past the end is none."""
-    return jax.tree.map(lambda old, new: old.at[which].set(new, mode="drop"), tree, rows)
+    result: Tree = jax.tree.map(lambda old, new: old.at[which].set(new, mode="drop"), tree, rows)
+    return result
 
 
-def select_lanes(mask, new, old):
-    return jax.tree.map(lambda x, y: jnp.where(mask.reshape(-1, *(1,) * (x.ndim - 1)), x, y), new, old)
+def select_lanes(mask: Bool[AnyArray, " w"], new: Tree, old: Tree) -> Tree:
+    """The rows of `new` where the mask is set, else those of `old`."""
+    result: Tree = jax.tree.map(lambda x, y: jnp.where(mask.reshape(-1, *(1,) * (x.ndim - 1)), x, y), new, old)
+    return result
+
+
+def stacked_lists(lists: Lanes | Minima, configurations: Configuration, radius: Float[Array, " w"]) -> PairList:
+    """The pair lists of lanes or minima, every array with a leading axis."""
+    reference = at_positions(configurations, lists.reference)
+    # Under `vmap`, so that each has the shapes of a single list.
+    result: PairList = jax.vmap(PairList)(lists.i, lists.j, reference, radius, lists.n_pairs)
+    return result
 
 
 class Descent(eqx.Module):
-    """What a chunk of steps is told: arrays of the host's but for `starts`."""
+    """The arguments of a chunk of steps. All arrays but `starts` and the potential's are NumPy's.
+
+    - `radius`: of the pair lists.
+    - `owner`: the configuration of each lane; the number of configurations for an idle one.
+    - `fresh`: which lanes begin a descent.
+    - `max_pushes`: most steps of pushing particles apart, for each lane.
+    - `tolerance`: the force to descend to, for each lane.
+    - `max_evaluations`: most force evaluations of a descent.
+    - `enough_idle`: how many idle lanes end the chunk.
+    """
 
     potential: AbstractPotential
     starts: Configuration
     settings: FireSettings
-    radius: Any
-    owner: Any
-    fresh: Any
-    max_pushes: Any
-    tolerance: Any
-    max_evaluations: Any
-    enough_idle: Any
+    radius: Float[AnyArray, ""]
+    owner: Int[AnyArray, " w"]
+    fresh: Bool[AnyArray, " w"]
+    max_pushes: Int[AnyArray, " w"]
+    tolerance: Float[AnyArray, " w"]
+    max_evaluations: Int[AnyArray, ""]
+    enough_idle: Int[AnyArray, ""]
 
 
 @eqx.filter_jit(donate="all-except-first")
-def descend_lanes(task: Descent, lanes: Lanes, fractional: Float[Array, "b n d"]):
-    """At most `CHUNK` steps of every lane, fewer once `enough_idle` lanes have nothing to do.
+def descend_lanes(
+    task: Descent, lanes: Lanes, fractional: Float[Array, "b n d"]
+) -> tuple[Lanes, Float[Array, "b n d"], Int[Array, "7 w"]]:
+    """Step in every lane, at most `CHUNK` times, fewer once `enough_idle` lanes have nothing to do.
 
-    Lane `k` works on configuration `owner[k]` (the number of configurations: on none), from rest where `fresh`.
-    `fractional` is where descents begin, and where they stand afterwards. Also returned, for each lane: force
-    evaluations, pushes, pairs, whether it converged, whether it is stuck, and steps and renewals of the chunk.
+    Descents begin from rest in lanes that are `fresh`, at `fractional`. Returns the lanes, where all configurations
+    stand, and numbers of each lane: force evaluations, pushes, pairs, whether it converged, whether it is stuck, and
+    steps and renewals of the chunk.
     """
     potential, settings = task.potential, task.settings
     width, capacity = lanes.i.shape
@@ -109,7 +137,7 @@ def descend_lanes(task: Descent, lanes: Lanes, fractional: Float[Array, "b n d"]
     active = task.owner < fractional.shape[0]
     configuration = take_rows(at_positions(task.starts, fractional), task.owner)
     rest = jax.vmap(fire_start)(configuration)
-    rest = dataclasses.replace(rest, covered=jnp.zeros(width, dtype=bool))
+    rest = eqx.tree_at(lambda s: s.covered, rest, jnp.zeros(width, dtype=bool))
     lanes = dataclasses.replace(
         lanes,
         state=select_lanes(task.fresh, rest, lanes.state),
@@ -120,17 +148,17 @@ def descend_lanes(task: Descent, lanes: Lanes, fractional: Float[Array, "b n d"]
 
     def pairs(lanes: Lanes) -> PairList:
         radius = jnp.broadcast_to(task.radius, (width,))
-        return PairList(lanes.i, lanes.j, at_positions(configuration, lanes.reference), radius, lanes.n_pairs)
+        return stacked_lists(lanes, configuration, radius)
 
-    def moving(lanes: Lanes):
+    def moving(lanes: Lanes) -> Bool[AnyArray, " w"]:
         going = jax.vmap(unfinished, (0, None))(lanes.state, task.max_evaluations)
         return active & ~lanes.stuck & going
 
-    def waiting(lanes: Lanes):
+    def waiting(lanes: Lanes) -> Bool[AnyArray, " w"]:
         s = lanes.state
         return active & ~lanes.stuck & ~s.converged & ~s.covered & (s.evaluations < task.max_evaluations)
 
-    def go_on(lanes: Lanes, steps):
+    def go_on(lanes: Lanes, steps: Int[Array, ""]) -> Bool[Array, ""]:
         idle = ~(moving(lanes) | waiting(lanes))
         return (steps < CHUNK) & (jnp.sum(idle) < task.enough_idle)
 
@@ -141,12 +169,12 @@ def descend_lanes(task: Descent, lanes: Lanes, fractional: Float[Array, "b n d"]
         here = at_positions(here, old.fractional)
         listed = jax.vmap(lambda c: find_pairs(c, task.radius, capacity))(here)
         state = jax.vmap(lambda c, p, s: begin(potential, c, p, s, settings))(here, listed, old)
-        stuck = ~state.covered
+        stuck = jnp.logical_not(state.covered)
         if isinstance(potential, AbstractPairPotential):
             left = jnp.where(old.evaluations == 0, most - pushes, 0)
             parted, steps = jax.vmap(lambda c, p, m: push_apart(potential, c, p, m))(here, listed, left)
-            # Particles that had to be parted wait for another list, to see whether all now are.
-            state = select_lanes(steps > 0, dataclasses.replace(old, fractional=parted), state)
+            # Lanes whose particles were pushed wait for another list, to see whether that was enough.
+            state = select_lanes(steps > 0, eqx.tree_at(lambda s: s.fractional, old, parted), state)
             stuck, pushes = stuck & (steps == 0), pushes + steps
         renewed = Lanes(state, listed.i, listed.j, here.fractional, listed.n_pairs, pushes, stuck)
         return _set_rows(lanes, which, renewed)
@@ -158,7 +186,8 @@ def descend_lanes(task: Descent, lanes: Lanes, fractional: Float[Array, "b n d"]
         )
         return dataclasses.replace(lanes, state=select_lanes(moving(lanes), state, lanes.state))
 
-    def some_steps(carry):
+    def steps_with_lists(carry: tuple[Lanes, Array, Array]) -> tuple[Lanes, Array, Array]:
+        """Renew a block of lists, and step until another block waits."""
         lanes, steps, renewals = carry
         lanes, steps = jax.lax.while_loop(
             lambda c: go_on(*c) & jnp.any(moving(c[0])) & (jnp.sum(waiting(c[0])) < block),
@@ -168,10 +197,10 @@ def descend_lanes(task: Descent, lanes: Lanes, fractional: Float[Array, "b n d"]
         return lanes, steps, renewals + 1
 
     lanes, steps, renewals = jax.lax.while_loop(
-        lambda c: go_on(c[0], c[1]), some_steps, (lanes, jnp.asarray(0), jnp.asarray(0))
+        lambda c: go_on(c[0], c[1]), steps_with_lists, (lanes, jnp.asarray(0), jnp.asarray(0))
     )
     state = lanes.state
-    fractional = _set_rows(fractional, task.owner, state.fractional)
+    fractional = _set_rows(fractional, task.owner, jnp.asarray(state.fractional))
     # One array, and so one transfer.
     chunk = jnp.broadcast_to(steps, (width,)), jnp.broadcast_to(renewals, (width,))
     report = jnp.stack([state.evaluations, lanes.pushes, lanes.n_pairs, state.converged, lanes.stuck, *chunk])
@@ -179,24 +208,29 @@ def descend_lanes(task: Descent, lanes: Lanes, fractional: Float[Array, "b n d"]
 
 
 class Polish(eqx.Module):
-    """What a group of Newton's steps is told: arrays of the host's but for `starts` and `fractional`."""
+    """The arguments of Newton's steps for a group of configurations.
+
+    - `fractional`: where the descents of all configurations ended.
+    - `radius`: of the pair lists.
+    - `which`: the configurations of the group; their number for none.
+    - `again`: which of them go on from where Newton's steps have led already.
+    """
 
     potential: AbstractPotential
     starts: Configuration
     fractional: Float[Array, "b n d"]
-    radius: Any
-    which: Any
-    again: Any
-    force_tolerance: Any
+    radius: Float[AnyArray, ""]
+    which: Int[AnyArray, " g"]
+    again: Bool[AnyArray, " g"]
+    force_tolerance: Float[AnyArray, ""]
 
 
 @eqx.filter_jit(donate="all-except-first")
-def polish_minima(task: Polish, minima: Minima):
-    """Newton's steps with one factor for the configurations `which`, and the Hessian of where they end.
+def polish_minima(task: Polish, minima: Minima) -> tuple[Minima, Int[Array, "5 g"]]:
+    """Take Newton's steps with one factor for each of a group, and factor the Hessian of where they end.
 
-    They start where the descent ended, `fractional`; those to be done `again`, where Newton's steps have led already.
-    What is kept of the minima found is entered into `minima`. Also returned, a row of numbers for each of the group:
-    pairs, steps, how the steps ended (`NewtonEnd`), whether the first and the last Hessian are positive definite.
+    Returns `minima` with those that were found, and numbers of each configuration: pairs, steps, how the steps ended
+    (`NewtonEnd`), and whether the first and the last Hessian are positive definite.
     """
     total, capacity = minima.i.shape
     configuration = take_rows(at_positions(task.starts, task.fractional), task.which)
@@ -204,13 +238,14 @@ def polish_minima(task: Polish, minima: Minima):
     configuration = at_positions(configuration, select_lanes(task.again, reached, configuration.fractional))
     listed = jax.vmap(lambda c: find_pairs(c, task.radius, capacity))(configuration)
 
-    def factor(c, p):
+    def factor(c: Configuration, p: PairList) -> DenseHessian:
         return factor_hessian(task.potential, c, p)
 
-    def newton(c, p, h):
-        # One that is not positive definite needs no line search along its steps.
+    def newton(c: Configuration, p: PairList, h: DenseHessian) -> NewtonState:
+        # With a Hessian that is not positive definite a line search would be wasted.
         age = jnp.where(h.is_stable, 0, 1)
-        return newton_steps(task.potential, c, p, task.force_tolerance, h, age)
+        state: NewtonState = newton_steps(task.potential, c, p, task.force_tolerance, h, age)
+        return state
 
     first = jax.vmap(factor)(configuration, listed)
     state = jax.vmap(newton)(configuration, listed, first)
@@ -224,9 +259,14 @@ def polish_minima(task: Polish, minima: Minima):
 
 
 @eqx.filter_jit(donate="all-except-first")
-def enter_minimum(one, minima: Minima):
-    """`minima` with the row of one configuration replaced, given its Hessian; and how many pairs it has."""
-    configuration, radius, k, hessian = one
+def enter_minimum(
+    minimum: tuple[Configuration, Float[AnyArray, ""], Int[AnyArray, ""], DenseHessian], minima: Minima
+) -> tuple[Minima, Int[Array, ""]]:
+    """Replace the row of a configuration, given with the radius of its pair list, its index and its factored Hessian.
+
+    Returns the minima, and the number of pairs, which have no room if it exceeds the capacity.
+    """
+    configuration, radius, k, hessian = minimum
     listed = find_pairs(configuration, radius, minima.i.shape[1])
     fractional = configuration.fractional
     row = Minima(fractional, listed.i, listed.j, fractional, listed.n_pairs, hessian)
@@ -235,8 +275,9 @@ def enter_minimum(one, minima: Minima):
 
 @functools.partial(jax.jit, static_argnums=1)
 def no_minima(like: Float[Array, "b n d"], capacity: int) -> Minima:
+    """The record of configurations without any minimum so far."""
     total, n, d = like.shape
-    matrix = jnp.broadcast_to(jnp.eye(n * d), (total, n * d, n * d))
-    hessian = DenseHessian(matrix, jnp.zeros((total, n), dtype=bool), jnp.zeros(total, dtype=bool))
+    factor = DenseHessian(jnp.eye(n * d), jnp.zeros(n, dtype=bool), jnp.zeros((), dtype=bool))
+    hessian: DenseHessian = jax.tree.map(lambda x: jnp.broadcast_to(x, (total, *x.shape)), factor)
     i, j = jnp.zeros((2, total, capacity), dtype=jnp.int32)
     return Minima(jnp.zeros_like(like), i, j, jnp.zeros_like(like), jnp.zeros(total, dtype=int), hessian)

@@ -1,15 +1,18 @@
-"""Newton's method with a factor that is kept as long as it serves, guarded against everything that can go wrong.
+"""Newton's method that keeps a factor of the Hessian for as long as it serves, and guards every step.
 
 A kept factor is improved by the secants of the steps taken with it (L-BFGS with the factor as its initial Hessian:
 Nocedal & Wright, Numerical Optimization, algorithm 7.4), which makes it converge superlinearly.
 """
 
+import dataclasses
 import enum
+from typing import TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Int
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from ..physics.configuration import Configuration
 from ..physics.hessian import DenseHessian
@@ -22,6 +25,9 @@ from ..physics.potential import AbstractPotential
 PATIENCE = 20.0
 SECANTS = 5
 MOVE_CAP = 0.1
+TINY = float(np.finfo(float).tiny)
+# A trial of the line search: scale of the step, where it leads, energy and gradient there, and whether it is accepted.
+Trial: TypeAlias = tuple[Array, Array, Array, Array, Array]
 
 
 class NewtonEnd(enum.IntEnum):
@@ -35,7 +41,7 @@ class NewtonEnd(enum.IntEnum):
 
 
 class Secants(eqx.Module):
-    """The last steps and the changes of the gradient over them, newest last; empty places have `weight` zero."""
+    """The last steps and the changes of the gradient over them, newest last; unused places have `weight` zero."""
 
     steps: Float[Array, "m n d"]
     changes: Float[Array, "m n d"]
@@ -45,20 +51,23 @@ class Secants(eqx.Module):
     def none(shape: tuple[int, ...]) -> "Secants":
         return Secants(jnp.zeros((SECANTS, *shape)), jnp.zeros((SECANTS, *shape)), jnp.zeros(SECANTS))
 
-    def add(self, step, change) -> "Secants":
+    def add(self, step: Float[Array, "n d"], change: Float[Array, "n d"]) -> "Secants":
+        """The secants without the oldest and with a new one."""
         curvature = jnp.vdot(step, change)
         # Only positive curvature keeps the direction downhill.
         weight = jnp.where(curvature > 0.0, 1.0 / jnp.where(curvature > 0.0, curvature, 1.0), 0.0)
-        return jax.tree.map(lambda old, new: jnp.concatenate([old[1:], new[None]]), self, Secants(step, change, weight))
+        newest = Secants(step[None], change[None], weight[None])
+        secants: Secants = jax.tree.map(lambda old, new: jnp.concatenate([old[1:], new]), self, newest)
+        return secants
 
-    def solve(self, hessian: DenseHessian, gradient):
+    def solve(self, factor: DenseHessian, gradient: Float[Array, "n d"]) -> Float[Array, "n d"]:
         """The factor's solution, corrected by the secants."""
         shares = []
         for k in reversed(range(SECANTS)):
             share = self.weight[k] * jnp.vdot(self.steps[k], gradient)
             gradient = gradient - share * self.changes[k]
             shares.append(share)
-        solution = hessian.solve(gradient)
+        solution: Float[Array, "n d"] = factor.solve(gradient)
         for k, share in enumerate(reversed(shares)):
             correction = self.weight[k] * jnp.vdot(self.changes[k], solution)
             solution = solution + (share - correction) * self.steps[k]
@@ -66,7 +75,12 @@ class Secants(eqx.Module):
 
 
 class NewtonState(eqx.Module):
-    """Where the steps with one factor have led."""
+    """The state of the iteration with one factor.
+
+    - `fractional`, `gradient`, `energy`: where it stands.
+    - `age`: steps since the factor was that of the present point.
+    - `iterations`: steps taken; `end`: a `NewtonEnd`.
+    """
 
     fractional: Float[Array, "n d"]
     gradient: Float[Array, "n d"]
@@ -83,46 +97,46 @@ def newton_steps(
     configuration: Configuration,
     neighbors: PairList,
     force_tolerance: Float[ArrayLike, ""],
-    hessian: DenseHessian,
+    factor: DenseHessian,
     age: Int[ArrayLike, ""],
 ) -> NewtonState:
-    """Steps towards the minimum near `configuration` with one factor, for as long as it serves.
+    """Step towards the minimum near `configuration` with one factor, for as long as it serves.
 
-    `hessian` is that of the start (`age` 0), or one of somewhere near it (`age` 1 and more). With that of the minimum
-    of a slightly different potential, the first step is that minimum's predictor: to first order
+    `factor` is the factored Hessian of the start (`age` 0) or of a point near it (`age` 1 and more). With that of the
+    minimum of a slightly different potential, the first step is that minimum's predictor: to first order
     `dR/dtheta dtheta = -H^-1 d(dU/dR)`, which is what `-H^-1 dU/dR(theta + dtheta, R*)` is.
 
-    The caller looks at `end`, renews the factor or the pair list, and goes on: no matrix is carried through a loop,
-    which would copy it.
+    The caller reads `end`, renews the factor or the pair list, and calls again: a matrix carried through the loop would
+    be copied.
     """
     inverse_box = jnp.linalg.inv(configuration.box).T
     cutoff = potential.reach(configuration)
 
-    def at(fractional) -> Configuration:
-        return eqx.tree_at(lambda c: c.fractional, configuration, fractional)
+    def at(fractional: Float[Array, "n d"]) -> Configuration:
+        return dataclasses.replace(configuration, fractional=fractional)
 
-    def evaluate(fractional):
+    def evaluate(fractional: Float[Array, "n d"]) -> tuple[Float[Array, ""], Float[Array, "n d"]]:
         return potential.energy_and_gradient(at(fractional), neighbors)
 
-    def largest(gradient):
+    def largest(gradient: Float[Array, "n d"]) -> Float[Array, ""]:
         return jnp.max(jnp.abs(gradient))
 
     def step(s: NewtonState) -> NewtonState:
-        move = -s.secants.solve(hessian, s.gradient)
+        move = -s.secants.solve(factor, s.gradient)
         longest = jnp.sqrt(jnp.max(jnp.sum(move**2, axis=1)))
-        move = move * jnp.minimum(1.0, MOVE_CAP / jnp.maximum(longest, jnp.finfo(longest.dtype).tiny))
+        move = move * jnp.minimum(1.0, MOVE_CAP / jnp.maximum(longest, TINY))
         before = largest(s.gradient)
 
-        def rejected(carry):
+        def rejected(carry: Trial) -> Bool[Array, ""]:
             scale, *_, accepted = carry
             # An old factor is not worth a line search: it is renewed instead.
             return ~accepted & ((scale > 1.0) | ((s.age == 0) & (scale > 1e-3)))
 
-        def halve(carry):
+        def halve(carry: Trial) -> Trial:
             scale = 0.5 * carry[0]
             fractional = s.fractional + (scale * move) @ inverse_box
             energy, gradient = evaluate(fractional)
-            # At the end of the way the energy is flat to rounding, and the force alone tells progress.
+            # Near the minimum the energy is flat to rounding, and only the force shows progress.
             lower = (energy <= s.energy) | (largest(gradient) < 0.5 * before)
             return scale, fractional, energy, gradient, lower & jnp.isfinite(largest(gradient))
 
@@ -150,4 +164,5 @@ def newton_steps(
     end = jnp.where(neighbors.covers(configuration, cutoff), end, int(NewtonEnd.uncovered))
     none = Secants.none(configuration.fractional.shape)
     start = NewtonState(configuration.fractional, gradient, energy, none, jnp.asarray(age), jnp.asarray(0), end)
-    return jax.lax.while_loop(lambda s: s.end == int(NewtonEnd.running), step, start)
+    state: NewtonState = jax.lax.while_loop(lambda s: s.end == int(NewtonEnd.running), step, start)
+    return state

@@ -1,16 +1,18 @@
-"""Random starts of potentials that grow without bound: particles on top of each other have to be parted first."""
+"""Pushing particles apart that lie on top of each other, for potentials that grow without bound."""
 
-import equinox as eqx
+import dataclasses
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from .._jax import fast_jit
 from ..physics.configuration import Configuration
 from ..physics.pair_list import PairList
 from ..physics.pair_potential import AbstractPairPotential
+from .fire import TINY
 
-# A start in which some particle is held so much stiffer than most is no place to begin a dynamics with one time step.
+# One time step cannot serve a start in which a particle is held stiffer than the median by more than this factor.
 UNEVEN = 1e4
 LONGEST_MOVE = 0.1
 
@@ -20,33 +22,33 @@ def push_apart(
     potential: AbstractPairPotential,
     configuration: Configuration,
     neighbors: PairList,
-    max_steps: ArrayLike,
-) -> tuple[Float[Array, "n d"], Array]:
-    """Move each particle along its force by force over stiffness, until none is held much stiffer than most.
+    max_steps: Int[ArrayLike, ""],
+) -> tuple[Float[Array, "n d"], Int[Array, ""]]:
+    """Move each particle by its force over its stiffness, until none is held much stiffer than the median.
 
-    Two particles that repel as `r^-n` part by a share of their distance in each step, however close they are. Returns
-    the fractional positions and the number of steps; stops early where pairs may be missing.
+    Two particles that repel as `r^-n` move apart by a fraction of their distance in each step, however close they are.
+    Returns the fractional positions and the number of steps; stops early where pairs may be missing.
     """
     inverse_box = jnp.linalg.inv(configuration.box)
     cutoff = potential.reach(configuration)
 
-    def at(fractional):
-        return eqx.tree_at(lambda c: c.fractional, configuration, fractional)
+    def at(fractional: Float[Array, "n d"]) -> Configuration:
+        return dataclasses.replace(configuration, fractional=fractional)
 
-    def stiffness(fractional):
+    def stiffness(fractional: Float[Array, "n d"]) -> Float[Array, " n"]:
         return potential.particle_stiffness(at(fractional), neighbors)
 
-    def unfinished(carry):
+    def unfinished(carry: tuple[Array, Array, Array]) -> Bool[Array, ""]:
         fractional, stiff, steps = carry
         uneven = jnp.max(stiff) > UNEVEN * jnp.median(stiff)
         return uneven & (steps < max_steps) & neighbors.covers(at(fractional), cutoff)
 
-    def step(carry):
+    def step(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         fractional, stiff, steps = carry
         force = -potential.gradient(at(fractional), neighbors)
-        move = force / (2.0 * jnp.maximum(stiff, jnp.finfo(stiff.dtype).tiny))[:, None]
+        move = force / (2.0 * jnp.maximum(stiff, TINY))[:, None]
         length = jnp.linalg.norm(move, axis=1, keepdims=True)
-        move = move * jnp.minimum(1.0, LONGEST_MOVE / jnp.maximum(length, jnp.finfo(length.dtype).tiny))
+        move = move * jnp.minimum(1.0, LONGEST_MOVE / jnp.maximum(length, TINY))
         fractional = fractional + sum(move[:, b, None] * inverse_box[:, b][None] for b in range(move.shape[1]))
         return fractional, stiffness(fractional), steps + 1
 
