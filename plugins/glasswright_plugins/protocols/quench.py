@@ -13,8 +13,15 @@ from jaxtyping import Array, Bool, PRNGKeyArray
 DENSE_LIMIT = 5000
 
 
+class Memory(eqx.Module):
+    """The cache of a quench: pairs and Hessian of a minimum, which `attach` and `follow` use again."""
+
+    neighbors: PairList
+    hessian: gw.AbstractHessian
+
+
 def _elastically_stable(
-    potential: gw.AbstractPotential, configuration: gw.Configuration, memory: "Memory"
+    potential: gw.AbstractPotential, configuration: gw.Configuration, memory: Memory
 ) -> Bool[Array, ""]:
     """Whether no strain lowers the energy of a minimum."""
     state = gw.attach_equilibrium(potential, configuration, memory.neighbors, memory.hessian)
@@ -27,18 +34,11 @@ _is_elastically_stable = fast_jit(_elastically_stable)
 
 @fast_jit
 def _are_elastically_stable(
-    potential: gw.AbstractPotential, configurations: gw.Configuration, memories: "Memory"
+    potential: gw.AbstractPotential, configurations: gw.Configuration, memories: Memory
 ) -> Bool[Array, " b"]:
     """Whether no strain lowers the energy, for each of many minima with a leading axis."""
     stable: Bool[Array, " b"] = jax.vmap(lambda c, m: _elastically_stable(potential, c, m))(configurations, memories)
     return stable
-
-
-class Memory(eqx.Module):
-    """What a quench keeps of a minimum: `attach` and `follow` use its pairs and its Hessian again."""
-
-    neighbors: PairList
-    hessian: gw.AbstractHessian
 
 
 class Quench(gw.AbstractProtocol):
@@ -111,7 +111,7 @@ class Quench(gw.AbstractProtocol):
     def follow(
         self, potential: gw.AbstractPotential, previous: gw.Prepared, *, key: PRNGKeyArray | None = None
     ) -> gw.Prepared:
-        """The same minimum after a small change of the potential; a new quench from there where it is lost."""
+        """Go to the same minimum after a small change of the potential; where it is lost, quench from there."""
         start = previous.configuration
         if not previous.accepted:
             # The same search from the same place would end the same way.
@@ -128,7 +128,7 @@ class Quench(gw.AbstractProtocol):
         return self._prepared(search, lost=int(lost), rearranged=int(rearranged))
 
     def remember(self, potential: gw.AbstractPotential, configuration: gw.Configuration) -> Memory:
-        """Pairs and Hessian, from the configuration alone."""
+        """Make the cache anew from the configuration alone."""
         search = self._search(potential, configuration)
         return Memory(search.neighbors(), search.hessian())
 
@@ -148,7 +148,7 @@ class Quench(gw.AbstractProtocol):
         return Search(potential, start, self._schedule, dense=dense)
 
     def _prepared(self, search: Search, **statistics: int) -> gw.Prepared:
-        """The end of a search, with the Hessian at the minimum."""
+        """The result of a search that has ended."""
         counts, configuration = search.counts, search.configuration
         if search.factor is None:
             return gw.Prepared(configuration, search.outcome, counts | statistics)
