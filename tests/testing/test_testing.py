@@ -61,7 +61,7 @@ FAULTS = {
     "Impure": ("determinism", "measured twice .* no counters"),
     "WrongShape": ("shape", r"declares Float\[Array, ''\], but returned float64 of shape \(1,\)"),
     "HiddenFloat32": ("precision", "computes with float32"),
-    "NanAtOneNeighbour": ("value", "two with a single one.* not finite"),
+    "NanAtOneNeighbour": ("value", "two with a single neighbour.* not finite"),
     "NotInvariant": ("invariance (translated)", "with particles translated it is"),
     "MissingUnits": ("documentation", "does not state its units"),
     "Unpicklable": ("pickling", "cannot be pickled .*joblib"),

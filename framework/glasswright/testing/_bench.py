@@ -3,19 +3,23 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
+from ..components.protocol import Prepared
 from ..physics.state import State
 from ._failures import ConformanceError, fail, raised
-from ._packings import Packing, default_packing
+from ._packings import Packing, Parameters, default_packing
 
-Measure = Callable[[State], Any]
+# What somebody wrote may return anything; the checks find out.
+Measure: TypeAlias = Callable[[State], Any]
+Arrays: TypeAlias = dict[str, np.ndarray]
 # Steps of the central differences: the first that meets no kink of the potential decides.
 STEPS = (4e-6, 1e-6, 2.5e-7)
 # Largest error of a derivative, in norms of the gradient.
@@ -46,7 +50,7 @@ class Slope:
 
 
 class Bench:
-    """Several functions of a state on one packing; one that raises does not keep the others from being measured.
+    """Several functions of a state on one packing; the others are still measured if one of them raises.
 
     With `compiled` nothing is measured outside of `jax.jit`, where every operation would be compiled by itself.
     """
@@ -56,18 +60,18 @@ class Bench:
 
     @functools.cached_property
     def eager(self) -> dict[str, Any]:
-        """Each value outside of any transformation, as it was returned, or the exception."""
+        """By name, the value outside of any transformation as it was returned, or the exception."""
         if self.compiled:
-            names = [name for name, found in self.traced.items() if not isinstance(found, Exception)]
+            names = [name for name, program in self.traced.items() if not isinstance(program, Exception)]
             return self.traced | {name: self.values[name] for name in names}
         state = self.packing.state()
         return {name: _attempt(functools.partial(measure, state)) for name, measure in self.measures.items()}
 
     @functools.cached_property
     def traced(self) -> dict[str, Any]:
-        """Each as a program (a closed jaxpr) that has derivatives, or the exception that tracing raised.
+        """By name, a differentiable program (a closed jaxpr), or the exception that tracing raised.
 
-        As long as all is well, the program is that of all of them: tracing takes longer than anything else here.
+        Unless a function raises, all names share the program of all functions: tracing is what takes longest here.
         """
         together = _attempt(lambda: self._trace(list(self.measures)))
         if not isinstance(together, Exception):
@@ -75,11 +79,11 @@ class Bench:
         return {name: _attempt(functools.partial(self._trace, [name])) for name in self.measures}
 
     def _trace(self, names: list[str]) -> Any:
-        def values(parameters, prepared):
+        def values(parameters: Parameters, prepared: Prepared) -> dict[str, Array]:
             state = self.packing.state(parameters, prepared)
             return {name: jnp.asarray(self.measures[name](state), dtype=float) for name in names}
 
-        def slope(parameters, prepared):
+        def slope(parameters: Parameters, prepared: Prepared) -> Any:
             shapes, pull = jax.vjp(lambda p: values(p, prepared), parameters)
             return pull(jax.tree.map(jnp.ones_like, shapes))
 
@@ -89,48 +93,49 @@ class Bench:
 
     def low_precision(self, name: str) -> list[str]:
         """The types of less than 64 bits on the way to a value."""
-        found = _low(self.traced[name])
-        # All were traced together: it may be the fault of another.
-        return _low(self._trace([name])) if found else []
+        # All were traced together: another function may be the one that uses them.
+        return _low(self._trace([name])) if _low(self.traced[name]) else []
 
     @functools.cached_property
-    def prepared(self) -> Any:
-        # The numbers about the search are no part of any state.
+    def prepared(self) -> Prepared:
+        """The packing without the statistics of its search, which are no part of any state."""
         return dataclasses.replace(self.packing.prepared, statistics={})
 
     @functools.cached_property
     def names(self) -> list[str]:
-        """Those that can be measured and differentiated at all; only these take part in what follows."""
-        found = [self.traced] if self.compiled else [self.eager, self.traced]
-        return [name for name in self.measures if not any(isinstance(some[name], Exception) for some in found)]
+        """The functions that can be measured and differentiated; only these take part in further checks."""
+        attempts = [self.traced] if self.compiled else [self.eager, self.traced]
+        return [n for n in self.measures if not any(isinstance(attempt[n], Exception) for attempt in attempts)]
 
     def require(self, name: str) -> None:
-        """Fail with the reason if one cannot be measured or differentiated."""
+        """Fail with the reason if this function cannot be measured or differentiated."""
         eager = self.traced[name] if self.compiled else self.eager[name]
-        for found, how in ((eager, "measuring"), (self.traced[name], "differentiating (under jax.jit)")):
-            if isinstance(found, Exception):
+        for result, how in ((eager, "measuring"), (self.traced[name], "differentiating (under jax.jit)")):
+            if isinstance(result, Exception):
                 fail(
-                    f"{how} a {self.packing.name} raised {raised(found)}; `measure` must be made of operations that "
+                    f"{how} a {self.packing.name} raised {raised(result)}; `measure` must be made of operations that "
                     "JAX can trace and differentiate: no float(), no `if` on values, no NumPy on what depends on the "
                     "state"
                 )
 
-    def values_at(self, parameters: Any, prepared: Any) -> dict[str, Any]:
+    def values_at(self, parameters: Parameters, prepared: Prepared) -> dict[str, Array]:
         """All values, traceable."""
         state = self.packing.state(parameters, prepared)
         return {name: jnp.asarray(self.measures[name](state)) for name in self.names}
 
     @functools.cached_property
-    def jitted(self):
+    def jitted(self) -> Callable[[Parameters, Prepared], dict[str, Array]]:
         """`values_at`, compiled."""
-        return eqx.filter_jit(self.values_at)
+        compiled: Callable[[Parameters, Prepared], dict[str, Array]] = eqx.filter_jit(self.values_at)
+        return compiled
 
     @functools.cached_property
-    def values(self) -> dict[str, np.ndarray]:
+    def values(self) -> Arrays:
         """All values of the packing as it was prepared."""
-        return jax.device_get(self.jitted(self.packing.parameters, self.prepared))
+        values: Arrays = jax.device_get(self.jitted(self.packing.parameters, self.prepared))
+        return values
 
-    def changed(self, change: str) -> dict[str, np.ndarray]:
+    def changed(self, change: str) -> Arrays:
         """All values of the same packing, described in another way."""
         if change not in self._changed:
             prepared = dataclasses.replace(self.packing.changed(change), statistics={})
@@ -138,7 +143,7 @@ class Bench:
         return self._changed[change]
 
     @functools.cached_property
-    def _changed(self) -> dict[str, dict[str, np.ndarray]]:
+    def _changed(self) -> dict[str, Arrays]:
         return {}
 
     @functools.cached_property
@@ -147,18 +152,20 @@ class Bench:
         parameters = self.packing.parameters
         leaves, structure = jax.tree.flatten(parameters)
         keys = jax.random.split(jax.random.key(3), len(leaves))
-        slopes = [jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
-        direction = jax.tree.unflatten(structure, slopes)
+        normals = [jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
+        direction = jax.tree.unflatten(structure, normals)
 
-        def derivatives(names):
-            @eqx.filter_jit
-            def run(parameters, prepared):
-                def contracted(p):
+        def derivatives(names: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+            def run(parameters: Parameters, prepared: Prepared) -> tuple[dict[str, Any], dict[str, Any]]:
+                def contracted(p: Parameters) -> dict[str, Array]:
                     return self._contracted(p, prepared, names)
 
                 return jax.jvp(contracted, (parameters,), (direction,))[1], jax.jacrev(contracted)(parameters)
 
-            return jax.device_get(run(parameters, self.prepared))
+            results: tuple[dict[str, Any], dict[str, Any]] = jax.device_get(
+                eqx.filter_jit(run)(parameters, self.prepared)
+            )
+            return results
 
         slopes, gradients = derivatives(self.finite)
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients)):
@@ -170,17 +177,17 @@ class Bench:
 
     @functools.cached_property
     def finite(self) -> list[str]:
-        """Those whose value is finite: only these have derivatives."""
+        """The functions whose value is finite: only these have derivatives."""
         return [name for name in self.names if np.all(np.isfinite(self.values[name]))]
 
-    def _contracted(self, parameters, prepared, names) -> dict[str, Any]:
+    def _contracted(self, parameters: Parameters, prepared: Prepared, names: list[str]) -> dict[str, Array]:
         state = self.packing.state(parameters, prepared)
         values = {name: jnp.asarray(self.measures[name](state), dtype=float) for name in names}
         return {name: jnp.sum(weights_of(value.shape) * value) for name, value in values.items()}
 
     @functools.cached_property
     def slopes(self) -> dict[str, Slope]:
-        """The derivative of each by automatic differentiation and by central differences of the prepared system."""
+        """By name, the derivative by automatic differentiation and by central differences of the prepared system."""
         slopes, gradients, direction = self.gradients
         results: dict[str, Slope] = {}
         for step in STEPS:
@@ -193,17 +200,17 @@ class Bench:
                 norm = float(np.sqrt(sum(np.sum(np.square(g)) for g in jax.tree.leaves(gradients[name]))))
                 # Richardson's extrapolation takes out the error of second order.
                 difference = (4 * narrow[name] - wide[name]) / 3
-                found = Slope(float(slopes[name]), reverse, norm, difference, step)
-                if name not in results or found.error < results[name].error:
-                    results[name] = found
+                slope = Slope(float(slopes[name]), reverse, norm, difference, step)
+                if name not in results or slope.error < results[name].error:
+                    results[name] = slope
             # A kink between the ends spoils one step length and not the next; a wrong derivative is wrong at all.
-            if all(one.error < TOLERANCE for one in results.values()):
+            if all(slope.error < TOLERANCE for slope in results.values()):
                 break
         if self.finite and not results:
             fail(f"the {self.packing.name} could not be prepared again after a change of its parameters by {STEPS[-1]}")
         return results
 
-    def _difference(self, direction, step: float) -> dict[str, float] | None:
+    def _difference(self, direction: Any, step: float) -> dict[str, float] | None:
         ends = []
         for sign in (-1.0, 1.0):
             moved = jax.tree.map(lambda p, d, s=sign: p + s * step * d, self.packing.parameters, direction)
@@ -215,8 +222,8 @@ class Bench:
         return {name: (ends[1][name] - ends[0][name]) / (2 * step) for name in ends[0]}
 
     @functools.cached_property
-    def mapped(self) -> tuple[dict[str, np.ndarray], list[dict[str, np.ndarray]]]:
-        """All values under `jax.vmap` over two sets of parameters, and those of each set by itself."""
+    def mapped(self) -> tuple[Arrays, list[Arrays]]:
+        """All values under `jax.vmap` over two sets of parameters, and the values of each set by itself."""
         scales = np.array([1.0, 1.001])
         parameters = self.packing.parameters
         batch = jax.tree.map(lambda p: jnp.stack([scale * p for scale in scales]), parameters)
@@ -225,7 +232,7 @@ class Bench:
         return jax.device_get(together), jax.device_get(single)
 
 
-def weights_of(shape: tuple[int, ...]):
+def weights_of(shape: tuple[int, ...]) -> Float[Array, "..."]:
     """Fixed random weights by which an array becomes a number; a number stays what it is."""
     return jax.random.normal(jax.random.key(7), shape) if shape else jnp.ones(())
 

@@ -1,4 +1,4 @@
-"""Checks of one function of a state on a bench: what properties, potentials and protocols have in common."""
+"""Checks of a function of a state on a bench, which properties, potentials and protocols share."""
 
 import jax
 import numpy as np
@@ -51,7 +51,7 @@ def check_determinism(bench: Bench, name: str) -> None:
 
 
 def check_jit(bench: Bench, name: str) -> None:
-    """Compiled and not, it gives the same."""
+    """It gives the same compiled and not compiled."""
     bench.require(name)
     _compare(
         bench.values[name],
@@ -67,7 +67,7 @@ def check_jit(bench: Bench, name: str) -> None:
 def check_gradient(bench: Bench, name: str, zero_is_legal: bool = False) -> None:
     """Its derivative is that of the packing prepared again at other parameters.
 
-    With `zero_is_legal` a gradient that is nothing but rounding is left to another packing to judge.
+    With `zero_is_legal` a gradient that is nothing but rounding passes: another packing decides.
     """
     bench.require(name)
     if name not in bench.finite:
@@ -102,12 +102,12 @@ def check_gradient(bench: Bench, name: str, zero_is_legal: bool = False) -> None
 
 
 def check_vmap(bench: Bench, name: str) -> None:
-    """Under `jax.vmap` it gives what it gives one by one."""
+    """It gives the same under `jax.vmap` as without."""
     bench.require(name)
     together, single = bench.mapped
-    for k, one in enumerate(single):
+    for k, values in enumerate(single):
         _compare(
-            together[name][k], one[name], 1e-10, 1e-11, "under jax.vmap", "by itself", "avoid shapes that are fixed"
+            together[name][k], values[name], 1e-10, 1e-11, "under jax.vmap", "by itself", "avoid shapes that are fixed"
         )
 
 
@@ -141,13 +141,14 @@ def check_turn(bench: Bench, name: str) -> None:
     )
 
 
-def _compare(found, expected, relative: float, absolute: float, what: str, other: str, advice: str) -> None:
-    found, expected = np.asarray(found), np.asarray(expected)
-    if found.shape != expected.shape:
-        fail(f"{what} it has shape {found.shape}, {other} {expected.shape}; {advice}")
-    if not np.allclose(found, expected, rtol=relative, atol=absolute, equal_nan=True):
-        error = float(np.max(np.abs(found - expected)))
-        fail(f"{what} it is {_show(found)}, {other} {_show(expected)}: they differ by {error:.2e}; {advice}")
+def _compare(
+    value: np.ndarray, expected: np.ndarray, relative: float, absolute: float, what: str, other: str, advice: str
+) -> None:
+    if value.shape != expected.shape:
+        fail(f"{what} it has shape {value.shape}, {other} {expected.shape}; {advice}")
+    if not np.allclose(value, expected, rtol=relative, atol=absolute, equal_nan=True):
+        error = float(np.max(np.abs(value - expected)))
+        fail(f"{what} it is {_show(value)}, {other} {_show(expected)}: they differ by {error:.2e}; {advice}")
 
 
 def _show(value: np.ndarray) -> str:

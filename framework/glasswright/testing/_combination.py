@@ -41,21 +41,21 @@ def _situations() -> dict[str, tuple[Gradients, dict[str, float]]]:
     def gradient() -> dict[str, np.ndarray]:
         return {"binding_energy": rng.normal(size=3), "diameter": rng.normal(size=2)}
 
-    one, other, third = gradient(), gradient(), gradient()
-    zero = {name: np.zeros_like(part) for name, part in one.items()}
-    opposite = {name: -part for name, part in one.items()}
+    first, second, third = gradient(), gradient(), gradient()
+    zero = {name: np.zeros_like(part) for name, part in first.items()}
+    opposite = {name: -part for name, part in first.items()}
     return {
-        "one term": ({"pressure": one}, {"pressure": 0.1}),
-        "two terms": ({"pressure": one, "poisson_ratio": other}, {"pressure": 0.1, "poisson_ratio": 3.0}),
+        "one term": ({"pressure": first}, {"pressure": 0.1}),
+        "two terms": ({"pressure": first, "poisson_ratio": second}, {"pressure": 0.1, "poisson_ratio": 3.0}),
         "three terms": (
-            {"pressure": one, "poisson_ratio": other, "density": third},
+            {"pressure": first, "poisson_ratio": second, "density": third},
             {"pressure": 0.1, "poisson_ratio": 3.0, "density": 1e-6},
         ),
-        "opposite gradients": ({"pressure": one, "poisson_ratio": opposite}, {"pressure": 0.1, "poisson_ratio": 0.2}),
-        "a term on its target": ({"pressure": one, "poisson_ratio": zero}, {"pressure": 0.1, "poisson_ratio": 0.0}),
+        "opposite gradients": ({"pressure": first, "poisson_ratio": opposite}, {"pressure": 0.1, "poisson_ratio": 0.2}),
+        "a term on its target": ({"pressure": first, "poisson_ratio": zero}, {"pressure": 0.1, "poisson_ratio": 0.0}),
         "all terms on target": ({"pressure": zero, "poisson_ratio": zero}, {"pressure": 0.0, "poisson_ratio": 0.0}),
         # An unbiased estimator of a square can be negative.
-        "a negative loss": ({"pressure": one, "poisson_ratio": other}, {"pressure": -1e-4, "poisson_ratio": 0.2}),
+        "a negative loss": ({"pressure": first, "poisson_ratio": second}, {"pressure": -1e-4, "poisson_ratio": 0.2}),
     }
 
 
@@ -129,7 +129,7 @@ def _form(state: Any) -> tuple[Any, list[str]]:
 
 def _same(first: Any, second: Any) -> bool:
     pairs = zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
-    return all(np.array_equal(np.asarray(one), np.asarray(other), equal_nan=True) for one, other in pairs)
+    return all(np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True) for a, b in pairs)
 
 
 __all__ = ["check_combination", "combination_checks"]

@@ -1,11 +1,11 @@
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from .._errors import LONGEST, named
 
 
 class ConformanceError(AssertionError):
-    """A component does not do what its kind has to do; the text says what broke, with numbers, and what to do."""
+    """A component breaks a rule of its kind; the text says which, with numbers, and what to do."""
 
 
 def fail(text: str) -> NoReturn:
@@ -35,5 +35,6 @@ def raised(error: BaseException) -> str:
     return named(error, LONGEST)
 
 
-def listed(names: Iterable[Any]) -> str:
+def listed(names: Iterable[object]) -> str:
+    """Names as a list in a sentence."""
     return ", ".join(str(name) for name in names)

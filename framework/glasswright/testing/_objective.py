@@ -1,10 +1,12 @@
 import contextlib
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from ..components.objective import AbstractObjective
 from ..components.property import AbstractProperty
@@ -15,16 +17,16 @@ from ._failures import fail, raised, run_all
 from ._packings import default_instance
 from ._static import as_component, static_checks
 
-# Values of so many packings, of which some were rejected.
+# The number of packings that have values, and which of them were accepted.
 BATCH = 6
 ACCEPTED = np.array([True, False, True, True, False, True])
 
 
 class Anything(AbstractProperty):
-    """Stands for whatever property has values of a shape."""
+    """Stands for any property, for objectives that ask for the shape of its values."""
 
-    def measure(self, state):
-        """Nothing: it is never measured."""
+    def measure(self, state: Any) -> Float[Array, "*shape"]:
+        """Raise: it is never measured."""
         raise NotImplementedError
 
 
@@ -34,7 +36,7 @@ def check_objective(instance: AbstractObjective, *, shape: tuple[int, ...] | Non
     **Arguments:**
 
     - `instance`: the objective.
-    - `shape`: of the property's values that it judges; left out, the first that it does not refuse.
+    - `shape`: of the property's values; left out, the first that the objective does not refuse.
     """
     __tracebackhide__ = True
     component = as_component(instance)
@@ -42,7 +44,7 @@ def check_objective(instance: AbstractObjective, *, shape: tuple[int, ...] | Non
 
 
 def accepted_shape(instance: AbstractObjective) -> tuple[int, ...]:
-    """The first of some shapes of values that the objective does not refuse."""
+    """The first of several usual shapes of values that the objective does not refuse."""
     for shape in ((), (2,), (3,), (2, 2), (3, 3)):
         with contextlib.suppress(ValueError):
             instance.check_property(Anything(), shape)
@@ -68,27 +70,27 @@ def objective_checks(
 
 @functools.cache
 def _all_samplers() -> list[AbstractSampler]:
-    found = []
+    samplers = []
     for component in registry().components("sampler").values():
         try:
-            found.append(default_instance(component, {"size": BATCH}))
-        except Exception:  # one that needs to be told more
+            samplers.append(default_instance(component, {"size": BATCH}))
+        except Exception:  # a sampler with further required parameters
             continue
-    return found
+    return samplers
 
 
 def samplers_for(objective: AbstractObjective) -> list[AbstractSampler]:
     """The registered samplers, with six packings, that the objective does not refuse."""
-    found = []
+    fitting = []
     for sampler in _all_samplers():
         try:
             objective.check(sampler)
         except ValueError:
             continue
-        found.append(sampler)
-    if not found:
+        fitting.append(sampler)
+    if not fitting:
         fail(f"`check` refuses every registered sampler with size={BATCH}; say which one can serve it")
-    return found
+    return fitting
 
 
 def check_loss(objective: AbstractObjective, values: np.ndarray) -> None:
@@ -140,7 +142,7 @@ def check_loss_gradient(objective: AbstractObjective, values: np.ndarray) -> Non
     direction = np.where(accepted, direction, 0.0)
     for sampler in samplers_for(objective):
 
-        def loss(v, sampler=sampler):
+        def loss(v: Array, sampler: AbstractSampler = sampler) -> Float[Array, ""]:
             return objective.loss(v, jnp.asarray(ACCEPTED), sampler)
 
         gradient = np.asarray(jax.grad(loss)(jnp.asarray(values)))

@@ -1,16 +1,18 @@
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array, Float
 
 from ..registry.component import Component
 from ._failures import fail, raised, run_all
 from ._static import check_documentation
 
+Values: TypeAlias = dict[str, Array]
 START = {"binding_energy": np.array([0.1, 0.2, 0.3]), "diameter": np.array([0.8, 1.0])}
 STEPS = 200
 
@@ -27,16 +29,17 @@ def optimizer_checks(component: Component | None, instance: Any) -> dict[str, Ca
     return {**documented, "updates": lambda: check_updates(instance), "descent": lambda: check_descent(instance)}
 
 
-def _loss(values: Any):
-    return 0.5 * sum(jnp.sum((value - 0.5) ** 2) for value in values.values())
+def _loss(values: Values) -> Float[Array, ""]:
+    return 0.5 * sum((jnp.sum((value - 0.5) ** 2) for value in values.values()), jnp.zeros(()))
 
 
-def _step(optimizer: Any, values: Any, state: Any):
+def _step(optimizer: Any, values: Values, state: Any) -> tuple[Values, Any]:
     loss, gradient = jax.value_and_grad(_loss)(values)
-    return optax.with_extra_args_support(optimizer).update(gradient, state, values, value=loss)
+    updates, state = optax.with_extra_args_support(optimizer).update(gradient, state, values, value=loss)
+    return updates, state
 
 
-def _start() -> dict[str, Any]:
+def _start() -> Values:
     return {name: jnp.asarray(value) for name, value in START.items()}
 
 
@@ -54,8 +57,9 @@ def check_updates(optimizer: Any) -> None:
     strange = [type(leaf).__name__ for leaf in jax.tree.leaves(state) if not eqx.is_array(leaf)]
     if strange:
         fail(f"its state holds {', '.join(sorted(set(strange)))}; keep arrays only, or checkpoints could not hold it")
-    first, second = (cast(Any, jax.tree.structure(one)) for one in (state, after))
-    if first != second:
+    # JAX's annotations do not know that structures can be compared.
+    first: Any = jax.tree.structure(state)
+    if first != jax.tree.structure(after):
         fail("its state changes structure in a step, so that every step would be compiled anew")
     for name, value in values.items():
         update = np.asarray(updates[name])
@@ -69,14 +73,14 @@ def check_descent(optimizer: Any) -> None:
     """It makes a square smaller."""
 
     @eqx.filter_jit
-    def descend(values):
-        def one(carry, _):
+    def descend(values: Values) -> Values:
+        def descend_once(carry: tuple[Values, Any], _: None) -> tuple[tuple[Values, Any], None]:
             values, state = carry
             updates, state = _step(optimizer, values, state)
             return (optax.apply_updates(values, updates), state), None
 
         state = jax.tree.map(lambda x: jnp.asarray(x, dtype=x.dtype), optimizer.init(values))
-        return jax.lax.scan(one, (values, state), None, length=STEPS)[0][0]
+        return jax.lax.scan(descend_once, (values, state), None, length=STEPS)[0][0]
 
     before = float(_loss(_start()))
     after = float(_loss(descend(_start())))

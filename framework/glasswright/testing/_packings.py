@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -24,6 +24,8 @@ from ..registry.parameters import REQUIRED, parameters
 from ..registry.registry import registry
 from ._failures import fail
 
+# The arrays of a potential, a tree of its structure, and `dilation`. Trees of arrays have no narrower type.
+Parameters: TypeAlias = Mapping[str, Any]
 # Enough particles for a solid that behaves like one, few enough for a Hessian that costs nothing.
 LEAST_PARTICLES = 128
 # Starts that are tried before a potential is said to give no packing.
@@ -59,21 +61,21 @@ class Packing:
     def parameter_names(self) -> list[str]:
         return [*trainable_leaves({"potential": self.potential}), "dilation"]
 
-    def world(self, parameters: Mapping[str, Any], prepared: Prepared) -> tuple[AbstractPotential, Prepared]:
+    def at(self, parameters: Parameters, prepared: Prepared) -> tuple[AbstractPotential, Prepared]:
         """Potential and packing at other parameters; the particles stay at the same fractional positions."""
         _, rest = eqx.partition(self.potential, eqx.is_inexact_array)
         box = (1.0 + parameters["dilation"]) * self.prepared.configuration.box
         potential = eqx.combine(parameters["potential"], rest)
-        return potential, eqx.tree_at(lambda one: one.configuration.box, prepared, box)
+        return potential, eqx.tree_at(lambda tree: tree.configuration.box, prepared, box)
 
-    def state(self, parameters: Mapping[str, Any] | None = None, prepared: Prepared | None = None) -> State:
+    def state(self, parameters: Parameters | None = None, prepared: Prepared | None = None) -> State:
         """The state that properties read, as a function of the parameters."""
-        potential, prepared = self.world(parameters or self.parameters, prepared or self.prepared)
+        potential, prepared = self.at(parameters or self.parameters, prepared or self.prepared)
         return self.protocol.attach(potential, prepared)
 
-    def followed(self, parameters: Mapping[str, Any]) -> Prepared | None:
+    def followed(self, parameters: Parameters) -> Prepared | None:
         """The packing prepared again at other parameters; None where that fails."""
-        potential, prepared = self.world(parameters, self.prepared)
+        potential, prepared = self.at(parameters, self.prepared)
         again = self.protocol.follow(potential, prepared, key=jax.random.key(0))
         return again if again.accepted else None
 
@@ -148,8 +150,8 @@ def make_packing(
 def make_packing_with_holes(potential: AbstractPotential, protocol: AbstractProtocol) -> Packing:
     """A rigid solid in two dimensions with two holes: one particle floats in the first, a pair in the second.
 
-    They are out of reach of the solid, so that one particle has no neighbour and two have a single one. All that is
-    true of solids is true of this one, and it finds formulas that divide by a number of neighbours.
+    They are out of reach of the solid, so that one particle has no neighbour and two have a single neighbour. Such a
+    packing finds formulas that divide by a number of neighbours.
     """
     reach = float(potential.cutoff)
     radius, n = reach + 1.5, 240
@@ -157,21 +159,21 @@ def make_packing_with_holes(potential: AbstractPotential, protocol: AbstractProt
     holes = np.array([[0.25, 0.25], [0.75, 0.75]])
     system = System(n, 2, 2, density=n / length**2)
     for k in range(MOST_STARTS_WITH_HOLES):
-        some = np.random.default_rng(k).random((40 * n, 2))
-        apart = some[:, None] - holes
+        candidates = np.random.default_rng(k).random((40 * n, 2))
+        apart = candidates[:, None] - holes
         outside = np.linalg.norm(apart - np.round(apart), axis=-1) * length > radius
-        fractional = some[outside.all(axis=1)][:n]
+        fractional = candidates[outside.all(axis=1)][:n]
         fractional[[0, 1, -1]] = holes[0], holes[1], holes[1] + np.array([0.9, 0.1]) / length
         start = dataclasses.replace(system.start(jax.random.key(k)), fractional=jnp.asarray(fractional))
         prepared = protocol.prepare(potential, start, key=jax.random.key(k))
         if prepared.accepted and neighbor_counts(prepared.configuration, reach)[[0, 1, -1]].tolist() == [0, 1, 1]:
-            name = f"2d packing of {n} particles (one of them without neighbours, two with a single one)"
+            name = f"2d packing of {n} particles (one without neighbours, two with a single neighbour)"
             return Packing(name, potential, protocol, prepared)
     raise ValueError("no packing with holes could be prepared")
 
 
 def neighbor_counts(configuration: Configuration, reach: float) -> np.ndarray:
-    """How many particles are within reach of each."""
+    """The number of other particles within reach of each particle."""
     i, j = jnp.triu_indices(configuration.n_particles, 1)
     near = np.linalg.norm(np.asarray(configuration.displacement(i, j)), axis=1) < reach
     return np.bincount(np.concatenate([i[near], j[near]]), minlength=configuration.n_particles)
@@ -182,8 +184,8 @@ _prepared: dict[tuple[str, int], Packing] = {}
 
 def default_packing(kind: str, protocol: AbstractProtocol | None = None) -> Packing:
     """One of the shared packings: `2d` (which has holes) or `3d`."""
-    potential, usual = default_world()
-    protocol = protocol or usual
+    potential = default_potential()
+    protocol = protocol or default_protocol()
     if kind == "2d":
         # A pair that floats rests where its force is zero. There the stiffness of the usual potential has its kink, and
         # nothing that contains it has a derivative.
@@ -197,16 +199,28 @@ def default_packing(kind: str, protocol: AbstractProtocol | None = None) -> Pack
 
 
 @functools.cache
-def default_world() -> tuple[AbstractPotential, AbstractProtocol]:
-    """The potential and the protocol that `glasswright train` starts from."""
+def default_potential() -> AbstractPotential:
+    """The potential that `glasswright train` starts from."""
+    potential: AbstractPotential = default_instance(_default_component("potential"))
+    return potential
+
+
+@functools.cache
+def default_protocol() -> AbstractProtocol:
+    """The protocol that `glasswright train` starts from."""
+    protocol: AbstractProtocol = default_instance(_default_component("protocol"))
+    return protocol
+
+
+def _default_component(kind: str) -> Component:
     chosen: dict[str, str] = {}
     for entry in yaml.safe_load((configuration_folder() / "train.yaml").read_text())["defaults"]:
         chosen |= entry if isinstance(entry, dict) else {}
-    return tuple(default_instance(registry().get(kind, chosen[kind])) for kind in ("potential", "protocol"))  # type: ignore[return-value]
+    return registry().get(kind, chosen[kind])
 
 
 def default_instance(component: Component, given: Mapping[str, Any] | None = None) -> Any:
-    """A component as its defaults make it, built from its node like by a run; `given` sets parameters."""
+    """A component with its default parameters, built from its node as a run would; `given` sets parameters."""
     return construct(component, default_node(component, given), component.name, SIZE)
 
 
@@ -231,4 +245,13 @@ def default_node(component: Component, given: Mapping[str, Any] | None = None) -
     return node
 
 
-__all__ = ["CHANGES", "Packing", "default_instance", "default_packing", "default_world", "make_packing"]
+__all__ = [
+    "CHANGES",
+    "Packing",
+    "Parameters",
+    "default_instance",
+    "default_packing",
+    "default_potential",
+    "default_protocol",
+    "make_packing",
+]

@@ -6,7 +6,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
+from ..physics.configuration import Configuration
 from ..physics.elasticity import strain_basis
 from ..physics.pair_list import PairList, build_pair_list
 from ..physics.potential import AbstractPotential
@@ -14,7 +16,7 @@ from ..registry.component import Component
 from ._bench import Bench
 from ._checks import check_gradient, check_precision, check_value
 from ._failures import fail, raised, run_all
-from ._packings import Packing, default_world, make_packing, quarter_turn
+from ._packings import Packing, default_protocol, make_packing, quarter_turn
 from ._static import as_component, static_checks
 
 # Derivatives in closed form against automatic differentiation: both are exact to rounding.
@@ -44,7 +46,7 @@ class _Subject:
     def packing(self) -> Packing:
         if self._packing is None:
             try:
-                self._packing = make_packing(self.potential, default_world()[1])
+                self._packing = make_packing(self.potential, default_protocol())
             except Exception as error:
                 fail(f"could not be prepared: {raised(error)}; energies must be bounded below and smooth")
         return self._packing
@@ -60,7 +62,7 @@ class _Subject:
         return build_pair_list(self.packing.prepared.configuration, self.potential.cutoff)
 
 
-def _observables(state: Any):
+def _observables(state: Any) -> Float[Array, " numbers"]:
     """Energy per volume, stress and elastic tensor, as one list of numbers."""
     density = state.energy / state.configuration.volume
     return jnp.concatenate([density[None], state.stress.reshape(-1), state.elastic_tensor.reshape(-1)])
@@ -71,7 +73,7 @@ def potential_checks(component: Component, instance: AbstractPotential) -> dict[
     subject = _Subject(instance)
     observables = "energy, stress and elastic tensor"
 
-    def on_bench(check):
+    def on_bench(check: Callable[[Bench, str], None]) -> Callable[[], None]:
         return lambda: check(subject.bench, observables)
 
     return {
@@ -106,9 +108,7 @@ def check_cutoff(potential: AbstractPotential) -> None:
         )
 
 
-def _pair(potential: AbstractPotential, distance: float):
-    from ..physics.configuration import Configuration
-
+def _pair(potential: AbstractPotential, distance: float) -> Configuration:
     length = 4.0 * max(distance, float(potential.cutoff))
     fractional = jnp.asarray([[0.2, 0.2], [0.2 + distance / length, 0.2]])
     return Configuration(fractional=fractional, box=length * jnp.eye(2), species=jnp.zeros(2, dtype=int))
@@ -151,7 +151,7 @@ def check_derivatives(subject: _Subject) -> None:
     }
 
     @jax.jit
-    def both(here, neighbors):
+    def both(here: Configuration, neighbors: PairList) -> tuple[Any, ...]:
         own = {name: getattr(potential, name)(here, neighbors, *arguments) for name, arguments in methods.items()}
         automatic = {
             name: getattr(AbstractPotential, name)(potential, here, neighbors, *arguments)
@@ -172,10 +172,9 @@ def check_derivatives(subject: _Subject) -> None:
         fail(f"stiffness_bound gives {bound:.6g}, less than the largest eigenvalue {largest:.6g} of the Hessian")
 
 
-def _agree(name: str, found: Any, expected: Any, what: str) -> None:
-    found, expected = np.asarray(found), np.asarray(expected)
+def _agree(name: str, value: np.ndarray, expected: np.ndarray, what: str) -> None:
     scale = max(float(np.max(np.abs(expected))), 1e-300)
-    error = float(np.max(np.abs(found - expected))) / scale if found.shape == expected.shape else np.inf
+    error = float(np.max(np.abs(value - expected))) / scale if value.shape == expected.shape else np.inf
     if not error < EXACT:
         fail(f"{name} differs from {what} by {error:.1e} of its size; correct it, or leave it to the base class")
 

@@ -21,7 +21,7 @@ from ._checks import (
     check_vmap,
 )
 from ._failures import fail, run_all
-from ._packings import CHANGES, default_instance, default_world
+from ._packings import CHANGES, default_instance, default_protocol
 from ._static import as_component, static_checks
 
 
@@ -64,13 +64,13 @@ class PropertyGroup:
 
 @functools.cache
 def _protocols() -> list[AbstractProtocol]:
-    found = [default_world()[1]]
+    protocols = [default_protocol()]
     for component in registry().components("protocol").values():
         try:
-            found.append(default_instance(component))
-        except Exception:  # one that has no default form
+            protocols.append(default_instance(component))
+        except Exception:  # a protocol with required parameters
             continue
-    return found
+    return protocols
 
 
 def protocol_for(wanted: AbstractProperty) -> AbstractProtocol:
@@ -87,22 +87,22 @@ def property_checks(
     """The checks of one property, by name."""
     name = component.name
 
-    def on_all(check, *arguments):
-        def run():
+    def on_all(check: Callable[..., None], *arguments: str) -> Callable[[], None]:
+        def run() -> None:
             for kind in group.packings:
                 check(group.bench(name, kind), name, *arguments)
 
         return run
 
-    def on_first(check, *arguments):
+    def on_first(check: Callable[..., None], *arguments: str) -> Callable[[], None]:
         return lambda: check(group.bench(name, group.packings[0]), name, *arguments)
 
-    def gradient():
+    def gradient() -> None:
         for kind in group.packings:
             # Where something floats, the softest mode is that: what looks at it alone is zero there.
             check_gradient(group.bench(name, kind), name, zero_is_legal=kind == "2d" and len(group.packings) > 1)
 
-    def turned():
+    def turned() -> None:
         if type(instance).is_isotropic:
             on_all(check_turn)()
 
@@ -127,8 +127,8 @@ def check_shape(instance: AbstractProperty, bench: Bench, name: str) -> None:
     declared = getattr(type(instance).measure, "__annotations__", {}).get("return")
     if not (isinstance(declared, type) and issubclass(declared, jaxtyping.AbstractArray)):
         return
-    with jaxtyping.jaxtyped("context"):  # type: ignore[arg-type]
+    with jaxtyping.jaxtyped("context"):
         fits = isinstance(jax.numpy.asarray(value), declared)
     if not fits:
-        text = f"{declared.dtype.__name__}[Array, {declared.dim_str!r}]"  # type: ignore[attr-defined]
+        text = f"{declared.dtype.__name__}[Array, {declared.dim_str!r}]"
         fail(f"`measure` declares {text}, but returned {value.dtype} of shape {value.shape} on a {bench.packing.name}")

@@ -1,10 +1,11 @@
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from ..components.protocol import AbstractProtocol, Outcome, Prepared
 from ..physics.pair_list import build_pair_list
@@ -13,7 +14,7 @@ from ..registry.component import Component
 from ._bench import Bench
 from ._checks import check_gradient, check_jit, check_value, check_vmap
 from ._failures import fail, raised, run_all
-from ._packings import Packing, default_world, make_packing
+from ._packings import Packing, default_potential, make_packing
 from ._static import as_component, static_checks
 
 
@@ -32,7 +33,7 @@ class _Subject:
     """A protocol with a packing that it prepared, at first use."""
 
     def __init__(self, protocol: AbstractProtocol):
-        self.protocol, self.potential = protocol, default_world()[0]
+        self.protocol, self.potential = protocol, default_potential()
         self._packing: Packing | None = None
         self._bench: Bench | None = None
 
@@ -51,7 +52,7 @@ class _Subject:
             pairs = build_pair_list(self.packing.prepared.configuration, 0.5 * self.potential.cutoff)
             i, j = pairs.i[: int(pairs.n_pairs)], pairs.j[: int(pairs.n_pairs)]
 
-            def squared_distances(state):
+            def squared_distances(state: State) -> Float[Array, " pairs"]:
                 return jnp.sum(state.configuration.displacement(i, j) ** 2, axis=-1)
 
             self._bench = Bench({"distances": squared_distances}, self.packing)
@@ -62,7 +63,7 @@ def protocol_checks(component: Component, instance: AbstractProtocol) -> dict[st
     """The checks of one protocol, by name."""
     subject = _Subject(instance)
 
-    def on_bench(check):
+    def on_bench(check: Callable[[Bench, str], None]) -> Callable[[], None]:
         return lambda: check(subject.bench, "distances")
 
     return {
@@ -135,7 +136,9 @@ def check_remember(subject: _Subject) -> None:
     if not jax.tree.leaves(prepared.memory):
         return
     again: Any = subject.protocol.remember(subject.potential, prepared.configuration)
-    first, second = (cast(Any, jax.tree.structure(one)) for one in (prepared.memory, again))
+    # JAX's annotations do not know that structures can be compared.
+    first: Any = jax.tree.structure(prepared.memory)
+    second = jax.tree.structure(again)
     if first != second:
         fail(
             "`remember` gives a memory of another structure than `prepare` (or none), so runs could not be resumed; "

@@ -77,16 +77,16 @@ def conformance_cases(
         return [Case("plugin", lambda: check_loaded(package))]
     cases = [Case("plugin", lambda: check_loaded(package)), Case("import", lambda: check_import(module_of(record)))]
     given = dict(parameters or {})
-    found: dict[str, list[tuple[Component, Any]]] = {kind: [] for kind in KINDS}
+    built: dict[str, list[tuple[Component, Any]]] = {kind: [] for kind in KINDS}
     for kind in KINDS:
         for component in registry().components(kind).values():
             if (component.entry_point, component.distribution) != (record.entry_point, record.distribution):
                 continue
             try:
-                found[kind].append((component, default_instance(component, given.get(component.name))))
+                built[kind].append((component, default_instance(component, given.get(component.name))))
             except Exception as error:
                 cases.append(Case(f"{kind}-{component.name}-construction", _not_built(component, error)))
-    group = PropertyGroup({c.name: instance for c, instance in found["property"]}, dimensions)
+    group = PropertyGroup({c.name: instance for c, instance in built["property"]}, dimensions)
     makers: dict[str, Callable[[Component, Any], dict[str, Callable[[], None]]]] = {
         "potential": potential_checks,
         "protocol": protocol_checks,
@@ -96,10 +96,11 @@ def conformance_cases(
         "combination": combination_checks,
         "optimizer": optimizer_checks,
     }
-    for kind, members in found.items():
+    for kind, members in built.items():
         for component, instance in members:
-            make = makers.get(kind, lambda component, instance: static_checks(instance, component))
-            for name, check in make(component, instance).items():
+            make = makers.get(kind)
+            checks = make(component, instance) if make else static_checks(instance, component)
+            for name, check in checks.items():
                 cases.append(Case(f"{kind}-{component.name}-{name}", check))
     return cases
 
@@ -159,10 +160,12 @@ def module_of(record: PluginRecord) -> str:
 
 def check_import(module: str) -> None:
     """Importing the module is cheap: it happens for every command, `--help` included."""
-    found = subprocess.run([sys.executable, "-c", _MEASURE_IMPORT, module], capture_output=True, text=True, check=False)
-    if found.returncode:
-        fail(f"import {module} fails: {found.stderr.strip().splitlines()[-1]}")
-    seconds, new = json.loads(found.stdout.strip().splitlines()[-1])
+    process = subprocess.run(
+        [sys.executable, "-c", _MEASURE_IMPORT, module], capture_output=True, text=True, check=False
+    )
+    if process.returncode:
+        fail(f"import {module} fails: {process.stderr.strip().splitlines()[-1]}")
+    seconds, new = json.loads(process.stdout.strip().splitlines()[-1])
     heavy = [name for name in new if name in HEAVY]
     if heavy or seconds > IMPORT_LIMIT:
         fail(
