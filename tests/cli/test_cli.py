@@ -62,12 +62,21 @@ def test_a_malformed_configuration_file_is_refused(run_here, tmp_path):
     lines = REFERENCE.read_text().splitlines(keepends=True)
     (tmp_path / "broken.extxyz").write_text("not a number\n")
     (tmp_path / "truncated.extxyz").write_text("".join(lines[: len(lines) // 2]))
-    for name in ("broken", "truncated"):
+    flat = '2\nLattice="8 0 0 0 8 0 0 0 1" Properties=species:S:1:pos:R:3 pbc="T T F"\nA 1 1 0\nA 2 1 0\n'
+    (tmp_path / "surplus.extxyz").write_text(flat + "A 3 1 0\n")
+    (tmp_path / "slab.extxyz").write_text(flat.replace("2 1 0", "2 1 3"))
+    for name, reason in (
+        ("broken", "line 1: must be the number of particles"),
+        ("truncated", "truncated?"),
+        ("surplus", "line 5: 'A 3 1 0' is neither one of the 2 particles announced"),
+        ("slab", "line 4: z is 3 and 0 for the first particle"),
+    ):
         code, error, left = run_here("measure", f"configuration={name}.extxyz")
         assert code == 2
-        assert f"{name}.extxyz" in error
+        assert f"{name}.extxyz: " in error
+        assert reason in error
         assert error.count("\n") == 1
-        assert left == ["broken.extxyz", "truncated.extxyz"]
+        assert left == ["broken.extxyz", "slab.extxyz", "surplus.extxyz", "truncated.extxyz"]
 
 
 def test_a_packing_that_is_not_at_a_minimum_is_refused(run_here):

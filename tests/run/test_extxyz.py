@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from glasswright.neighbors import build_pair_list
 from glasswright.physics.configuration import box_width
 from glasswright.run.extxyz import read_configuration, read_frames, species_labels, write_configuration
+from helpers import Reference
 
 
 @pytest.mark.parametrize("dimension", [2, 3])
@@ -318,3 +320,34 @@ def test_a_skewed_basis_of_the_same_lattice(tmp_path: Path, box: np.ndarray, siz
 def test_the_case_of_the_skewed_square(tmp_path: Path) -> None:
     rows = "A 1 1 0\nA 2 1 0\n"
     assert_same_packing(read(tmp_path, file_of(rows, lattice="8 0 0 40 8 0 0 0 1")), read(tmp_path, file_of(rows)))
+
+
+@pytest.mark.parametrize("description", ["skewed", "left-handed", "far", "nested"])
+def test_descriptions_of_one_packing_have_the_same_energy(
+    tmp_path: Path, reference_2d: Reference, description: str
+) -> None:
+    lines = reference_2d.path.read_text().splitlines()
+    side = float(np.asarray(reference_2d.configuration.box)[0, 0])
+    lattice = {"skewed": [side, 0, 0, 7 * side, side, 0], "left-handed": [0, side, 0, side, 0, 0]}
+    vectors = lattice.get(description, [side, 0, 0, 0, side, 0])
+    rng = np.random.default_rng(0)
+    for k, line in enumerate(lines[2:], start=2):
+        label, *position = line.split()
+        shift = side * rng.integers(-50, 51, 3) * [1, 1, 0] if description == "far" else np.zeros(3)
+        lines[k] = " ".join([label, *(f"{float(x) + move:.17g}" for x, move in zip(position, shift, strict=True))])
+    items = [f"{x:.17g}" for x in [*vectors, 0, 0, 1]]
+    written = '"' + " ".join(items) + '"'
+    if description == "nested":
+        written = "[" + ", ".join("[" + ",".join(items[k : k + 3]) + "]" for k in (0, 3, 6)) + "]"
+    lines[1] = f'Lattice={written} Properties=species:S:1:pos:R:3 pbc="T T F"'
+    configuration = read(tmp_path, "\n".join(lines))
+
+    def energy_and_force(packing: gw.Configuration) -> tuple[float, float]:
+        pairs = build_pair_list(packing, reference_2d.potential.reach(packing))
+        energy, gradient = reference_2d.potential.energy_and_gradient(packing, pairs)
+        return float(energy), float(jnp.max(jnp.abs(gradient)))
+
+    energy, force = energy_and_force(configuration)
+    expected, expected_force = energy_and_force(reference_2d.configuration)
+    assert energy == pytest.approx(expected, rel=1e-13)
+    assert force < expected_force + 1e-10
