@@ -1,6 +1,7 @@
-"""The catalogue: which built-in component has which name. Hook implementations only."""
+"""The catalogue: the names of all built-in components. Hook implementations only."""
 
 import glasswright as gw
+from glasswright.hookspecs import Register
 
 from .combinations.normalized import Normalized
 from .combinations.pcgrad import PCGrad
@@ -53,7 +54,7 @@ GLASSWRIGHT_API_VERSION = 1
 
 
 @gw.hookimpl
-def register_potentials(register):
+def register_potentials(register: Register) -> None:
     register("harmonic_morse", HarmonicMorse)
     register("harmonic_spring_network", HarmonicSpringNetwork)
     register("inverse_power", InversePower)
@@ -66,18 +67,18 @@ def register_potentials(register):
 
 
 @gw.hookimpl
-def register_protocols(register):
+def register_protocols(register: Register) -> None:
     register("quench", Quench)
 
 
 @gw.hookimpl
-def register_samplers(register):
+def register_samplers(register: Register) -> None:
     register("fresh", Fresh)
     register("tracked", Tracked)
 
 
 @gw.hookimpl
-def register_properties(register):
+def register_properties(register: Register) -> None:
     register("bulk_modulus", BulkModulus)
     register("allosteric_response", AllostericResponse)
     register("anisotropy", Anisotropy)
@@ -103,7 +104,7 @@ def register_properties(register):
 
 
 @gw.hookimpl
-def register_objectives(register):
+def register_objectives(register: Register) -> None:
     register("band", Band)
     register("curve", Curve)
     register("maximize", Maximize)
@@ -114,16 +115,16 @@ def register_objectives(register):
 
 
 @gw.hookimpl
-def register_combinations(register):
+def register_combinations(register: Register) -> None:
     register("normalized", Normalized)
     register("pcgrad", PCGrad)
     register("weighted_sum", WeightedSum)
 
 
 @gw.hookimpl
-def register_optimizers(register):
+def register_optimizers(register: Register) -> None:
     for name, function in OPTIMIZERS.items():
         register(name, function, learning_rate=1e-3)
-    # The inner optimizer gives a direction only: the rate is the outer one's.
+    # The wrapped optimizer gives a direction, the wrapping one the rate.
     for name, function in (("hypergradient", hypergradient), ("polyak", polyak)):
         register(name, function, optimizer="rmsprop", **{"optimizer.learning_rate": 1.0})

@@ -1,9 +1,12 @@
+"""Terms of equal magnitude."""
+
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import glasswright as gw
 import numpy as np
 
-# Terms that take part have weights: this only stands for the sum of none.
+# Avoids a division by zero if no term takes part in a step.
 _LEAST = np.finfo(float).tiny
 
 
@@ -36,11 +39,18 @@ class Normalized(gw.AbstractCombination):
         if not 0.0 <= self.memory < 1.0:
             raise ValueError(f"normalized(memory={self.memory}): must be at least 0 and below 1.")
 
-    def start(self, names):
+    def start(self, names: Sequence[str]) -> dict[str, np.ndarray]:
         """The running magnitude of each term; not a number before the first step."""
         return {name: np.asarray(np.nan) for name in names}
 
-    def factors(self, gradients, losses, weights, state):
+    def factors(
+        self,
+        gradients: Mapping[str, Mapping[str, np.ndarray]],
+        losses: Mapping[str, float],
+        weights: Mapping[str, float],
+        state: Mapping[str, np.ndarray],
+    ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        """The weight of each term over its running magnitude, scaled to the same sum as before."""
         means, active = dict(state), []
         for name in gradients:
             old = state[name]
@@ -54,5 +64,6 @@ class Normalized(gw.AbstractCombination):
         }, means
 
 
-def _length(gradient) -> float:
+def _length(gradient: Mapping[str, np.ndarray]) -> float:
+    """Euclidean norm of a gradient over all design variables."""
     return float(np.sqrt(sum(np.sum(part**2) for part in gradient.values())))

@@ -1,7 +1,11 @@
+"""Projection of conflicting gradients."""
+
 import itertools
+from collections.abc import Mapping, Sequence
 
 import glasswright as gw
 import numpy as np
+from jaxtyping import Float, PyTree
 
 # Every order of the other terms is tried: 5040 of them for the eighth.
 MOST_TERMS = 8
@@ -23,21 +27,28 @@ class PCGrad(gw.AbstractCombination):
     Source: Yu et al., Gradient Surgery for Multi-Task Learning, NeurIPS 2020 (arXiv 2001.06782), Algorithm 1.
     """
 
-    def check(self, names):
-        """All orders of the terms are tried."""
+    def check(self, names: Sequence[str]) -> None:
+        """Raise a `ValueError` for more terms than there are orders to try."""
         if len(names) > MOST_TERMS:
             raise ValueError(f"pcgrad: at most {MOST_TERMS} terms are possible, not {len(names)}.")
 
-    def factors(self, gradients, losses, weights, state):
+    def factors(
+        self,
+        gradients: Mapping[str, Mapping[str, np.ndarray]],
+        losses: Mapping[str, float],
+        weights: Mapping[str, float],
+        state: PyTree,
+    ) -> tuple[dict[str, float], PyTree]:
+        """The coefficients of the gradients in the sum of the projected ones."""
         names = list(gradients)
         flat = np.stack([np.concatenate([np.ravel(x) for x in gradients[name].values()]) for name in names])
-        # All happens in the span of the gradients: coefficients and products are enough.
+        # Projections stay in the span of the gradients: coefficients and scalar products are enough.
         products = flat @ flat.T
         total = sum(_projected(products, i) for i in range(len(names)))
         return {name: float(factor) for name, factor in zip(names, np.asarray(total), strict=True)}, state
 
 
-def _projected(products: np.ndarray, i: int) -> np.ndarray:
+def _projected(products: Float[np.ndarray, "t t"], i: int) -> Float[np.ndarray, " t"]:
     """Coefficients of the gradient of term `i`, projected along all others, as the mean over their orders."""
     n = len(products)
     orders = np.array(list(itertools.permutations([j for j in range(n) if j != i])), dtype=int)
@@ -48,4 +59,5 @@ def _projected(products: np.ndarray, i: int) -> np.ndarray:
         against = np.minimum(np.einsum("rk,kr->r", coefficients, products[:, others]), 0.0)
         lengths = products[others, others]
         coefficients[rows, others] -= against / np.where(lengths > 0.0, lengths, 1.0)
-    return np.mean(coefficients, axis=0)
+    mean: np.ndarray = np.mean(coefficients, axis=0)
+    return mean

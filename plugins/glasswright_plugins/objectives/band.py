@@ -1,5 +1,10 @@
+"""A mean value within an interval."""
+
 import glasswright as gw
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from ._estimators import per_value
 
 
 class Band(gw.AbstractObjective):
@@ -19,7 +24,9 @@ class Band(gw.AbstractObjective):
         if self.lower == -float("inf") and self.upper == float("inf"):
             raise ValueError("band(): give lower, upper or both; without either any value is as good as another.")
 
-    def loss(self, values, accepted, sampling):
-        rows = accepted.reshape((-1,) + (1,) * (values.ndim - 1))
-        mean = jnp.sum(jnp.where(rows, values, 0.0), axis=0) / jnp.sum(accepted)
+    def loss(
+        self, values: Float[Array, "batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
+    ) -> Float[Array, ""]:
+        is_accepted = per_value(accepted, values)
+        mean = jnp.sum(jnp.where(is_accepted, values, 0.0), axis=0) / jnp.sum(accepted)
         return jnp.sum((mean - jnp.clip(mean, self.lower, self.upper)) ** 2)

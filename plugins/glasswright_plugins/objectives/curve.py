@@ -1,10 +1,12 @@
+"""A mean curve on a target curve."""
+
 from typing import Literal
 
 import equinox as eqx
 import glasswright as gw
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ._estimators import check_estimator, described, is_plain, squared_distance, variance_of_mean
 
@@ -41,11 +43,11 @@ class Curve(gw.AbstractObjective):
             if not bool(jnp.any(self.weights > 0.0)):
                 raise ValueError("curve(weights=…): all are zero, nothing is asked for.")
 
-    def check(self, sampling):
+    def check(self, sampling: gw.AbstractSampler) -> None:
         """The unbiased estimator needs two packings."""
         check_estimator("curve", self.estimator, sampling)
 
-    def check_property(self, measured, shape):
+    def check_property(self, measured: gw.AbstractProperty, shape: tuple[int, ...]) -> None:
         """Target and weights have a number for each value, and the same grid if they come with one."""
         name = type(measured).__name__
         if not shape:
@@ -68,22 +70,28 @@ class Curve(gw.AbstractObjective):
                     "interpolate it onto the property's grid, or change that."
                 )
 
-    def loss(self, values, accepted, sampling):
+    def loss(
+        self, values: Float[Array, "batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
+    ) -> Float[Array, ""]:
         """The squared distance by the chosen estimator, averaged over the grid."""
         target, weights = self._on_grid(values)
         return squared_distance(values, accepted, target, is_plain(self.estimator, sampling), weights)
 
-    def floor(self, values, accepted, sampling):
+    def floor(
+        self, values: Float[Array, "batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
+    ) -> Float[Array, ""]:
         """Variance of the mean, averaged over the grid under the weights."""
         target, weights = self._on_grid(values)
         return variance_of_mean(values, accepted, target, weights)
 
-    def _wanted(self, dimension: int):
+    def _wanted(self, dimension: int) -> Float[Array, "*shape"]:
         """The target's values, without a grid that they may come with."""
         with_grid = dimension == 1 and self.target.ndim == 2 and self.target.shape[1] == 2
         return self.target[:, 1] if with_grid else self.target
 
-    def _on_grid(self, values):
+    def _on_grid(
+        self, values: Float[Array, "batch *shape"]
+    ) -> tuple[Float[Array, "*shape"], Float[Array, "*points"] | float]:
         """Target and weights for values with a leading axis of packings; the weights with the mean over the grid."""
         target = self._wanted(values.ndim - 1)
         return target, (1.0 if self.weights is None else self.weights) / target.size

@@ -1,8 +1,11 @@
-import glasswright as gw
-import jax.numpy as jnp
+"""A value as large as possible."""
+
+from typing import ClassVar
+
+from ._extremum import AbstractExtremum
 
 
-class Maximize(gw.AbstractObjective):
+class Maximize(AbstractExtremum):
     """As large as possible: the loss is minus the mean value, divided by a scale.
 
     There is no best value: give the design bounds that hold it, or another term that pulls the other way.
@@ -14,13 +17,4 @@ class Maximize(gw.AbstractObjective):
 
     scale: float = 1.0
 
-    least_is_zero = False
-
-    def __check_init__(self) -> None:
-        if not 0.0 < self.scale < float("inf"):
-            raise ValueError(f"maximize(scale={self.scale}): must be positive and finite.")
-
-    def loss(self, values, accepted, sampling):
-        """Minus the mean over packings, summed over components."""
-        rows = accepted.reshape((-1,) + (1,) * (values.ndim - 1))
-        return -jnp.sum(jnp.where(rows, values, 0.0)) / jnp.sum(accepted) / self.scale
+    sign: ClassVar[float] = -1.0

@@ -1,11 +1,13 @@
+"""A ratio of ensemble means on a target."""
+
 from typing import Literal
 
 import equinox as eqx
 import glasswright as gw
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from ._estimators import as_rows, check_estimator, described, is_plain, squared_distance, variance_of_mean
+from ._estimators import check_estimator, described, is_plain, per_value, squared_distance, variance_of_mean
 
 
 class Ratio(gw.AbstractObjective):
@@ -30,11 +32,11 @@ class Ratio(gw.AbstractObjective):
         if self.target.ndim:
             raise ValueError(f"ratio(target={self.target.tolist()}): must be a single number.")
 
-    def check(self, sampling):
+    def check(self, sampling: gw.AbstractSampler) -> None:
         """The unbiased estimator needs two packings."""
         check_estimator("ratio", self.estimator, sampling)
 
-    def check_property(self, measured, shape):
+    def check_property(self, measured: gw.AbstractProperty, shape: tuple[int, ...]) -> None:
         """The values are pairs."""
         if shape != (2,):
             raise ValueError(
@@ -42,18 +44,24 @@ class Ratio(gw.AbstractObjective):
                 f"{described(shape)}; take the property pair."
             )
 
-    def loss(self, values, accepted, sampling):
+    def loss(
+        self, values: Float[Array, "batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
+    ) -> Float[Array, ""]:
         """The squared distance of the ratio of means; not a number if the denominator's mean is zero."""
         excess, scale = self._parts(values, accepted)
         return squared_distance(excess, accepted, 0.0, is_plain(self.estimator, sampling)) / scale
 
-    def floor(self, values, accepted, sampling):
+    def floor(
+        self, values: Float[Array, "batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
+    ) -> Float[Array, ""]:
         """Variance of the ratio of means, to first order: `Var(a - t b) / (m <b>²)`."""
         excess, scale = self._parts(values, accepted)
         return variance_of_mean(excess, accepted, 0.0) / scale
 
-    def _parts(self, values, accepted):
-        """`a - t b` of each packing, and `<b>²`."""
-        numbers = jnp.where(as_rows(accepted, values), values, 0.0)
+    def _parts(
+        self, values: Float[Array, "batch 2"], accepted: Bool[Array, " batch"]
+    ) -> tuple[Float[Array, " batch"], Float[Array, ""]]:
+        """`a - t b` of each packing, and `<b>²`, which is not a number if it is zero."""
+        numbers = jnp.where(per_value(accepted, values), values, 0.0)
         mean = jnp.sum(numbers[:, 1]) / jnp.sum(accepted)
         return numbers[:, 0] - self.target * numbers[:, 1], jnp.where(mean == 0.0, jnp.nan, mean**2)

@@ -1,9 +1,11 @@
+"""A mean value on a target."""
+
 from typing import Literal
 
 import equinox as eqx
 import glasswright as gw
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ._estimators import check_estimator, check_shape, is_plain, squared_distance, variance_of_mean
 
@@ -25,18 +27,22 @@ class Target(gw.AbstractObjective):
     target: Float[Array, "*shape"] = eqx.field(converter=lambda x: jnp.asarray(x, dtype=float))
     estimator: Literal["auto", "plain", "unbiased"] = "auto"
 
-    def check(self, sampling):
+    def check(self, sampling: gw.AbstractSampler) -> None:
         """The unbiased estimator needs two packings."""
         check_estimator("target", self.estimator, sampling)
 
-    def check_property(self, measured, shape):
+    def check_property(self, measured: gw.AbstractProperty, shape: tuple[int, ...]) -> None:
         """The target is a number, or has the shape of the values."""
         check_shape("target", self.target, measured, shape)
 
-    def loss(self, values, accepted, sampling):
+    def loss(
+        self, values: Float[Array, "batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
+    ) -> Float[Array, ""]:
         """The squared distance by the chosen estimator."""
         return squared_distance(values, accepted, self.target, is_plain(self.estimator, sampling))
 
-    def floor(self, values, accepted, sampling):
+    def floor(
+        self, values: Float[Array, "batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
+    ) -> Float[Array, ""]:
         """Variance of the mean: `Var(f) / m`."""
         return variance_of_mean(values, accepted, self.target)

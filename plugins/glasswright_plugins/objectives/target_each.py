@@ -1,9 +1,11 @@
+"""Every packing's value on a target."""
+
 import equinox as eqx
 import glasswright as gw
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from ._estimators import check_shape
+from ._estimators import check_shape, per_value
 
 
 class TargetEach(gw.AbstractObjective):
@@ -21,19 +23,23 @@ class TargetEach(gw.AbstractObjective):
 
     target: Float[Array, "*shape"] = eqx.field(converter=lambda x: jnp.asarray(x, dtype=float))
 
-    def check_property(self, measured, shape):
+    def check_property(self, measured: gw.AbstractProperty, shape: tuple[int, ...]) -> None:
         """The target is a number, or has the shape of the values."""
         check_shape("target_each", self.target, measured, shape)
 
-    def loss(self, values, accepted, sampling):
+    def loss(
+        self, values: Float[Array, "batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
+    ) -> Float[Array, ""]:
         """The sum of squared distances, over packings and components."""
-        rows = accepted.reshape((-1,) + (1,) * (values.ndim - 1))
-        return jnp.sum(jnp.where(rows, values - self.target, 0.0) ** 2)
+        is_accepted = per_value(accepted, values)
+        return jnp.sum(jnp.where(is_accepted, values - self.target, 0.0) ** 2)
 
-    def floor(self, values, accepted, sampling):
+    def floor(
+        self, values: Float[Array, "batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
+    ) -> Float[Array, ""]:
         """The packings' own spread, `m Var(f)`: what is left when the ensemble's mean is on target."""
-        rows = accepted.reshape((-1,) + (1,) * (values.ndim - 1))
+        is_accepted = per_value(accepted, values)
         n = jnp.sum(accepted)
-        mean = jnp.sum(jnp.where(rows, values, 0.0), axis=0) / n
-        squares = jnp.sum(jnp.where(rows, values - mean, 0.0) ** 2)
+        mean = jnp.sum(jnp.where(is_accepted, values, 0.0), axis=0) / n
+        squares = jnp.sum(jnp.where(is_accepted, values - mean, 0.0) ** 2)
         return squares * n / jnp.where(n > 1, n - 1, jnp.nan)

@@ -1,3 +1,5 @@
+"""An optimiser that learns its own rate."""
+
 from typing import NamedTuple
 
 import jax
@@ -44,25 +46,27 @@ def hypergradient(
         raise ValueError(f"hypergradient(meta_learning_rate={meta_learning_rate}): must be finite and not negative.")
     meta = optax.adam(meta_learning_rate)
 
-    def init(parameters):
+    def init(parameters: PyTree) -> HypergradientState:
         logit = jnp.log(jnp.asarray(learning_rate, dtype=float)) - jnp.log1p(-jnp.asarray(learning_rate, dtype=float))
         rest = jax.tree.map(jnp.zeros_like, parameters)
         return HypergradientState(
             optimizer.init(parameters), logit, meta.init(logit), rest, parameters, jax.nn.sigmoid(logit)
         )
 
-    def update(gradient, state, parameters):
+    def update(
+        gradient: PyTree, state: HypergradientState, parameters: PyTree = None
+    ) -> tuple[PyTree, HypergradientState]:
         rate = jax.nn.sigmoid(state.logit)
 
-        def contribution(g, u, before, now):
-            moved = now - before
-            free = jnp.abs(moved + rate * u) <= 1e-9 * jnp.abs(rate * u) + 1e-15 * jnp.abs(now)
+        def contribution(g: Array, u: Array, before: Array, now: Array) -> Array:
+            change = now - before
+            free = jnp.abs(change + rate * u) <= 1e-9 * jnp.abs(rate * u) + 1e-15 * jnp.abs(now)
             return jnp.sum(jnp.where(free, g * u, 0.0))
 
         products = jax.tree.map(contribution, gradient, state.direction, state.parameters, parameters)
         slope = -sum(jax.tree.leaves(products)) * rate * (1.0 - rate)
         change, meta_state = meta.update(slope, state.meta)
-        # Before the first step there is nothing to learn from.
+        # The first step has no predecessor to learn from.
         started = optax.tree.norm(state.direction) > 0.0
         logit = jnp.where(started, state.logit + change, state.logit)
         meta_state = jax.tree.map(lambda new, old: jnp.where(started, new, old), meta_state, state.meta)

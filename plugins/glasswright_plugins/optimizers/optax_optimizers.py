@@ -1,21 +1,26 @@
-"""Optimizers of optax under their own names: those that take a plain `learning_rate` first."""
+"""Optimizers of optax under their own names: those whose first argument is `learning_rate`."""
 
 import functools
 import inspect
+from collections.abc import Callable
+from typing import Any
 
 import optax
 
 
-def _showing_its_rate(name: str):
-    """An optimizer with its present learning rate in its state, where the metrics find it."""
+def _with_rate_in_state(name: str) -> Callable[..., optax.GradientTransformation]:
+    """An optimizer that keeps its present learning rate in its state, where the metrics read it."""
     function = getattr(optax, name)
     signature = inspect.signature(function)
     others = [name for name in signature.parameters if name != "learning_rate"]
 
-    # Some are partial functions, which know neither their names nor their types.
+    # Some are partial functions, which have neither a name nor annotations.
     @functools.wraps(getattr(function, "func", function))
-    def make(*arguments, **parameters):
-        return optax.inject_hyperparams(function, static_args=others)(*arguments, **parameters)
+    def make(*arguments: Any, **parameters: Any) -> optax.GradientTransformation:
+        optimizer: optax.GradientTransformation = optax.inject_hyperparams(function, static_args=others)(
+            *arguments, **parameters
+        )
+        return optimizer
 
     vars(make)["__signature__"] = signature
     make.__module__, make.__name__, make.__qualname__ = "optax", name, name
@@ -37,4 +42,4 @@ NAMES = (
     "sgd",
     "yogi",
 )
-OPTIMIZERS = {name: _showing_its_rate(name) for name in NAMES}
+OPTIMIZERS = {name: _with_rate_in_state(name) for name in NAMES}

@@ -1,9 +1,11 @@
+"""An optimiser that never steps over a target."""
+
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float, PyTree
 
 
 class PolyakState(NamedTuple):
@@ -18,7 +20,7 @@ def polyak(
     learning_rate: float = 3e-3,
     floor: float = 0.01,
 ) -> optax.GradientTransformationExtraArgs:
-    """Let any optimiser stride where the target is far, and never step over a target that is near.
+    """Take long steps with any optimiser while the target is far, and never step over a target that is near.
 
     With `u` the direction of the wrapped optimiser at rate one, the step is `theta' = theta - s u` with
     `s = min(learning_rate, 2 L / (grad L . u))`. For a squared distance `L = (f - f*)²` the second is the step that
@@ -42,17 +44,19 @@ def polyak(
     if not 0.0 <= floor <= 1.0:
         raise ValueError(f"polyak(floor={floor}): must lie between 0 and 1.")
 
-    def init(parameters):
+    def init(parameters: PyTree) -> PolyakState:
         return PolyakState(optimizer.init(parameters), jnp.asarray(learning_rate, dtype=float))
 
-    def update(gradient, state, parameters=None, *, value, **others: Any):
+    def update(
+        gradient: PyTree, state: PolyakState, parameters: PyTree = None, *, value: Float[ArrayLike, ""], **others: Any
+    ) -> tuple[PyTree, PolyakState]:
         minus_direction, inner = optimizer.update(gradient, state.inner, parameters)
         slope = -optax.tree.vdot(gradient, minus_direction)
-        # Uphill directions (momentum) predict no target: they keep the largest rate.
+        # Uphill directions, which momentum can lead to, predict no target and take the largest rate.
         reach = jnp.where(slope > 0.0, 2.0 * value / jnp.where(slope > 0.0, slope, 1.0), jnp.inf)
         rate = jnp.clip(reach, floor * learning_rate, learning_rate)
         return jax.tree.map(lambda d: rate * d, minus_direction), PolyakState(inner, rate)
 
-    # Looked for before a run: where no loss is the least, the step has no meaning.
+    # Read before a run: without a least loss the step has no meaning.
     vars(update)["needs_least_loss"] = True
     return optax.GradientTransformationExtraArgs(init, update)

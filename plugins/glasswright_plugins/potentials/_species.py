@@ -1,18 +1,22 @@
+"""Potentials whose parameters belong to species and to pairs of species."""
+
 import abc
 import re
+from typing import cast
 
 import equinox as eqx
 import glasswright as gw
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from glasswright.neighbors import PairIndex
+from jaxtyping import Array, Float, PyTree
 
 from ._parameters import check, pair_index, xplor
 
 
 class AbstractSpeciesPotential(gw.AbstractPairPotential):
-    """Pairs whose energy depends on the mean diameter of their particles, and on an energy of each pair of species.
+    """A pair potential of the mean diameter of two particles, and of an energy for each pair of species.
 
-    Both kinds of quenched disorder enter here: a particle's own diameter, and a bond's own energy.
+    Both kinds of quenched disorder are applied here: to the diameter of each particle, and to the energy of each bond.
 
     **Attributes:**
 
@@ -29,28 +33,30 @@ class AbstractSpeciesPotential(gw.AbstractPairPotential):
 
     @property
     def name(self) -> str:
-        """What messages call it: `harmonic_morse` for `HarmonicMorse`."""
+        """The name of the potential in messages: `harmonic_morse` for `HarmonicMorse`."""
         return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
 
     @abc.abstractmethod
     def range_of(self, diameter: Float[Array, "*p"]) -> Float[Array, "*p"]:
-        """Distance beyond which pairs of this mean diameter do not interact."""
+        """Distance beyond which pairs of this mean diameter do not interact, in units of length."""
 
     @property
     def cutoff(self) -> Float[Array, ""]:
         return self.range_of(jnp.max(self.diameter))
 
-    def reach(self, configuration):
+    def reach(self, configuration: gw.Configuration) -> Float[Array, ""]:
         """The cutoff of the largest particles."""
         factor = gw.diameter_factor(configuration)
         return self.cutoff if factor is None else self.range_of(jnp.max(self.diameter[configuration.species] * factor))
 
-    def knows_disorder(self, field):
-        """Polydispersity and heterogeneity."""
+    def knows_disorder(self, field: str) -> bool:
+        """Polydispersity and heterogeneity are known."""
         return field in ("diameter_factor", "bond_seed", "bond_spread")
 
-    def diameter_and_energy(self, configuration, i, j) -> tuple[Float[Array, " p"], Float[Array, " p"]]:
-        """Mean diameter and energy of each pair."""
+    def diameter_and_energy(
+        self, configuration: gw.Configuration, i: PairIndex, j: PairIndex
+    ) -> tuple[Float[Array, " p"], Float[Array, " p"]]:
+        """Mean diameter and energy of each pair, disorder included."""
         a, b = configuration.species[i], configuration.species[j]
         energy = self.binding_energy[pair_index(a, b, self.diameter.shape[0])]
         diameter, bond = gw.diameter_factor(configuration), gw.bond_factor(configuration, i, j)
@@ -61,8 +67,18 @@ class AbstractSpeciesPotential(gw.AbstractPairPotential):
         return 0.5 * (own[i] + own[j]), energy
 
 
-class AbstractScaledPotential(AbstractSpeciesPotential):
-    """Energies of a distance in diameters, `V = e f(r, s) S(r)`, smoothed to zero by XPLOR at a multiple of `s`.
+class AbstractTwoParameterPotential(AbstractSpeciesPotential):
+    """A potential whose pairs have no other parameters than their mean diameter and their energy."""
+
+    def pair_parameters(
+        self, configuration: gw.Configuration, i: PairIndex, j: PairIndex
+    ) -> tuple[Float[Array, " p"], Float[Array, " p"]]:
+        """Mean diameter and energy of each pair."""
+        return self.diameter_and_energy(configuration, i, j)
+
+
+class AbstractScaledPotential(AbstractTwoParameterPotential):
+    """A potential `V = e f(r, s) S(r)`, smoothed to zero by XPLOR between two multiples of the mean diameter `s`.
 
     **Attributes:**
 
@@ -82,17 +98,14 @@ class AbstractScaledPotential(AbstractSpeciesPotential):
 
     @abc.abstractmethod
     def scaled_energy(self, r: Float[Array, ""], s: Float[Array, ""]) -> Float[Array, ""]:
-        """`f`: the energy of a pair of mean diameter `s` at distance `r` up to its cutoff, in units of its own."""
+        """`f(r, s)`: the energy of a pair in units of `e`, for distances `r` up to the cutoff."""
 
-    def range_of(self, diameter):
-        """Where the energy ends."""
+    def range_of(self, diameter: Float[Array, "*p"]) -> Float[Array, "*p"]:
+        """The cutoff, `cutoff_ratio` times the diameter."""
         return self.cutoff_ratio * diameter
 
-    def pair_parameters(self, configuration, i, j):
-        """Mean diameter and energy of each pair."""
-        return self.diameter_and_energy(configuration, i, j)
-
-    def pair_energy(self, r, parameters):
-        s, energy = parameters
+    def pair_energy(self, r: Float[Array, ""], parameters: PyTree) -> Float[Array, ""]:
+        """`e f(r, s) S(r)`."""
+        s, energy = cast(tuple[Array, Array], parameters)
         x = jnp.minimum(r, self.cutoff_ratio * s)
         return energy * self.scaled_energy(x, s) * xplor(x, self.onset_ratio * s, self.cutoff_ratio * s)

@@ -1,7 +1,11 @@
-import jax.numpy as jnp
-from jaxtyping import Array, Float
+"""Harmonic repulsion and Morse attraction."""
 
-from ._parameters import PerPair, PerSpecies, check, species_parameters
+import glasswright as gw
+import jax.numpy as jnp
+from glasswright.neighbors import PairIndex
+from jaxtyping import Array, Float, PyTree
+
+from ._parameters import PerPair, PerSpecies, check, morse_onset, morse_range, species_parameters
 from ._species import AbstractSpeciesPotential
 
 
@@ -16,7 +20,7 @@ class HarmonicMorse(AbstractSpeciesPotential):
 
     **Arguments:**
 
-    - `n_species`: number of species; left out, as many as `diameter` has.
+    - `n_species`: number of species; left out, that of the numbers in `diameter`, or two.
     - `diameter`: of each species, in units of length; a scalar applies to all. Default: 0.8 for the first half of the
       species, 1.0 for the others.
     - `binding_energy`: of each pair of species, in units of energy: a scalar, a symmetric matrix, or the packed upper
@@ -46,28 +50,30 @@ class HarmonicMorse(AbstractSpeciesPotential):
     def __check_init__(self) -> None:
         check(self.name, positive={"inverse_range": self.inverse_range, "stiffness": self.stiffness})
 
-    def range_of(self, diameter):
-        """Where the energy ends."""
-        return diameter + 9.9 / self.inverse_range
+    def range_of(self, diameter: Float[Array, "*p"]) -> Float[Array, "*p"]:
+        """The cutoff of pairs of this mean diameter."""
+        return morse_range(diameter, self.inverse_range)
 
-    def pair_parameters(self, configuration, i, j):
+    def pair_parameters(
+        self, configuration: gw.Configuration, i: PairIndex, j: PairIndex
+    ) -> tuple[Float[Array, " p"], Float[Array, " p"], Float[Array, " p"]]:
         """Mean diameter, binding energy, and inverse of `cutoff² - onset²`, of each pair."""
         s, binding_energy = self.diameter_and_energy(configuration, i, j)
         onset, cutoff = self._range(s)
         return s, binding_energy, 1.0 / (cutoff**2 - onset**2)
 
-    def pair_energy(self, r, parameters):
+    def pair_energy(self, r: Float[Array, ""], parameters: PyTree) -> Float[Array, ""]:
         s, binding_energy, inverse = parameters
         onset, cutoff = self._range(s)
-        # Each branch gets only distances of its own, so that no derivative of an unused one can overflow.
+        # Each branch sees only distances of its own, so that the derivative of an unused branch cannot overflow.
         x = jnp.clip(r, s, cutoff)
-        # XPLOR, (r_c² - x²)² (r_c² + 2x² - 3r_o²) / (r_c² - r_o²)³, in the share of the way that is left to the cutoff.
+        # XPLOR, (r_c² - x²)² (r_c² + 2x² - 3r_o²) / (r_c² - r_o²)³, as a polynomial in (r_c² - x²) / (r_c² - r_o²).
         left = jnp.where(x < onset, 1.0, (cutoff**2 - x**2) * inverse)
         decay = jnp.exp(-self.inverse_range * (x - s))
         attraction = binding_energy * decay * (decay - 2.0) * left**2 * (3.0 - 2.0 * left)
         repulsion = 0.5 * self.stiffness * (r - s) ** 2 - binding_energy
         return jnp.where(r < s, repulsion, jnp.where(r < cutoff, attraction, 0.0))
 
-    def _range(self, s):
-        """Where the smoothing begins and where it ends, for pairs of mean diameter `s`."""
-        return s + 5.0 / self.inverse_range, self.range_of(s)
+    def _range(self, s: Float[Array, "*p"]) -> tuple[Float[Array, "*p"], Float[Array, "*p"]]:
+        """Onset and cutoff of the smoothing, for pairs of mean diameter `s`."""
+        return morse_onset(s, self.inverse_range), self.range_of(s)

@@ -1,13 +1,16 @@
+"""Networks of springs."""
+
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import equinox as eqx
 import glasswright as gw
 import jax.numpy as jnp
 import numpy as np
-from glasswright.neighbors import build_pair_list
+from glasswright.neighbors import PairIndex, build_pair_list
 from glasswright.run.extxyz import read_configuration
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
 from ._parameters import check
 
@@ -41,7 +44,7 @@ class HarmonicSpringNetwork(gw.AbstractPairPotential):
     packing: str = eqx.field(static=True)
     stiffness: Float[Array, " b"]
     rest_length: Float[Array, " b"]
-    # NumPy's: these are no parameters, and nobody can train them.
+    # NumPy's, because they are not parameters: only JAX's arrays can be trained.
     first: Int[np.ndarray, " b"]
     second: Int[np.ndarray, " b"]
     longest: Float[np.ndarray, ""]
@@ -99,20 +102,23 @@ class HarmonicSpringNetwork(gw.AbstractPairPotential):
         """The packing that the bonds were taken from."""
         return gw.Configuration(jnp.asarray(self.fractional), jnp.asarray(self.box), jnp.asarray(self.species))
 
-    def bonds(self, configuration):
+    def bonds(self, configuration: gw.Configuration) -> tuple[Int[Array, " b"], Int[Array, " b"]]:
         """The same pairs in every configuration."""
         return jnp.asarray(self.first), jnp.asarray(self.second)
 
-    def pair_parameters(self, configuration, i, j):
+    def pair_parameters(
+        self, configuration: gw.Configuration, i: PairIndex, j: PairIndex
+    ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
         """Rest length and stiffness of each bond, in the order of `bonds`."""
         return self.rest_length, self.stiffness
 
-    def pair_energy(self, r, parameters):
-        rest_length, stiffness = parameters
+    def pair_energy(self, r: Float[Array, ""], parameters: PyTree) -> Float[Array, ""]:
+        rest_length, stiffness = cast(tuple[Array, Array], parameters)
         return 0.5 * stiffness * (r - rest_length) ** 2
 
 
 def _per_bond(name: str, value: float | Sequence[float] | Array, n_bonds: int) -> Float[Array, " b"]:
+    """A parameter of each bond; a scalar applies to all."""
     value = jnp.asarray(value, dtype=float)
     if value.ndim == 0:
         return jnp.full(n_bonds, value)

@@ -1,3 +1,5 @@
+"""Repulsion by an inverse power."""
+
 from jaxtyping import Array, Float
 
 from ._parameters import PerPair, PerSpecies, check, species_parameters
@@ -11,7 +13,7 @@ class InversePower(AbstractScaledPotential):
 
     **Arguments:**
 
-    - `n_species`: number of species; left out, as many as `diameter` has.
+    - `n_species`: number of species; left out, that of the numbers in `diameter`, or two.
     - `diameter`: of each species, in units of length; a scalar applies to all. Default: 0.8 for the first half of the
       species, 1.0 for the others. A pair has the mean of both.
     - `binding_energy`: energy `e` at `r = s`, in units of energy, of each pair of species: a scalar, a symmetric
@@ -43,5 +45,5 @@ class InversePower(AbstractScaledPotential):
     def __check_init__(self) -> None:
         check(self.name, positive={"exponent": self.exponent})
 
-    def scaled_energy(self, r, s):
+    def scaled_energy(self, r: Float[Array, ""], s: Float[Array, ""]) -> Float[Array, ""]:
         return (s / r) ** self.exponent

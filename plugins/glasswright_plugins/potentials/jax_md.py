@@ -1,12 +1,15 @@
+"""Energy functions of jax-md."""
+
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
 import glasswright as gw
 import jax
 import jax.numpy as jnp
+from glasswright.neighbors import PairIndex, PairList
 from jaxtyping import Array, Float
 
 from ._parameters import check, pair_index, per_pair, xplor
@@ -47,7 +50,7 @@ class JaxMD(gw.AbstractPotential):
     def __init__(
         self,
         function: str,
-        parameters: dict | None = None,
+        parameters: Mapping[str, Any] | None = None,
         cutoff: float | None = None,
         onset: float | None = None,
         n_species: int = 1,
@@ -88,6 +91,7 @@ class JaxMD(gw.AbstractPotential):
             raise ValueError(f"jax_md(onset={self.onset}, cutoff={self.range}): the onset must come before the cutoff.")
 
     def _as_array(self, name: str, value: Any) -> Float[Array, "..."]:
+        """A parameter as an array; raises a `ValueError` for a value that the function cannot take."""
         if not isinstance(value, int | float | list | tuple | jax.Array) or isinstance(value, bool):
             raise ValueError(f"jax_md(parameters={name}): {self.function} wants no number there: {value!r}.")
         array = jnp.asarray(value, dtype=float)
@@ -99,6 +103,7 @@ class JaxMD(gw.AbstractPotential):
 
     @property
     def _of_distance(self) -> bool:
+        """Whether the function is one of a distance, and not of all positions."""
         return next(iter(inspect.signature(find_function(self.function)).parameters)) in ("dr", "r")
 
     @property
@@ -107,28 +112,37 @@ class JaxMD(gw.AbstractPotential):
             return jnp.max(self.parameters[FINITE_RANGE[self.function]])
         return jnp.asarray(self.range)
 
-    def energy(self, configuration, neighbors):
-        """Of the listed pairs, or of all positions."""
+    def energy(self, configuration: gw.Configuration, neighbors: PairList) -> Float[Array, ""]:
+        """The energy of the listed pairs, or that of all positions."""
         if self._of_distance:
             return self._pair_energy(configuration, neighbors)
         return self._many_body_energy(configuration)
 
-    def _pair_energy(self, configuration, neighbors):
+    def _pair_energy(self, configuration: gw.Configuration, neighbors: PairList) -> Float[Array, ""]:
+        """The sum of a function of the distance over the listed pairs."""
         i, j, mask = neighbors.i, neighbors.j, neighbors.mask
         squared = jnp.sum(configuration.displacement(i, j) ** 2, axis=-1)
-        # Beyond the cutoff, and for padding, a distance at which all is well, so that no derivative is infinite.
+        # Padding and pairs beyond the cutoff get a harmless distance, at which no derivative is infinite.
         cutoff = jax.lax.stop_gradient(self.cutoff)
         inside = mask & (squared < cutoff**2)
         r = jnp.sqrt(jnp.where(inside, squared, cutoff**2))
-        arguments = {name: self._of_pairs(value, configuration, i, j) for name, value in self.parameters.items()}
+        arguments: dict[str, Any] = {
+            name: self._of_pairs(value, configuration, i, j) for name, value in self.parameters.items()
+        }
         if "cutoff" in inspect.signature(find_function(self.function)).parameters:
             arguments["cutoff"] = self.range
         values = find_function(self.function)(r, **arguments)
-        if self.onset is not None:
+        if self.onset is not None and self.range is not None:
             values = values * xplor(r, self.onset, self.range)
         return jnp.sum(jnp.where(inside, values, 0.0))
 
-    def _of_pairs(self, value, configuration, i, j):
+    def _of_pairs(
+        self,
+        value: Float[Array, "..."],
+        configuration: gw.Configuration,
+        i: PairIndex,
+        j: PairIndex,
+    ) -> Float[Array, "..."]:
         """A parameter of each pair."""
         if value.ndim == 0:
             return value
@@ -137,33 +151,36 @@ class JaxMD(gw.AbstractPotential):
             return 0.5 * (value[a] + value[b])
         return value[pair_index(a, b, self.n_species)]
 
-    def _many_body_energy(self, configuration):
+    def _many_body_energy(self, configuration: gw.Configuration) -> Float[Array, ""]:
+        """A function of all positions."""
         box = configuration.box
 
-        def displacement(first, second, **_):
-            # Ours, on fractional positions: jax-md's own has a derivative that is right for forces alone.
+        def displacement(first: Array, second: Array, **_: Any) -> Array:
+            # In fractional positions, as everywhere here: the derivative of jax-md's own is right for forces only.
             difference = first - second
             return box @ (difference - jax.lax.stop_gradient(jnp.round(difference)))
 
         function = find_function(self.function)
         names = inspect.signature(function).parameters
         if "params" in names:
-            return function(displacement, [self.parameters])(configuration.fractional)
+            energy: Array = function(displacement, [self.parameters])(configuration.fractional)
+            return energy
         arguments = dict(self.parameters)
         if "cutoff" in names:
             arguments["cutoff"] = jnp.asarray(self.range)
-        return function(displacement, **arguments)(configuration.fractional)
+        energy = function(displacement, **arguments)(configuration.fractional)
+        return energy
 
 
 @functools.cache
 def find_function(name: str) -> Callable[..., Any]:
-    """The function of this name, imported at first use: it takes ten seconds."""
+    """The function of this name in `jax_md.energy`, which is imported at first use: it takes ten seconds."""
     try:
         from jax_md import energy
     except ImportError as error:
         raise ValueError("jax_md: the package is not installed; pip install 'glasswright[jax_md]'.") from error
 
-    function = getattr(energy, name, None)
+    function: Callable[..., Any] | None = getattr(energy, name, None)
     usable = [
         key
         for key, value in vars(energy).items()

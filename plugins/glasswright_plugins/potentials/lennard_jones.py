@@ -1,3 +1,5 @@
+"""The Lennard-Jones potential."""
+
 from jaxtyping import Array, Float
 
 from ._parameters import PerPair, PerSpecies, species_parameters
@@ -11,7 +13,7 @@ class LennardJones(AbstractScaledPotential):
 
     **Arguments:**
 
-    - `n_species`: number of species; left out, as many as `diameter` has.
+    - `n_species`: number of species; left out, that of the numbers in `diameter`, or two.
     - `diameter`: of each species, in units of length; a scalar applies to all. Default: 0.8 for the first half of the
       species, 1.0 for the others. A pair has the mean of both.
     - `binding_energy`: depth `e` of the minimum, in units of energy, of each pair of species: a scalar, a symmetric
@@ -36,6 +38,6 @@ class LennardJones(AbstractScaledPotential):
         self.onset_ratio = float(onset_ratio)
         self.cutoff_ratio = float(cutoff_ratio)
 
-    def scaled_energy(self, r, s):
+    def scaled_energy(self, r: Float[Array, ""], s: Float[Array, ""]) -> Float[Array, ""]:
         sixth = (s / r) ** 6
         return 4.0 * (sixth**2 - sixth)

@@ -1,11 +1,15 @@
+"""The Morse potential."""
+
+from typing import cast
+
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
-from ._parameters import PerPair, PerSpecies, check, species_parameters, xplor
-from ._species import AbstractSpeciesPotential
+from ._parameters import PerPair, PerSpecies, check, morse_onset, morse_range, species_parameters, xplor
+from ._species import AbstractTwoParameterPotential
 
 
-class Morse(AbstractSpeciesPotential):
+class Morse(AbstractTwoParameterPotential):
     """Morse, smoothed to zero by XPLOR: `V = e (exp(-2a(r - s)) - 2 exp(-a(r - s))) S(r)`.
 
     The smoothing goes from `s + 5/a` to `s + 9.9/a`.
@@ -14,7 +18,7 @@ class Morse(AbstractSpeciesPotential):
 
     **Arguments:**
 
-    - `n_species`: number of species; left out, as many as `diameter` has.
+    - `n_species`: number of species; left out, that of the numbers in `diameter`, or two.
     - `diameter`: of each species, in units of length; a scalar applies to all. Default: 0.8 for the first half of the
       species, 1.0 for the others. A pair has the mean of both.
     - `binding_energy`: depth `e` of the minimum, in units of energy, of each pair of species: a scalar, a symmetric
@@ -39,17 +43,14 @@ class Morse(AbstractSpeciesPotential):
     def __check_init__(self) -> None:
         check(self.name, positive={"inverse_range": self.inverse_range})
 
-    def range_of(self, diameter):
-        """Where the energy ends."""
-        return diameter + 9.9 / self.inverse_range
+    def range_of(self, diameter: Float[Array, "*p"]) -> Float[Array, "*p"]:
+        """The cutoff of pairs of this mean diameter."""
+        return morse_range(diameter, self.inverse_range)
 
-    def pair_parameters(self, configuration, i, j):
-        """Mean diameter and energy of each pair."""
-        return self.diameter_and_energy(configuration, i, j)
-
-    def pair_energy(self, r, parameters):
-        s, energy = parameters
+    def pair_energy(self, r: Float[Array, ""], parameters: PyTree) -> Float[Array, ""]:
+        s, energy = cast(tuple[Array, Array], parameters)
         a = self.inverse_range
-        x = jnp.minimum(r, s + 9.9 / a)
+        onset, cutoff = morse_onset(s, a), morse_range(s, a)
+        x = jnp.minimum(r, cutoff)
         decay = jnp.exp(-a * (x - s))
-        return energy * decay * (decay - 2.0) * xplor(x, s + 5.0 / a, s + 9.9 / a)
+        return energy * decay * (decay - 2.0) * xplor(x, onset, cutoff)

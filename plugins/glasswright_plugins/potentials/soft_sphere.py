@@ -1,12 +1,16 @@
+"""Repulsion of overlapping spheres."""
+
+from typing import cast
+
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from ._parameters import PerPair, PerSpecies, check, species_parameters
-from ._species import AbstractSpeciesPotential
+from ._species import AbstractTwoParameterPotential
 
 
-class SoftSphere(AbstractSpeciesPotential):
+class SoftSphere(AbstractTwoParameterPotential):
     """Finite repulsion of overlapping spheres: `V = e / alpha (1 - r/s)^alpha` for `r < s`, zero beyond.
 
     `alpha = 2` are harmonic spheres, `alpha = 5/2` Hertzian ones. Particles without contact are rattlers.
@@ -15,7 +19,7 @@ class SoftSphere(AbstractSpeciesPotential):
 
     **Arguments:**
 
-    - `n_species`: number of species; left out, as many as `diameter` has.
+    - `n_species`: number of species; left out, that of the numbers in `diameter`, or two.
     - `diameter`: of each species, in units of length; a scalar applies to all. Default: 0.8 for the first half of the
       species, 1.0 for the others. A pair has the mean of both.
     - `binding_energy`: `e`, in units of energy, of each pair of species: a scalar, a symmetric matrix, or the packed
@@ -43,16 +47,12 @@ class SoftSphere(AbstractSpeciesPotential):
         if self.exponent < 2.0:
             raise ValueError(f"soft_sphere(exponent={self.exponent}): must be at least 2, or forces jump at contact.")
 
-    def range_of(self, diameter):
-        """Where the energy ends."""
+    def range_of(self, diameter: Float[Array, "*p"]) -> Float[Array, "*p"]:
+        """The cutoff of pairs of this mean diameter."""
         return diameter
 
-    def pair_parameters(self, configuration, i, j):
-        """Mean diameter and energy of each pair."""
-        return self.diameter_and_energy(configuration, i, j)
-
-    def pair_energy(self, r, parameters):
-        s, energy = parameters
+    def pair_energy(self, r: Float[Array, ""], parameters: PyTree) -> Float[Array, ""]:
+        s, energy = cast(tuple[Array, Array], parameters)
         overlap = jnp.maximum(1.0 - r / s, 0.0)
         if self.exponent == 2.0:
             return 0.5 * energy * overlap**2

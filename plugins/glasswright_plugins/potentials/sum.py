@@ -1,6 +1,11 @@
+"""The sum of two potentials."""
+
+from typing import cast
+
 import glasswright as gw
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from glasswright.neighbors import PairIndex
+from jaxtyping import Array, Float, PyTree
 
 
 class Sum(gw.AbstractPairPotential):
@@ -28,17 +33,24 @@ class Sum(gw.AbstractPairPotential):
     def cutoff(self) -> Float[Array, ""]:
         return jnp.maximum(self.first.cutoff, self.second.cutoff)
 
-    def reach(self, configuration):
+    def reach(self, configuration: gw.Configuration) -> Float[Array, ""]:
         """The longer of both."""
         return jnp.maximum(self.first.reach(configuration), self.second.reach(configuration))
 
-    def knows_disorder(self, field):
+    def knows_disorder(self, field: str) -> bool:
         """What both parts know."""
         return self.first.knows_disorder(field) and self.second.knows_disorder(field)
 
-    def pair_parameters(self, configuration, i, j):
+    def pair_parameters(self, configuration: gw.Configuration, i: PairIndex, j: PairIndex) -> tuple[PyTree, PyTree]:
         """Those of both parts."""
-        return tuple(part.pair_parameters(configuration, i, j) for part in (self.first, self.second))
+        first, second = self._parts
+        return first.pair_parameters(configuration, i, j), second.pair_parameters(configuration, i, j)
 
-    def pair_energy(self, r, parameters):
-        return self.first.pair_energy(r, parameters[0]) + self.second.pair_energy(r, parameters[1])
+    def pair_energy(self, r: Float[Array, ""], parameters: PyTree) -> Float[Array, ""]:
+        first, second = self._parts
+        return first.pair_energy(r, parameters[0]) + second.pair_energy(r, parameters[1])
+
+    @property
+    def _parts(self) -> tuple[gw.AbstractPairPotential, gw.AbstractPairPotential]:
+        """Both parts by the type that `__check_init__` has made sure of; configurations choose from all potentials."""
+        return cast(gw.AbstractPairPotential, self.first), cast(gw.AbstractPairPotential, self.second)

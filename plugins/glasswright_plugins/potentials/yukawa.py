@@ -1,3 +1,5 @@
+"""Screened repulsion."""
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -12,7 +14,7 @@ class Yukawa(AbstractScaledPotential):
 
     **Arguments:**
 
-    - `n_species`: number of species; left out, as many as `diameter` has.
+    - `n_species`: number of species; left out, that of the numbers in `diameter`, or two.
     - `diameter`: of each species, in units of length; a scalar applies to all. Default: 0.8 for the first half of the
       species, 1.0 for the others. A pair has the mean of both.
     - `binding_energy`: energy `e` at `r = s`, in units of energy, of each pair of species: a scalar, a symmetric
@@ -44,5 +46,5 @@ class Yukawa(AbstractScaledPotential):
     def __check_init__(self) -> None:
         check(self.name, positive={"inverse_range": self.inverse_range})
 
-    def scaled_energy(self, r, s):
+    def scaled_energy(self, r: Float[Array, ""], s: Float[Array, ""]) -> Float[Array, ""]:
         return (s / r) * jnp.exp(-self.inverse_range * (r - s))

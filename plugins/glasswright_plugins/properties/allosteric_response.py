@@ -1,13 +1,19 @@
+"""The allosteric response of a target pair to a strain of a source pair."""
+
 from collections.abc import Sequence
 
 import equinox as eqx
 import glasswright as gw
 import jax
 import jax.numpy as jnp
+from glasswright.neighbors import PairIndex, PairMask
+from jaxtyping import Array, Float, Int
+
+Pair = tuple[Int[Array, ""], Int[Array, ""]]
 
 
-def _numbers(value):
-    """A tuple, or None: lists would be mutable, and one number is a list of one."""
+def _numbers(value: float | Sequence[float] | None) -> tuple[float, ...] | None:
+    """A sequence as a tuple, which cannot change; a single number as a tuple of one."""
     return value if value is None else tuple(value) if isinstance(value, Sequence) else (value,)
 
 
@@ -54,22 +60,22 @@ class AllostericResponse(gw.AbstractProperty):
                     f"allosteric_response({end}_pair={list(pair)}): must be two different integers of at least 0."
                 )
 
-    def measure(self, state):
+    def measure(self, state: gw.Equilibrium) -> Float[Array, ""]:
         source = self._pair("source", state, None)
         target = self._pair("target", state, source)
         configuration = state.configuration
         (length, unit), (target_length, target_unit) = (_bond(configuration, *pair) for pair in (source, target))
         force = jnp.zeros_like(configuration.fractional).at[source[0]].add(unit).at[source[1]].add(-unit)
-        moved = state.displacement(force[None])[0]
-        strain = jnp.vdot(unit, moved[source[0]] - moved[source[1]]) / length
-        answer = jnp.vdot(target_unit, moved[target[0]] - moved[target[1]]) / target_length
+        displacement = state.displacement(force[None])[0]
+        strain = jnp.vdot(unit, displacement[source[0]] - displacement[source[1]]) / length
+        answer = jnp.vdot(target_unit, displacement[target[0]] - displacement[target[1]]) / target_length
         if isinstance(state.hessian, gw.DenseHessian):
             ends = jnp.stack([*source, *target])
             answer = jnp.where(jnp.any(state.hessian.rattler[ends]), jnp.nan, answer)
         return answer / strain
 
-    def _pair(self, end: str, state, source):
-        """The particles of the source or of the target, which may depend on the source."""
+    def _pair(self, end: str, state: gw.Equilibrium, source: Pair | None) -> Pair:
+        """The particles of the source or of the target; a target without a place depends on the source."""
         position, pair = getattr(self, f"{end}_position"), getattr(self, f"{end}_pair")
         n, d = state.configuration.fractional.shape
         if pair is not None:
@@ -81,7 +87,7 @@ class AllostericResponse(gw.AbstractProperty):
         fractional, box = jax.lax.stop_gradient((state.configuration.fractional, state.configuration.box))
         i, j, distance, interacts = jax.lax.stop_gradient(_interacting_pairs(state))
         if position is not None or source is not None:
-            if position is None:
+            if position is None and source is not None:
                 across = fractional[source[0]] - fractional[source[1]]
                 position = fractional[source[0]] - 0.5 * (across - jnp.round(across)) + 0.5
             away = fractional - jnp.asarray(position)[None]
@@ -93,24 +99,22 @@ class AllostericResponse(gw.AbstractProperty):
         return i[chosen], j[chosen]
 
 
-def _bond(configuration, i, j):
-    """Length and direction of a pair."""
+def _bond(
+    configuration: gw.Configuration, i: Int[Array, ""], j: Int[Array, ""]
+) -> tuple[Float[Array, ""], Float[Array, " d"]]:
+    """Length and direction of a pair of particles."""
     vector = configuration.displacement(i[None], j[None])[0]
     length = jnp.linalg.norm(vector)
     return length, vector / length
 
 
-def _interacting_pairs(state):
-    """`i, j`, distance of the listed pairs, and which of them interact."""
+def _interacting_pairs(state: gw.Equilibrium) -> tuple[PairIndex, PairIndex, Float[Array, " p"], PairMask]:
+    """`(i, j, distance, interacts)` of the listed pairs."""
     potential, configuration, neighbors = state.potential, state.configuration, state.neighbors
-    pairwise = isinstance(potential, gw.AbstractPairPotential)
-    i, j, mask = potential.pairs(configuration, neighbors) if pairwise else (neighbors.i, neighbors.j, neighbors.mask)
+    if isinstance(potential, gw.AbstractPairPotential):
+        bonds = potential.bond_stiffness(configuration, neighbors)
+        return bonds.i, bonds.j, bonds.distance, bonds.interacts
+    i, j, mask = neighbors.i, neighbors.j, neighbors.mask
     squared = jnp.sum(configuration.displacement(i, j) ** 2, axis=1)
-    r = jnp.sqrt(jnp.where(mask, squared, 1.0))
-    if not pairwise:
-        return i, j, r, mask & (r < potential.cutoff)
-    first = jax.grad(potential.pair_energy)
-    slope, curvature = jax.vmap(lambda x, p: jax.jvp(lambda y: first(y, p), (x,), (jnp.ones_like(x),)))(
-        r, potential.pair_parameters(configuration, i, j)
-    )
-    return i, j, r, mask & ((slope != 0.0) | (curvature != 0.0))
+    distance = jnp.sqrt(jnp.where(mask, squared, 1.0))
+    return i, j, distance, mask & (distance < potential.cutoff)

@@ -1,5 +1,8 @@
+"""The anisotropy of the elastic tensor."""
+
 import glasswright as gw
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 
 class Anisotropy(gw.AbstractProperty):
@@ -13,11 +16,13 @@ class Anisotropy(gw.AbstractProperty):
     units = "dimensionless"
     source = "Norris, J. Mech. Mater. Struct. 1, 223 (2006): the Euclidean projection on isotropy"
 
-    def measure(self, state):
+    def measure(self, state: gw.Equilibrium) -> Float[Array, ""]:
         tensor = state.elastic_tensor
         d = state.configuration.dimension
         bulk, shear = gw.bulk_modulus(tensor), gw.shear_modulus(tensor)
-        one = jnp.eye(d)
-        both = jnp.einsum("ik,jl->ijkl", one, one) + jnp.einsum("il,jk->ijkl", one, one)
-        isotropic = (bulk - 2.0 * shear / d) * jnp.einsum("ij,kl->ijkl", one, one) + shear * both
-        return jnp.linalg.norm((tensor - isotropic).reshape(-1)) / jnp.linalg.norm(isotropic.reshape(-1))
+        identity = jnp.eye(d)
+        both = jnp.einsum("ik,jl->ijkl", identity, identity) + jnp.einsum("il,jk->ijkl", identity, identity)
+        isotropic = (bulk - 2.0 * shear / d) * jnp.einsum("ij,kl->ijkl", identity, identity) + shear * both
+        distance: Array = jnp.linalg.norm((tensor - isotropic).reshape(-1))
+        size: Array = jnp.linalg.norm(isotropic.reshape(-1))
+        return distance / size

@@ -1,7 +1,10 @@
+"""The number of bonds that carry a modulus."""
+
 from typing import Literal
 
 import glasswright as gw
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 
 class BondContributions(gw.AbstractProperty):
@@ -29,6 +32,6 @@ class BondContributions(gw.AbstractProperty):
         if self.modulus not in ("bulk", "shear"):
             raise ValueError(f"bond_contributions(modulus={self.modulus!r}): must be bulk or shear.")
 
-    def measure(self, state):
+    def measure(self, state: gw.Equilibrium) -> Float[Array, ""]:
         share = getattr(state.bond_contributions, self.modulus)
         return jnp.sum(share**2) ** 2 / (state.configuration.n_particles * jnp.sum(share**4))

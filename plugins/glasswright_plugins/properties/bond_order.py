@@ -1,8 +1,11 @@
+"""Orientational order of neighbours."""
+
 import math
 
 import glasswright as gw
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from ._neighborhood import check_neighborhood, sum_at_particles, weighted_pairs
 
@@ -37,30 +40,30 @@ class BondOrder(gw.AbstractProperty):
         if self.symmetry < 1:
             raise ValueError(f"bond_order(symmetry={self.symmetry}): must be at least 1.")
 
-    def measure(self, state):
+    def measure(self, state: gw.Equilibrium) -> Float[Array, ""]:
         n = state.configuration.n_particles
         i, j, vector, r, weight = weighted_pairs(state, self.distance, self.width)
         unit = vector / r[:, None]
         harmonics = _circular(unit, self.symmetry) if unit.shape[1] == 2 else _spherical(unit, self.symmetry)
-        here = weight[:, None] * harmonics
-        # Seen from the other end a bond points the other way: its harmonics have the parity of the symmetry number.
-        there = here * (-1.0) ** self.symmetry
-        total = sum_at_particles(n, i, j, here, there)
+        from_i = weight[:, None] * harmonics
+        # At the other particle the vector of the pair is reversed: harmonics have the parity of the symmetry number.
+        from_j = from_i * (-1.0) ** self.symmetry
+        total = sum_at_particles(n, i, j, from_i, from_j)
         count = sum_at_particles(n, i, j, weight, weight)
         squared = jnp.sum(total**2, axis=1)
-        some = squared > 0.0
-        size = jnp.where(some, jnp.sqrt(jnp.where(some, squared, 1.0)), 0.0)
+        ordered = squared > 0.0
+        size = jnp.where(ordered, jnp.sqrt(jnp.where(ordered, squared, 1.0)), 0.0)
         value = jnp.mean(size / jnp.where(count < 1.0, 0.5 * (1.0 + count**2), count))
         return jnp.where(jnp.isnan(jnp.sum(weight)), jnp.nan, value)
 
 
-def _circular(unit, m: int):
-    """Real and imaginary part of `exp(i m theta)`."""
+def _circular(unit: Float[Array, "p 2"], m: int) -> Float[Array, "p 2"]:
+    """Real and imaginary part of `exp(i m theta)` of each unit vector."""
     power = (unit[:, 0] + 1j * unit[:, 1]) ** m
     return jnp.stack([power.real, power.imag], axis=1)
 
 
-def _spherical(unit, order: int):
+def _spherical(unit: Float[Array, "p 3"], order: int) -> Float[Array, "p h"]:
     """Real functions whose squares, summed over bonds, make up `4 pi / (2l + 1) sum_m |Y_lm|²`.
 
     `sqrt(2 (l-m)!/(l+m)!) (x + iy)^m d^m P_l(z)/dz^m`: polynomials in the components, smooth at the poles.

@@ -1,4 +1,7 @@
+"""The bulk modulus."""
+
 import glasswright as gw
+from jaxtyping import Array, Float
 
 
 class BulkModulus(gw.AbstractProperty):
@@ -11,5 +14,5 @@ class BulkModulus(gw.AbstractProperty):
     units = "energy / volume"
     source = "Zu & Goodrich, Commun. Mater. 5 (2024), doi 10.1038/s43246-024-00583-4, Methods"
 
-    def measure(self, state):
+    def measure(self, state: gw.Equilibrium) -> Float[Array, ""]:
         return gw.bulk_modulus(state.elastic_tensor)

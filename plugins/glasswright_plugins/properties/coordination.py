@@ -1,5 +1,8 @@
+"""The mean number of neighbours."""
+
 import glasswright as gw
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from ._neighborhood import check_neighborhood, weighted_pairs
 
@@ -23,6 +26,6 @@ class Coordination(gw.AbstractProperty):
     def __check_init__(self) -> None:
         check_neighborhood("coordination", self.distance, self.width)
 
-    def measure(self, state):
+    def measure(self, state: gw.Equilibrium) -> Float[Array, ""]:
         *_, weight = weighted_pairs(state, self.distance, self.width)
         return 2.0 * jnp.sum(weight) / state.configuration.n_particles

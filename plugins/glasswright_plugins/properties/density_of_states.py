@@ -1,6 +1,9 @@
+"""The density of vibrational states."""
+
 import glasswright as gw
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 
 class DensityOfStates(gw.AbstractProperty):
@@ -40,9 +43,10 @@ class DensityOfStates(gw.AbstractProperty):
         """The frequencies of the values."""
         return (np.arange(self.n_points) + 0.5) * self.maximum / self.n_points
 
-    def measure(self, state):
+    def measure(self, state: gw.Equilibrium) -> Float[Array, " points"]:
         modes = state.vibrations
         width = self.maximum / self.n_points if self.width is None else self.width
         distance = (jnp.asarray(self.grid)[:, None] - modes.frequency[None, :]) / width
         counted = jnp.where(modes.is_vibration, jnp.exp(-0.5 * distance**2), 0.0)
-        return jnp.sum(counted, axis=1) / (width * np.sqrt(2.0 * np.pi) * modes.n_vibrations)
+        density: Array = jnp.sum(counted, axis=1) / (width * np.sqrt(2.0 * np.pi) * modes.n_vibrations)
+        return density

@@ -1,4 +1,7 @@
+"""A component of the elastic tensor."""
+
 import glasswright as gw
+from jaxtyping import Array, Float
 
 
 class ElasticConstant(gw.AbstractProperty):
@@ -20,7 +23,7 @@ class ElasticConstant(gw.AbstractProperty):
         if len(self.component) != 4 or set(self.component) - set("xyz"):
             raise ValueError(f"elastic_constant(component={self.component}): must be four letters of x, y, z.")
 
-    def measure(self, state):
+    def measure(self, state: gw.Equilibrium) -> Float[Array, ""]:
         axes = tuple("xyz".index(letter) for letter in self.component)
         if max(axes) >= state.configuration.dimension:
             raise ValueError(f"elastic_constant(component={self.component}): there is no z in two dimensions.")

@@ -1,4 +1,7 @@
+"""The elastic tensor."""
+
 import glasswright as gw
+from jaxtyping import Array, Float
 
 
 class ElasticTensor(gw.AbstractProperty):
@@ -12,5 +15,5 @@ class ElasticTensor(gw.AbstractProperty):
     units = "energy / volume"
     source = "Lemaître & Maloney, J. Stat. Phys. 123, 415 (2006); Zu & Goodrich (2024), Methods"
 
-    def measure(self, state):
+    def measure(self, state: gw.Equilibrium) -> Float[Array, "d d d d"]:
         return state.elastic_tensor

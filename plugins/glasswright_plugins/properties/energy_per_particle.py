@@ -1,4 +1,7 @@
+"""The potential energy per particle."""
+
 import glasswright as gw
+from jaxtyping import Array, Float
 
 
 class EnergyPerParticle(gw.AbstractProperty):
@@ -8,5 +11,5 @@ class EnergyPerParticle(gw.AbstractProperty):
     units = "energy"
     source = "definition"
 
-    def measure(self, state):
+    def measure(self, state: gw.Equilibrium) -> Float[Array, ""]:
         return state.energy / state.configuration.n_particles

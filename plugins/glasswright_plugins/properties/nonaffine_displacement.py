@@ -1,5 +1,8 @@
+"""Non-affine displacement under shear."""
+
 import glasswright as gw
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 
 class NonaffineDisplacement(gw.AbstractProperty):
@@ -12,7 +15,7 @@ class NonaffineDisplacement(gw.AbstractProperty):
     units = "length²"
     source = "DiDonna & Lubensky, Phys. Rev. E 72, 066619 (2005), Eq. 1.2"
 
-    def measure(self, state):
+    def measure(self, state: gw.Equilibrium) -> Float[Array, ""]:
         d = state.configuration.dimension
         response = state.response
         shear, axial = response[d:], response[:d]

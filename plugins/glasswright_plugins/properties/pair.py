@@ -1,5 +1,8 @@
+"""Two properties as one."""
+
 import glasswright as gw
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from ._parts import needed_state
 from .bulk_modulus import BulkModulus
@@ -20,12 +23,13 @@ class Pair(gw.AbstractProperty):
     units = "units of the first, units of the second"
     source = "docs/composing.md: what the objective `ratio` judges"
 
+    # A class attribute of other properties; here it depends on the two.
     @property
-    def requires(self):
-        """What the more demanding of the two needs."""
+    def requires(self) -> type[gw.State]:  # type: ignore[override]
+        """The state that both of them can be measured on."""
         return needed_state(self.first, self.second)
 
-    def measure(self, state):
+    def measure(self, state: gw.State) -> Float[Array, "2"]:
         values = [jnp.asarray(part.measure(state)) for part in (self.first, self.second)]
         for part, value in zip((self.first, self.second), values, strict=True):
             if value.ndim:

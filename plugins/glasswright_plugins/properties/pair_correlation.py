@@ -1,7 +1,10 @@
+"""The pair correlation function."""
+
 import glasswright as gw
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from ._pairs import every_distance
 
@@ -40,7 +43,7 @@ class PairCorrelation(gw.AbstractProperty):
         """The distances of the values."""
         return (np.arange(self.n_bins) + 0.5) * self.maximum / self.n_bins
 
-    def measure(self, state):
+    def measure(self, state: gw.State) -> Float[Array, " bins"]:
         configuration = state.configuration
         n, d = configuration.fractional.shape
         r = every_distance(configuration)
@@ -49,9 +52,12 @@ class PairCorrelation(gw.AbstractProperty):
         density = n / configuration.volume
         surface = 2.0 * np.pi if d == 2 else 4.0 * np.pi
 
-        def count(distance):
-            return jnp.sum(jnp.exp(-0.5 * ((distance - r) / width) ** 2)) / (width * np.sqrt(2.0 * np.pi))
+        def count(distance: Float[Array, ""]) -> Float[Array, ""]:
+            total: Array = jnp.sum(jnp.exp(-0.5 * ((distance - r) / width) ** 2))
+            weight: Array = total / (width * np.sqrt(2.0 * np.pi))
+            return weight
 
-        # One distance after the other: together they would take as many times the memory of the pairs.
-        counts = jax.lax.map(jax.checkpoint(count), grid)
-        return 2.0 * counts / (n * density * surface * grid ** (d - 1))
+        # One distance after the other: all at once would take `n_bins` times the memory of the pairs.
+        counts: Array = jax.lax.map(jax.checkpoint(count), grid)
+        values: Array = 2.0 * counts / (n * density * surface * grid ** (d - 1))
+        return values

@@ -1,5 +1,8 @@
+"""The participation ratio of vibrations."""
+
 import glasswright as gw
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 
 class ParticipationRatio(gw.AbstractProperty):
@@ -32,7 +35,7 @@ class ParticipationRatio(gw.AbstractProperty):
         if not 0.0 < self.width < float("inf"):
             raise ValueError(f"participation_ratio(width={self.width}): must be positive and finite.")
 
-    def measure(self, state):
+    def measure(self, state: gw.Equilibrium) -> Float[Array, ""]:
         modes = state.vibrations
         if self.frequency is None:
             weight = jnp.ones_like(modes.frequency)

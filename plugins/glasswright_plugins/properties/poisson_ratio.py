@@ -1,4 +1,7 @@
+"""Poisson's ratio."""
+
 import glasswright as gw
+from jaxtyping import Array, Float
 
 
 class PoissonRatio(gw.AbstractProperty):
@@ -12,5 +15,5 @@ class PoissonRatio(gw.AbstractProperty):
     units = "dimensionless"
     source = "Zu & Goodrich, Commun. Mater. 5 (2024), doi 10.1038/s43246-024-00583-4, Eq. 2"
 
-    def measure(self, state):
+    def measure(self, state: gw.Equilibrium) -> Float[Array, ""]:
         return gw.poisson_ratio(state.elastic_tensor)

@@ -1,5 +1,8 @@
+"""The pressure."""
+
 import glasswright as gw
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 
 class Pressure(gw.AbstractProperty):
@@ -9,5 +12,5 @@ class Pressure(gw.AbstractProperty):
     units = "energy / volume"
     source = "Zu & Goodrich, Commun. Mater. 5 (2024), doi 10.1038/s43246-024-00583-4, Methods"
 
-    def measure(self, state):
+    def measure(self, state: gw.Equilibrium) -> Float[Array, ""]:
         return -jnp.trace(state.stress) / state.configuration.dimension

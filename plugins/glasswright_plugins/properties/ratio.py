@@ -1,4 +1,7 @@
+"""The ratio of two properties."""
+
 import glasswright as gw
+from jaxtyping import Array, Float
 
 from ._parts import needed_state
 from .bulk_modulus import BulkModulus
@@ -23,10 +26,11 @@ class Ratio(gw.AbstractProperty):
     units = "units of the numerator / units of the denominator"
     source = "S. F. Pugh, Philos. Mag. 45, 823 (1954)"
 
+    # A class attribute of other properties; here it depends on the two.
     @property
-    def requires(self):
-        """What the more demanding of the two needs."""
+    def requires(self) -> type[gw.State]:  # type: ignore[override]
+        """The state that both of them can be measured on."""
         return needed_state(self.numerator, self.denominator)
 
-    def measure(self, state):
+    def measure(self, state: gw.State) -> Float[Array, "*shape"]:
         return self.numerator.measure(state) / self.denominator.measure(state)

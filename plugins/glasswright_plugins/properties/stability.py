@@ -1,6 +1,9 @@
+"""The lowest eigenvalue of the Hessian."""
+
 import glasswright as gw
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 
 class Stability(gw.AbstractProperty):
@@ -14,7 +17,7 @@ class Stability(gw.AbstractProperty):
     units = "energy / length²"
     source = "Feynman, Phys. Rev. 56, 340 (1939), Eq. 4"
 
-    def measure(self, state):
+    def measure(self, state: gw.Equilibrium) -> Float[Array, ""]:
         n, d = state.configuration.fractional.shape
         matrix = jax.lax.stop_gradient(state.potential.hessian(state.configuration, state.neighbors))
         # Translations are lifted above all other modes.

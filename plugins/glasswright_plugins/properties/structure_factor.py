@@ -1,6 +1,9 @@
+"""The structure factor."""
+
 import glasswright as gw
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 
 class StructureFactor(gw.AbstractProperty):
@@ -24,7 +27,7 @@ class StructureFactor(gw.AbstractProperty):
         if self.n_shells < 1:
             raise ValueError(f"structure_factor(n_shells={self.n_shells}): must be at least 1.")
 
-    def measure(self, state):
+    def measure(self, state: gw.State) -> Float[Array, " shells"]:
         n, d = state.configuration.fractional.shape
         reach = np.arange(-self.n_shells, self.n_shells + 1)
         vectors = np.stack(np.meshgrid(*(d * [reach]), indexing="ij"), axis=-1).reshape(-1, d)

@@ -1,4 +1,7 @@
+"""Young's modulus."""
+
 import glasswright as gw
+from jaxtyping import Array, Float
 
 
 class YoungModulus(gw.AbstractProperty):
@@ -12,7 +15,7 @@ class YoungModulus(gw.AbstractProperty):
     units = "energy / volume"
     source = "Landau & Lifshitz, Theory of Elasticity, section 5 (three dimensions)"
 
-    def measure(self, state):
+    def measure(self, state: gw.Equilibrium) -> Float[Array, ""]:
         d = state.configuration.dimension
         bulk, shear = gw.bulk_modulus(state.elastic_tensor), gw.shear_modulus(state.elastic_tensor)
         return 2.0 * d**2 * bulk * shear / (d * (d - 1) * bulk + 2.0 * shear)

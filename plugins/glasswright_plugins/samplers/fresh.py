@@ -1,3 +1,5 @@
+"""New packings at every step."""
+
 import glasswright as gw
 
 
@@ -8,7 +10,7 @@ class Fresh(gw.AbstractSampler):
 
     **Arguments:**
 
-    - `size`: how many packings a step looks at.
+    - `size`: number of packings of a step.
     """
 
     size: int = 8
@@ -18,6 +20,6 @@ class Fresh(gw.AbstractSampler):
         if self.size < 1:
             raise ValueError(f"fresh(size={self.size}): needs at least one packing.")
 
-    def indices(self, step):
+    def indices(self, step: int) -> range:
         """The next `size` configurations that no step has seen."""
         return range(step * self.size, (step + 1) * self.size)

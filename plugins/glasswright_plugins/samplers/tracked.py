@@ -1,3 +1,5 @@
+"""The same packings at every step."""
+
 import glasswright as gw
 
 
@@ -6,7 +8,7 @@ class Tracked(gw.AbstractSampler):
 
     **Arguments:**
 
-    - `size`: how many packings are trained together.
+    - `size`: number of packings that are trained together.
     """
 
     size: int = 1
@@ -16,6 +18,6 @@ class Tracked(gw.AbstractSampler):
         if self.size < 1:
             raise ValueError(f"tracked(size={self.size}): needs at least one packing.")
 
-    def indices(self, step):
+    def indices(self, step: int) -> range:
         """Always the first `size` configurations."""
         return range(self.size)
