@@ -341,11 +341,7 @@ def test_an_analysis_is_no_run_to_go_on_with(analysed, capsys):
     assert "is an analysis; name the directory of a training" in capsys.readouterr().err
 
 
-COMMANDS = [
-    command
-    for block in re.findall(r"^```bash\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    for command in re.sub(r"\\\n\s*", "", block).splitlines()
-]
+COMMANDS = re.findall(r"^\$ (glasswright analyse .*)$", re.sub(r"\\\n\s*", "", PAGE.read_text()), re.MULTILINE)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -34,8 +34,8 @@ def main(arguments: list[str]) -> int:
         new_plugin(given.name, given.kind, given.directory)
         return 0
     if given.command == "show":
-        found = find(registry(), given.name)
-        print(json.dumps(found, indent=2) if given.json else "\n\n".join(map(_text, found)))
+        matches = find(registry(), given.name)
+        print(json.dumps(matches, indent=2) if given.json else "\n\n".join(map(_text, matches)))
         return 0
     listing = describe(registry())
     if given.json:
@@ -78,7 +78,7 @@ def find(components: Registry, name: str) -> list[dict[str, Any]]:
     if given_kind and given_kind not in KINDS:
         raise RequestError(f"{name}: no such kind of component; {suggestion(given_kind, KINDS)}")
     kinds = [given_kind] if given_kind else list(KINDS)
-    found: list[dict[str, Any]] = [
+    matches: list[dict[str, Any]] = [
         {**describe_component(group[bare])} for kind in kinds if bare in (group := components.components(kind))
     ]
     plugins = describe(components)["plugins"]
@@ -86,27 +86,35 @@ def find(components: Registry, name: str) -> list[dict[str, Any]]:
     for plugin, record in zip(plugins, components.plugins, strict=True):
         tried = any(attempt in record.attempted for attempt in ((kind, bare) for kind in kinds))
         if (name in (plugin["entry_point"], plugin["distribution"])) or (plugin["status"] == "failed" and tried):
-            found.append({"kind": "plugin", **plugin})
-    if not found:
-        known = [one for kind in kinds for one in components.components(kind)]
+            matches.append({"kind": "plugin", **plugin})
+    if not matches:
+        known = [component for kind in kinds for component in components.components(kind)]
         known += [record.entry_point for record in components.plugins if not given_kind]
         broken = "".join(f"; {p.label} could not be loaded: {p.error}" for p in components.plugins if p.error)
         what = f"no such {given_kind}" if given_kind else "no such component or plugin"
         raise RequestError(f"{name}: {what}; {suggestion(bare, known)}{broken}")
-    return found
+    return matches
 
 
-def _text(found: dict[str, Any]) -> str:
-    if found["kind"] == "plugin":
-        lines = [f"plugin {found['entry_point']} ({found['distribution']} {found['version']}): {found['status']}"]
-        lines += [found["error"]] if found["error"] else []
-        return "\n".join([*lines, *(f"  {kind}: {', '.join(names)}" for kind, names in found["components"].items())])
-    lines = [f"{found['kind']} {found['name']}", f"from {found['distribution']} {found['version']}: {found['class']}"]
-    lines += [f"{fact}: {found[fact]}" for fact in ("units", "source") if found[fact]]
-    lines += ["", found["docstring"] or "(no docstring)"]
-    if found["parameters"]:
+def _text(described: dict[str, Any]) -> str:
+    if described["kind"] == "plugin":
+        lines = [
+            f"plugin {described['entry_point']} ({described['distribution']} {described['version']}): "
+            f"{described['status']}"
+        ]
+        lines += [described["error"]] if described["error"] else []
+        return "\n".join(
+            [*lines, *(f"  {kind}: {', '.join(names)}" for kind, names in described["components"].items())]
+        )
+    lines = [
+        f"{described['kind']} {described['name']}",
+        f"from {described['distribution']} {described['version']}: {described['class']}",
+    ]
+    lines += [f"{fact}: {described[fact]}" for fact in ("units", "source") if described[fact]]
+    lines += ["", described["docstring"] or "(no docstring)"]
+    if described["parameters"]:
         lines += ["", "parameters:"]
-    for parameter in found["parameters"]:
+    for parameter in described["parameters"]:
         default = "required" if parameter["required"] else f"default {_shown(parameter['default'])}"
         units = f", {parameter['units']}" if parameter["units"] else ""
         lines.append(f"  {parameter['name']}: {parameter['type'].replace('`', '')}{units} ({default})")

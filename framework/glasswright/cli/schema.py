@@ -88,7 +88,7 @@ def _classes(components: Iterable[Component]) -> list[Component]:
 
 def _component(component: Component, preset: bool) -> dict[str, Any]:
     described = describe_component(component)
-    meanings = {one["name"]: one["meaning"] for one in described["parameters"]}
+    meanings = {parameter["name"]: parameter["meaning"] for parameter in described["parameters"]}
     properties: dict[str, Any] = {"_target_": {"const": component.target}}
     for name, parameter in parameters(component).items():
         told = {"description": meanings[name]} if meanings.get(name) else {}

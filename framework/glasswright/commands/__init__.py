@@ -1,1 +1,1 @@
-"""The commands: one file each, with its keys, how it is built and run, and what it prints."""
+"""The commands: one file each, with its keys, how its request is built and run, and how its report is summarised."""

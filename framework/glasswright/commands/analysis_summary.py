@@ -29,37 +29,41 @@ def summarise(report: Mapping[str, Any], folder: Path) -> list[str]:
     return [*capture.get().splitlines(), f"results in {folder}"]
 
 
-def _tunability(one: Mapping[str, Any], console: Console) -> None:
-    counts = "".join(f", {count} {name}" for name, count in one["rejected"].items())
-    packings = "one packing" if one["requested"] == 1 else f"the {one['average']} of {one['converged']} packings"
+def _tunability(report: Mapping[str, Any], console: Console) -> None:
+    counts = "".join(f", {count} {name}" for name, count in report["rejected"].items())
+    packings = (
+        "one packing" if report["requested"] == 1 else f"the {report['average']} of {report['converged']} packings"
+    )
     title = f"tunability of {packings}{counts}"
     table = Table(title=title, title_justify="left", title_style="bold", show_lines=True)
-    sigma, errors = np.asarray(one["singular_values"]), one["standard_error"]
+    sigma, errors = np.asarray(report["singular_values"]), report["standard_error"]
     for heading in ("", "singular value", "cost", "properties change by", "as the design moves along"):
         table.add_column(heading, overflow="fold")
     for k, value in enumerate(sigma):
         error = "" if errors is None else f" ± {errors[k]:.2g}"
-        cost = one["cost"][k]
+        cost = report["cost"][k]
         table.add_row(
             str(k),
             f"{value:.4g}{error}",
             "unreachable" if not np.isfinite(cost) else f"{cost:.4g}",
-            _combination(one["property_directions"][k], one["properties"]),
-            _combination(one["design_directions"][k], one["design"]),
+            _combination(report["property_directions"][k], report["properties"]),
+            _combination(report["design_directions"][k], report["design"]),
         )
     console.print(table)
-    others = {name: values for name, values in one["singular_values_by_average"].items() if name != one["average"]}
-    if one["converged"] > 1:
+    others = {
+        name: values for name, values in report["singular_values_by_average"].items() if name != report["average"]
+    }
+    if report["converged"] > 1:
         for name, values in others.items():
             console.print(f"singular values of the {name}: {_numbers(values)}", highlight=False, soft_wrap=True)
-        typical, mean = (one["singular_values_by_average"][name] for name in ("clipped", "mean"))
-        if one["average"] == "mean" and np.any(np.abs(np.log(mean / typical)) > np.log(1.5)):
+        typical, mean = (report["singular_values_by_average"][name] for name in ("clipped", "mean"))
+        if report["average"] == "mean" and np.any(np.abs(np.log(mean / typical)) > np.log(1.5)):
             console.print("a few packings rule the mean: consider average=clipped", highlight=False, soft_wrap=True)
-    if one["change"]:
-        _change(one["change"], one, console)
+    if report["change"]:
+        _change(report["change"], console)
 
 
-def _change(change: Mapping[str, Any], one: Mapping[str, Any], console: Console) -> None:
+def _change(change: Mapping[str, Any], console: Console) -> None:
     wanted = ", ".join(f"{name} {value:+.4g}" for name, value in change["wanted"].items())
     end = "reachable to first order" if change["reachable"] else "NOT reachable to first order"
     bounds = "" if change["within_bounds"] else ", but outside the bounds of the design"
@@ -72,17 +76,20 @@ def _predictiveness(report: Mapping[str, Any], console: Console) -> None:
     table = Table(title="predictiveness: steps along the gradient", title_justify="left", title_style="bold")
     for heading in ("property", "slope", "right to 10 % up to a step of"):
         table.add_column(heading)
-    for name, one in report.items():
-        table.add_row(name, f"{one['slope']:.4g}", "none" if one["holds_to"] is None else f"{one['holds_to']:.2g}")
+    for name, entry in report.items():
+        table.add_row(
+            name, f"{entry['slope']:.4g}", "none" if entry["holds_to"] is None else f"{entry['holds_to']:.2g}"
+        )
     console.print(table)
 
 
 def _bonds(report: Mapping[str, Any], console: Console) -> None:
-    for name, one in report.items():
-        largest = one["largest"][0]
+    for name, entry in report.items():
+        largest = entry["largest"][0]
         console.print(
-            f"bonds of the {name.replace('_', ' ')} {one['sum']:.6g}: {one['n_bonds']} bonds, {one['n_negative']} of "
-            f"them negative; the largest has {largest['share']:.2%}, the ten largest {one['share_of_ten']:.2%}",
+            f"bonds of the {name.replace('_', ' ')} {entry['sum']:.6g}: {entry['n_bonds']} bonds, "
+            f"{entry['n_negative']} of them negative; the largest has {largest['share']:.2%}, "
+            f"the ten largest {entry['share_of_ten']:.2%}",
             highlight=False,
             soft_wrap=True,
         )

@@ -1,1 +1,4 @@
-"""Hydra and OmegaConf, which nothing else imports: from overrides to a checked configuration and its objects."""
+"""From overrides to a checked configuration and its objects.
+
+No other room imports Hydra or OmegaConf, except for `cli.application`, which starts the jobs.
+"""

@@ -1,3 +1,5 @@
+"""From the node of a component to the component, through the registry: nothing is imported by name."""
+
 import re
 from collections.abc import Mapping
 from typing import Any

@@ -93,10 +93,10 @@ def field_types(node: type) -> dict[str, Any]:
 
 def schedules() -> dict[str, Component]:
     """The learning-rate schedules, as components that no plugin owns."""
-    found = {name: getattr(optax, name, None) for name in SCHEDULES}
+    functions = {name: getattr(optax, name, None) for name in SCHEDULES}
     return {
         name: Component("schedule", name, function, "optax", optax.__version__, "")
-        for name, function in found.items()
+        for name, function in functions.items()
         if function is not None
     }
 

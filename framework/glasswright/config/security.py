@@ -71,8 +71,8 @@ def _belongs_to_hydra(target: Any) -> bool:
     # Hydra has imported all its plugins by now, so that nothing needs to be imported to find out.
     module, _, name = target.rpartition(".")
     known = module.startswith(("hydra_plugins.", "hydra.experimental.")) and module in sys.modules
-    found = getattr(sys.modules.get(module), name, None) if known else None
-    return isinstance(found, type) and found.__module__.startswith(("hydra_plugins.", "hydra."))
+    defined = getattr(sys.modules.get(module), name, None) if known else None
+    return isinstance(defined, type) and defined.__module__.startswith(("hydra_plugins.", "hydra."))
 
 
 def _stored(node: Any) -> Any:

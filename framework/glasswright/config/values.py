@@ -96,7 +96,7 @@ def missing_keys(node: Any, key: str = "") -> list[str]:
     if node == MISSING:
         return [key]
     items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    return [found for name, value in items for found in missing_keys(value, f"{key}.{name}" if key else str(name))]
+    return [path for name, value in items for path in missing_keys(value, f"{key}.{name}" if key else str(name))]
 
 
 def _array(value: Any, key: str) -> Any:
