@@ -176,7 +176,7 @@ def _workers(work: Work, sizes, seconds, cores) -> list[dict[str, Any]]:
                     begin, number = time.perf_counter(), 0
                     for samples in work.ensemble.rounds(executor, work.values, rest):
                         number += len(samples)
-                        accepted[n] += sum(one.measured is not None for one in samples)
+                        accepted[n] += sum(one.measurement is not None for one in samples)
                         if time.perf_counter() - begin > seconds / (ROUNDS * len(executors)):
                             break
                     rounds[-1][n] = number / (time.perf_counter() - begin)

@@ -163,24 +163,24 @@ class Ours:
         return Executor(1)
 
     def _step(self, engine) -> TrainingState:
-        samples, evaluation = self._training.look(self.experiment, self._executor, engine)
+        samples, evaluation = self._training.evaluate_step(self.experiment, self._executor, engine)
         return self._moved(engine, samples, evaluation)
 
     def _finish(self, engine, prepared) -> TrainingState:
         """What a step does with a packing that has been followed."""
         from glasswright.evaluation.loss import evaluate
-        from glasswright.evaluation.measurement import sample
+        from glasswright.evaluation.measurement import measure_sample
 
         problem, values = self.experiment.problem, engine.values
-        samples = [sample(problem, values, prepared)]
+        samples = [measure_sample(problem, values, prepared)]
         evaluation = evaluate(problem, values, self.experiment.sampler, samples, self._executor)
         return self._moved(engine, samples, evaluation)
 
     def _moved(self, engine, samples, evaluation) -> TrainingState:
         for one in samples:
             _check(one.prepared)
-        after = self._training.move(self.experiment, engine, samples, evaluation)
-        line = self._training.metrics(self.experiment, engine, evaluation, samples, after.optimizer)
+        after = self._training.update(self.experiment, engine, samples, evaluation)
+        line = self._training.step_metrics(engine, after, samples, evaluation, seconds=0.0)
         return TrainingState(after, line["loss"], line["search"]["evaluations"])
 
     def _configuration(self, position) -> gw.Configuration:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-from glasswright.evaluation.measurement import Sample, sample
+from glasswright.evaluation.measurement import Sample, measure_sample
 from glasswright.execution.executor import Executor
 from glasswright.execution.task import Result
 from glasswright.plots.style import COLOURS
@@ -65,16 +65,16 @@ def follow(seed: int, executor: Executor, indices: Sequence[int], steps: np.ndar
 
     def follow_sample(item: Sample) -> Result[None]:
         numbers = np.full((*steps.shape[:2], 2), np.nan)
-        if item.measured is not None and item.prepared is not None:
+        if item.measurement is not None and item.prepared is not None:
             memory = protocol.remember(setting.problem.model.potential, item.prepared.configuration)
             previous = dataclasses.replace(item.prepared, memory=memory)
             for index in np.ndindex(steps.shape[:2]):
                 values = setting.moved(steps[index])
                 potential = setting.problem.at(values).potential
                 prepared = protocol.follow(potential, previous, key=jax.random.key(0))
-                end = sample(setting.problem, values, prepared, gradients=False)
-                if end.measured is not None:
-                    numbers[index] = end.measured.values[name], end.statistics["rearranged"]
+                end = measure_sample(setting.problem, values, prepared, gradients=False)
+                if end.measurement is not None:
+                    numbers[index] = end.measurement.values[name], end.statistics["rearranged"]
         return Result(numbers)
 
     numbers = np.array([result.gathered for result in executor.map(follow_sample, start)])

@@ -67,16 +67,16 @@ def table(setting: Setting, samples: Sequence[Sample]) -> Table:
     """Outcomes, values and gradients (`d_...`) of the requested configurations; NaN for a rejected one."""
     columns = {"outcome": np.array([int(sample.outcome) for sample in samples])}
     for name in setting.terms:
-        columns[name] = np.array([np.nan if s.measured is None else s.measured.values[name] for s in samples])
+        columns[name] = np.array([np.nan if s.measurement is None else s.measurement.values[name] for s in samples])
         columns[f"d_{name}"] = np.array([_gradient(setting, sample, name) for sample in samples])
     return columns
 
 
 def _gradient(setting: Setting, sample: Sample, name: str) -> np.ndarray:
     """The gradient of a property in one sample, as one vector; NaN where there is none."""
-    if sample.measured is None or name not in sample.measured.gradients:
+    if sample.measurement is None or name not in sample.measurement.gradients:
         return np.full(len(SYMBOLS), np.nan)
-    return setting.flat(sample.measured.gradients[name])
+    return setting.flat(sample.measurement.gradients[name])
 
 
 def untrained(seed: int, executor: Executor, indices: Sequence[int], inverse_range: float = 5.0) -> Table:

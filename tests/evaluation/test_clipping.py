@@ -3,8 +3,9 @@
 import glasswright as gw
 import numpy as np
 import pytest
-from glasswright.evaluation.loss import clipping, combine, lengths_of
-from glasswright.evaluation.measurement import Measured, Sample
+from glasswright.evaluation.clipping import clipping_factors, gradient_lengths
+from glasswright.evaluation.loss import evaluate_scalars
+from glasswright.evaluation.measurement import Measurement, Sample
 from helpers import component
 
 Target, Fresh = component("objective", "target"), component("sampler", "fresh")
@@ -22,25 +23,25 @@ def population():
 
 
 def samples(values, gradients):
-    rows = [Measured({"nu": np.asarray(f)}, {"nu": {"diameter": g}}) for f, g in zip(values, gradients, strict=True)]
+    rows = [Measurement({"nu": np.asarray(f)}, {"nu": {"diameter": g}}) for f, g in zip(values, gradients, strict=True)]
     return [Sample(k, gw.Outcome.converged, {}, row, None) for k, row in enumerate(rows)]
 
 
 def gradient(batch, target, limit):
     terms = {"nu": gw.Term(component("property", "poisson_ratio")(), Target(target))}
-    evaluation, _ = combine(terms, Fresh(len(batch)), batch, None if limit is None else {"nu": limit})
+    evaluation, _ = evaluate_scalars(terms, Fresh(len(batch)), batch, None if limit is None else {"nu": limit})
     return evaluation.gradient["diameter"]
 
 
 def test_no_packing_pulls_harder_than_the_limit(population):
     values, gradients = population
-    lengths = lengths_of([one.measured for one in samples(values, gradients)])
-    factors = clipping(lengths, {"nu": 1.5})["nu"]
+    lengths = gradient_lengths([one.measurement for one in samples(values, gradients)])
+    factors = clipping_factors(lengths, {"nu": 1.5})["nu"]
     np.testing.assert_allclose(lengths["nu"], np.linalg.norm(gradients, axis=1))
     assert np.all(factors * lengths["nu"] <= 1.5 * (1 + 1e-12))
     assert np.all(factors[lengths["nu"] <= 1.5] == 1.0)
     assert np.any(factors < 1.0)
-    np.testing.assert_array_equal(clipping(lengths, {"nu": np.nan})["nu"], 1.0)
+    np.testing.assert_array_equal(clipping_factors(lengths, {"nu": np.nan})["nu"], 1.0)
 
 
 def test_a_limit_that_nobody_reaches_changes_nothing(population):

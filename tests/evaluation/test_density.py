@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 from glasswright.evaluation.design import resolve_design
-from glasswright.evaluation.measurement import in_box, sample
+from glasswright.evaluation.measurement import in_box, measure_sample
 from glasswright.evaluation.problem import Model, Problem
 from glasswright.jobs.train import train
 from helpers import branches, component
@@ -30,14 +30,14 @@ def test_the_derivative_in_the_density_is_that_of_relaxed_boxes(model):
     values = problem.initial_values
     protocol = model.protocol
     prepared = protocol.prepare(model.potential, model.system.start(jax.random.key(3)))
-    found = sample(problem, values, prepared).measured
+    found = measure_sample(problem, values, prepared).measurement
 
     def at(density):
         moved = problem.at(values | {"density": density})
         followed = protocol.follow(moved.potential, in_box(moved.system, prepared))
         assert followed.accepted
         assert int(followed.statistics["rearranged"]) == 0
-        measured = sample(problem, values | {"density": density}, followed).measured.values
+        measured = measure_sample(problem, values | {"density": density}, followed).measurement.values
         return measured, branches(moved.potential, followed.configuration, prepared.memory.neighbors)
 
     for step in (4e-6, 1e-6, 2.5e-7):

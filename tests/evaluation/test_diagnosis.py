@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from glasswright.evaluation import diagnosis as _diagnosis
-from glasswright.evaluation.diagnosis import check_shapes
+from glasswright.evaluation.diagnosis import check_shapes, forget_warnings
 from glasswright.registry import registry
 from jaxtyping import Array, Float
 
@@ -125,18 +124,24 @@ def test_a_property_that_raises_is_named_before_anything_is_prepared():
         gw.train(own)
 
 
-def test_a_property_that_is_not_a_number_is_named_once(capsys, monkeypatch):
-    monkeypatch.setattr(_diagnosis, "_warned", set())
+@pytest.fixture
+def nothing_warned():
+    """As in a new process: each warning is logged once in a process."""
+    forget_warnings()
+
+
+def test_a_property_that_is_not_a_number_is_named_once(caplog, nothing_warned):
     result = gw.train(experiment(NotFinite()))
     assert result["rejected"] == {"nonfinite": 4}
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("glasswright: warning: property mine: the value on configuration 0 is not finite")
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.name.startswith("glasswright.")
+    assert record.getMessage().startswith("property mine: the value on configuration 0 is not finite")
 
 
-def test_a_property_without_derivative_is_named(capsys, monkeypatch):
-    monkeypatch.setattr(_diagnosis, "_warned", set())
+def test_a_property_without_derivative_is_named(caplog, nothing_warned):
     gw.train(experiment(Detached()))
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = caplog.messages
     assert "property mine" in line
     assert "gradient is exactly zero, so it cannot be trained" in line
 
@@ -153,13 +158,13 @@ def test_shapes_that_differ_are_named():
         check_shapes(rows, [4, 7])
 
 
-def test_errors_of_others_are_not_blamed_on_properties(monkeypatch):
-    from glasswright.evaluation import measurement as _gradient
+def test_errors_of_others_are_not_attributed_to_properties(monkeypatch):
+    from glasswright.evaluation import measurement
 
     def fails(*_):
         raise MemoryError("no memory left")
 
-    monkeypatch.setattr(_gradient, "measure", fails)
+    monkeypatch.setattr(measurement, "measure_with_gradients", fails)
     with pytest.raises(MemoryError, match="no memory left"):
         gw.train(experiment(Three()))
     assert jax.default_backend()

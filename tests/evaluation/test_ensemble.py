@@ -15,7 +15,7 @@ from glasswright.evaluation.ensemble import TRAINING, VALIDATION, Ensemble, rand
 from glasswright.evaluation.loss import evaluate
 from glasswright.execution.executor import Executor
 from glasswright.jobs.metrics import REJECTION_WINDOW
-from glasswright.jobs.train import look, move, train
+from glasswright.jobs.train import evaluate_step, train, update
 from glasswright.jobs.training_state import initial_state
 from glasswright.physics.hessian import pinned_hessian
 from helpers import component
@@ -201,7 +201,7 @@ def drawn():
 
 
 def values_of(samples, name: str) -> np.ndarray:
-    return np.array([one.measured.values[name] for one in samples])
+    return np.array([one.measurement.values[name] for one in samples])
 
 
 def test_standard_errors_and_floors_are_those_of_the_sample(run, drawn):
@@ -246,7 +246,7 @@ def test_each_packing_for_itself(drawn):
         loss += weight * square
     assert found.loss == pytest.approx(loss, rel=1e-12)
     for name in values:
-        parts = [2 * (one.measured.values["nu"] - 0.42) * one.measured.gradients["nu"][name] for one in drawn]
+        parts = [2 * (one.measurement.values["nu"] - 0.42) * one.measurement.gradients["nu"][name] for one in drawn]
         np.testing.assert_allclose(found.gradients["nu"][name], 3.0 * np.sum(parts, axis=0), rtol=1e-11)
         # A single packing is its own mean: there the two agree, and phase two is linear in the packings.
         with Executor(1) as executor:
@@ -274,7 +274,7 @@ def test_what_is_rejected_is_counted_and_never_averaged_in(drawn, tmp_path):
 
     values = experiment.problem.initial_values
     with Executor(1) as executor:
-        _, with_rejected = look(experiment, executor, initial_state(experiment))
+        _, with_rejected = evaluate_step(experiment, executor, initial_state(experiment))
         without = evaluate(experiment.problem, values, experiment.sampler, accepted, executor)
     assert with_rejected.loss == pytest.approx(without.loss, rel=1e-12)
     for name in values:
@@ -300,8 +300,8 @@ def test_one_accepted_packing_says_nothing_about_an_ensemble(tmp_path):
 
     state = dataclasses.replace(initial_state(experiment), step=alone[0]["step"])
     with Executor(1) as executor:
-        samples, evaluation = look(experiment, executor, state)
-    after = move(experiment, state, samples, evaluation)
+        samples, evaluation = evaluate_step(experiment, executor, state)
+    after = update(experiment, state, samples, evaluation)
     # Not even the optimiser has noticed.
     for one, other in zip(jax.tree.leaves(state), jax.tree.leaves(after), strict=True):
         assert np.array_equal(one, other, equal_nan=True) or (one, other) == (state.step, after.step)
@@ -383,15 +383,15 @@ def test_side_by_side_and_one_at_a_time_agree():
     assert [one.index for one in together] == [one.index for one in alone] == list(indices)
     agree = 0
     for one, other in zip(together, alone, strict=True):
-        assert (one.measured is None) == (one.outcome != gw.Outcome.converged)
+        assert (one.measurement is None) == (one.outcome != gw.Outcome.converged)
         assert set(one.statistics) == set(other.statistics)
-        if one.measured is None or other.measured is None:
+        if one.measurement is None or other.measurement is None:
             continue
-        near, far = one.measured.values["nu"], other.measured.values["nu"]
+        near, far = one.measurement.values["nu"], other.measurement.values["nu"]
         agree += abs(near - far) < 1e-8
         if abs(near - far) < 1e-8:
             for name in values:
-                gradients = one.measured.gradients["nu"][name], other.measured.gradients["nu"][name]
+                gradients = one.measurement.gradients["nu"][name], other.measurement.gradients["nu"][name]
                 np.testing.assert_allclose(*gradients, rtol=1e-5, atol=1e-6)
     assert agree > 6
     with Executor(1, accelerators=jax.devices()) as executor:

@@ -13,7 +13,7 @@ from glasswright._errors import RequestError
 from glasswright.commands.analyse import build_analysis
 from glasswright.commands.compose import compose, start
 from glasswright.commands.train import build
-from glasswright.evaluation.measurement import sample
+from glasswright.evaluation.measurement import measure_sample
 from glasswright.jobs.predictiveness import follow, holds_to
 from glasswright.jobs.tunability import flatten, scalar_terms, tunability, unflatten
 from glasswright.neighbors import build_pair_list
@@ -54,7 +54,7 @@ def of_the_packing():
     problem = request.problem
     values = problem.initial_values
     prepared = problem.model.protocol.prepare(problem.model.potential, request.packing, key=jax.random.key(0))
-    one = sample(problem, values, prepared)
+    one = measure_sample(problem, values, prepared)
     return request, values, prepared, tunability(problem.design, values, [one])
 
 
@@ -132,7 +132,7 @@ def test_tunability_predicts_what_the_packing_prepared_anew_does(of_the_packing,
         one = follow(request.problem, moved, prepared, jax.random.key(0))
         if not np.array_equal(sides_of_kinks(request, moved, one.prepared, prepared.memory.neighbors), before):
             continue  # a pair has met a kink: a shorter step counts
-        change = np.array([one.measured.values[name] for name in found.properties]) - found.values[0]
+        change = np.array([one.measurement.values[name] for name in found.properties]) - found.values[0]
         errors.append(np.linalg.norm((change - size * wanted) / found.property_scale))
         sizes.append(size)
     assert len(sizes) >= 3

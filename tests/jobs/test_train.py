@@ -12,7 +12,7 @@ import optax
 import pytest
 from glasswright.evaluation import loss
 from glasswright.evaluation.design import resolve_design
-from glasswright.evaluation.measurement import sample
+from glasswright.evaluation.measurement import measure_sample
 from glasswright.evaluation.problem import Problem
 from glasswright.execution.executor import Executor
 from glasswright.jobs.experiment import check_experiment
@@ -30,7 +30,7 @@ BOUNDS = {"diameter": (0.1, 3.0), "binding_energy": (0.0, 10.0)}
 
 
 def evaluate(problem, values, sampler, batch):
-    samples = [sample(problem, values, prepared, k) for k, prepared in enumerate(batch)]
+    samples = [measure_sample(problem, values, prepared, k) for k, prepared in enumerate(batch)]
     return loss.evaluate(problem, values, sampler, samples, Executor(1))
 
 

@@ -16,7 +16,7 @@ from glasswright import cli
 from glasswright.commands.train import build
 from glasswright.commands.validate import build_validation
 from glasswright.evaluation.ensemble import TRAINING, VALIDATION, random_start
-from glasswright.evaluation.measurement import sample
+from glasswright.evaluation.measurement import measure_sample
 from glasswright.evaluation.problem import Problem
 from glasswright.run.directory import RunDirectory, run_configuration
 from helpers import component
@@ -116,8 +116,8 @@ def test_its_packings_are_the_validation_s_own(trained, validated):
             starts.add(start.fractional.tobytes())
             prepared = model.protocol.prepare(model.potential, start, key=key)
             problem = Problem(model, request.design, dict(request.terms))
-            one = sample(problem, problem.initial_values, prepared, gradients=False)
-            same = {key: value.item() for key, value in one.measured.values.items()} == found[name, 1]
+            one = measure_sample(problem, problem.initial_values, prepared, gradients=False)
+            same = {key: value.item() for key, value in one.measurement.values.items()} == found[name, 1]
             assert same == (stream == VALIDATION)
     # The same starts serve both ensembles: what they differ by is the design.
     assert len(starts) == 2

@@ -17,7 +17,7 @@ from glasswright.commands.compose import compose
 from glasswright.commands.validate import build_validation
 from glasswright.evaluation.design import resolve_design
 from glasswright.evaluation.ensemble import TRAINING, VALIDATION, random_start, random_starts
-from glasswright.evaluation.measurement import sample
+from glasswright.evaluation.measurement import measure_sample
 from glasswright.evaluation.problem import Model, Problem
 from glasswright.jobs.experiment import check_experiment
 from glasswright.jobs.measure import MeasureRequest, check_measurable, measure
@@ -170,7 +170,7 @@ def test_the_derivative_is_that_of_the_prepared_system(model, prepared):
     design = resolve_design(model, {"diameter": (0.1, 3.0), "binding_energy": (0.0, 10.0)})
     problem = Problem(model, design, terms)
     values = problem.initial_values
-    found = sample(problem, values, prepared).measured
+    found = measure_sample(problem, values, prepared).measurement
     direction = {"diameter": jnp.array([0.6, -0.8]), "binding_energy": jnp.array([0.5, -0.3, 0.7])}
 
     def at(amplitude):
@@ -179,7 +179,7 @@ def test_the_derivative_is_that_of_the_prepared_system(model, prepared):
         followed = model.protocol.follow(there.potential, prepared)
         assert followed.accepted
         assert int(followed.statistics["rearranged"]) == 0
-        measured = sample(problem, moved, followed).measured.values
+        measured = measure_sample(problem, moved, followed).measurement.values
         return measured, branches(there.potential, followed.configuration, prepared.memory.neighbors)
 
     for step in (4e-6, 1e-6, 2.5e-7):

@@ -10,7 +10,8 @@ import jax
 import numpy as np
 import pytest
 from glasswright import cli
-from glasswright.evaluation.loss import Evaluation, combine_terms
+from glasswright.evaluation.combining import combine_terms
+from glasswright.evaluation.loss import Evaluation
 from glasswright.run.checkpoint import pack, unpack
 from helpers import component
 

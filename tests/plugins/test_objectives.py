@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from glasswright.evaluation.combining import combine_terms
 from glasswright.evaluation.design import resolve_design
-from glasswright.evaluation.loss import combine_terms, evaluate
-from glasswright.evaluation.measurement import sample
+from glasswright.evaluation.loss import evaluate
+from glasswright.evaluation.measurement import measure_sample
 from glasswright.evaluation.value_shape import value_shape
 from glasswright.execution.executor import Executor
 from glasswright.jobs.metrics import reached
@@ -156,7 +157,7 @@ def evaluated():
     batch = [experiment.protocol.prepare(experiment.potential, experiment.system.start(key)) for key in keys]
 
     def evaluate_at(values, batch):
-        samples = [sample(problem, values, prepared, k) for k, prepared in enumerate(batch)]
+        samples = [measure_sample(problem, values, prepared, k) for k, prepared in enumerate(batch)]
         return evaluate(problem, values, experiment.sampler, samples, Executor(1))
 
     values = problem.initial_values
@@ -223,7 +224,7 @@ def test_a_loss_without_a_least_value_is_no_success(name):
     term = gw.Term(component("property", "energy_per_particle")(), objective)
     experiment = make(terms={"energy": term}, tolerance=1.0)
     assert experiment.can_succeed is (name == "target")
-    assert reached(experiment, {"loss": -3.0}) is (name == "target")
+    assert reached(experiment, -3.0) is (name == "target")
     assert not make(terms={"energy": term}, tolerance=1.0, sampler=Fresh(2)).can_succeed
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from glasswright import cli
 from glasswright.evaluation.design import resolve_design, trainable_leaves
-from glasswright.evaluation.measurement import sample
+from glasswright.evaluation.measurement import measure_sample
 from glasswright.evaluation.problem import Model, Problem
 from glasswright.jobs.experiment import check_experiment
 from glasswright.jobs.measure import MeasureRequest, check_measurable
@@ -49,7 +49,7 @@ def measured(model, prepared):
     design = resolve_design(model, {"stiffness": (0.0, 10.0), "rest_length": (0.1, 2.0)})
     terms = {name: gw.Term(component("property", name)(), Target(0.0)) for name in PROPERTIES}
     problem = Problem(model, design, terms)
-    return problem, sample(problem, problem.initial_values, prepared).measured
+    return problem, measure_sample(problem, problem.initial_values, prepared).measurement
 
 
 def test_bonds_are_the_near_pairs_of_the_packing(network):
@@ -114,7 +114,7 @@ def test_derivatives_bond_by_bond(model, prepared, measured):
             there = problem.at(moved).potential
             followed = model.protocol.follow(there, prepared)
             assert followed.accepted
-            ends.append(sample(problem, moved, followed).measured.values)
+            ends.append(measure_sample(problem, moved, followed).measurement.values)
         for name in problem.terms:
             far2, near2, near, far = (float(end[name]) for end in ends)
             difference = (8 * (near - near2) - (far - far2)) / (12 * step)

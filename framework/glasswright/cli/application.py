@@ -177,4 +177,4 @@ def _show(
 
 def _show_notes(instance: Hydra) -> None:
     for note in notes(instance):
-        logger.info(note)
+        logger.info("note: %s", note)

@@ -5,18 +5,19 @@ import logging
 import sys
 from collections.abc import Iterator
 
-# What a line begins with, by level; more serious ones are errors, which end a command and are shown by it.
-WORDS = {logging.INFO: "note", logging.WARNING: "warning"}
 LOGGERS = ("glasswright", "glasswright_plugins")
 
 
 class _StandardError(logging.Handler):
-    """Writes `glasswright: warning: …` or `glasswright: note: …` on standard error."""
+    """Writes `glasswright: …` or, for warnings, `glasswright: warning: …` on standard error.
+
+    More serious records are errors, which end a command and are shown by it.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
-        word = WORDS.get(record.levelno, record.levelname.lower())
+        word = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
         # Looked up at each record: somebody may have redirected it.
-        print(f"glasswright: {word}: {record.getMessage()}", file=sys.stderr)
+        print(f"glasswright: {word}{record.getMessage()}", file=sys.stderr)
 
 
 @contextlib.contextmanager

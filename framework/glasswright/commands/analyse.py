@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._errors import RequestError, suggestion
-from ..components.objective import Term
+from ..components.objective import NoObjective, Term
 from ..config.blocks import build_design, drop_open_objectives
 from ..config.data import Config, only, plain, to_yaml, with_keys, without
 from ..config.instantiate import instantiate
@@ -18,7 +18,6 @@ from ..jobs import analyse as job
 from ..jobs.analysis import DESIGN_SCALES, PARTS, PROPERTY_SCALES, Analysis, check_analysis
 from ..jobs.measure import check_measurable
 from ..jobs.tunability import AVERAGES
-from ..jobs.validate import Unjudged
 from ..registry.registry import registry
 from ..run.extxyz import read_frames
 from .analysis_summary import summarise
@@ -153,7 +152,7 @@ def _of_a_packing(given: Config, own: Mapping[str, Any], options: Mapping[str, A
     system = GivenPacking(measured.configuration.box, measured.configuration)
     model = Model(measured.potential, system, measured.protocol)
     bounds = build_design(data["design"]) or all_arrays(measured.potential)
-    wanted_of = {name: Term(prop, objectives.get(name, Unjudged())) for name, prop in measured.properties.items()}
+    wanted_of = {name: Term(prop, objectives.get(name, NoObjective())) for name, prop in measured.properties.items()}
     return Analysis(
         problem=Problem(model, resolve_design(model, bounds), wanted_of),
         packing=measured.configuration,
@@ -204,12 +203,12 @@ def _packing_of(run: str | None, system: Any) -> Any:
     return packing if same and np.allclose(packing.box, system.box, rtol=1e-9, atol=0.0) else None
 
 
-def _run(request: Analysis, directory: Path | None, *, progress: bool) -> dict[str, Any]:
+def _run(request: Analysis, directory: Path | None, *, progress: bool) -> job.AnalysisReport:
     return job.analyse(request, directory, progress=progress)
 
 
 _POSITIVE = {"type": "number", "exclusiveMinimum": 0}
-ANALYSE: Command[Analysis, dict[str, Any]] = Command(
+ANALYSE: Command[Analysis, job.AnalysisReport] = Command(
     noun="an analysis",
     shared=SHARED,
     own={

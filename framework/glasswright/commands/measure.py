@@ -10,7 +10,7 @@ from ..config.data import Config, is_given, plain, with_keys, without_hydra
 from ..config.instantiate import instantiate
 from ..config.values import boolean, check_names
 from ..jobs import measure as job
-from ..jobs.measure import MeasureRequest, check_measurable
+from ..jobs.measure import MeasureReport, MeasureRequest, check_measurable
 from ..run.extxyz import read_configuration
 from .command import Command
 
@@ -69,11 +69,11 @@ def summarise(report: Mapping[str, Any], folder: Path) -> list[str]:
     return [*lines, f"results in {folder}"]
 
 
-def _run(request: MeasureRequest, directory: Path | None, *, progress: bool) -> dict[str, Any]:
+def _run(request: MeasureRequest, directory: Path | None, *, progress: bool) -> MeasureReport:
     return job.measure(request, directory)
 
 
-MEASURE: Command[MeasureRequest, dict[str, Any]] = Command(
+MEASURE: Command[MeasureRequest, MeasureReport] = Command(
     noun="a measurement",
     shared=("potential", "protocol", "terms"),
     own={"configuration": {"type": "string"}, "relax": {"type": "boolean"}, "gradient": {"type": "boolean"}},

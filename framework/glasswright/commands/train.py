@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..components.objective import AbstractObjective
 from ..config.blocks import (
@@ -127,24 +127,24 @@ def summarise(result: Mapping[str, Any], folder: Path) -> list[str]:
     ]
 
 
-def _run(request: Experiment, directory: Path | None, *, progress: bool) -> dict[str, Any]:
+def _run(request: Experiment, directory: Path | None, *, progress: bool) -> job.TrainingResult:
     return job.train(request, directory, progress=progress)
 
 
-def _resume(request: Experiment, directory: Path | None, *, progress: bool) -> dict[str, Any]:
+def _resume(request: Experiment, directory: Path | None, *, progress: bool) -> job.TrainingResult:
     assert directory is not None
     return job.resume(request, directory, progress=progress)
 
 
-def _finished(request: Experiment, folder: Path) -> dict[str, Any] | None:
+def _finished(request: Experiment, folder: Path) -> job.TrainingResult | None:
     """The result of a training that has reached its target or its last step."""
     if not (folder / "result.json").exists():
         return None
-    result = read_json(folder / "result.json")
+    result = cast(job.TrainingResult, read_json(folder / "result.json"))
     return result if result.get("success") or request.steps <= result["steps"] else None
 
 
-TRAIN: Command[Experiment, dict[str, Any]] = Command(
+TRAIN: Command[Experiment, job.TrainingResult] = Command(
     noun="a training",
     shared=SHARED,
     nodes=BASE,

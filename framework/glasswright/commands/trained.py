@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Array
 
 from .._errors import RequestError, suggestion
+from ..components.objective import NoObjective
 from ..config.data import to_yaml
 from ..evaluation.problem import Model, Problem
 from ..jobs.experiment import Experiment, check_cutoff
-from ..jobs.validate import Unjudged
 from .train import build_experiment
 
 
@@ -22,7 +22,7 @@ class Trained:
 
     **Attributes:**
 
-    - `experiment`: as for a training; terms of which nothing is wanted have the objective `Unjudged`.
+    - `experiment`: as for a training; terms of which nothing is wanted have the objective `NoObjective`.
     - `model`: the model at the trained values.
     - `config`: the resolved configuration, as it is kept with the results.
     """
@@ -46,7 +46,7 @@ def build_trained(data: dict[str, Any], own: Mapping[str, Any], *, all_may_vary:
     - `own`: the command's own keys; `trained` has the trained values by design variable.
     - `all_may_vary`: whether every array of the potential is a design variable where none is named.
     """
-    experiment = build_experiment(data, open_objective=Unjudged(), all_may_vary=all_may_vary)
+    experiment = build_experiment(data, open_objective=NoObjective(), all_may_vary=all_may_vary)
     problem = experiment.problem
     model = problem.at(_trained_values(problem.initial_values, own.get("trained") or {}))
     check_cutoff(model.potential, model.system.largest_particles, f"system.n_particles={model.system.n_particles}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from .._errors import RequestError
 from ..config.data import Config, plain, without_hydra
@@ -69,21 +69,21 @@ def summarise(report: Mapping[str, Any], folder: Path) -> list[str]:
     return [*lines, f"results in {folder}"]
 
 
-def _run(request: Validation, directory: Path | None, *, progress: bool) -> dict[str, Any]:
+def _run(request: Validation, directory: Path | None, *, progress: bool) -> ValidationReport:
     return job.validate(request, directory, progress=progress)
 
 
-def _resume(request: Validation, directory: Path | None, *, progress: bool) -> dict[str, Any]:
+def _resume(request: Validation, directory: Path | None, *, progress: bool) -> ValidationReport:
     return job.validate(request, directory, progress=progress, resume=True)
 
 
-def _finished(request: Validation, folder: Path) -> dict[str, Any] | None:
+def _finished(request: Validation, folder: Path) -> ValidationReport | None:
     """The report of a validation that has come to its end."""
     path = folder / "validation.json"
-    return read_json(path) if path.exists() else None
+    return cast(ValidationReport, read_json(path)) if path.exists() else None
 
 
-VALIDATE: Command[Validation, dict[str, Any]] = Command(
+VALIDATE: Command[Validation, ValidationReport] = Command(
     noun="a validation",
     shared=SHARED,
     own={

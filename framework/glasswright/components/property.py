@@ -1,3 +1,5 @@
+"""Properties: what can be measured on a prepared packing."""
+
 import abc
 from typing import Any, ClassVar
 
@@ -8,11 +10,11 @@ from ..physics.state import State
 
 
 class AbstractProperty(eqx.Module):
-    """Something that can be measured on a prepared state, and therefore be asked for.
+    """A function of a prepared state that can be measured, and trained.
 
     A subclass needs `measure` alone. The class attributes are optional: `requires` names the kind of state it reads
     (`Equilibrium` for anything that needs the Hessian), `units` and `source` document it; `is_isotropic` says that a
-    scalar (or a list of scalars) is the same for a packing that is turned.
+    scalar (or a list of scalars) does not change when the packing is turned.
     """
 
     requires: ClassVar[type[State]] = State
@@ -20,6 +22,7 @@ class AbstractProperty(eqx.Module):
     source: ClassVar[str] = ""
     is_isotropic: ClassVar[bool] = True
 
+    # `Any`: a subclass takes the kind of state that `requires` names.
     @abc.abstractmethod
     def measure(self, state: Any) -> Float[Array, "*shape"]:
         """The value, as a differentiable function of everything in `state` that carries a derivative."""

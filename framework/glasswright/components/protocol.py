@@ -1,5 +1,8 @@
+"""Protocols: how a packing is prepared, how it depends on the design, and how a preparation can end."""
+
 import abc
 import enum
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -12,7 +15,7 @@ from ..physics.state import State
 
 
 class Outcome(enum.IntEnum):
-    """How the preparation of one configuration ended. Everything but `converged` is a rejection, and counted."""
+    """How the preparation of one configuration ended. All but `converged` are rejections, which are counted."""
 
     converged = 0
     max_steps = 1
@@ -21,25 +24,28 @@ class Outcome(enum.IntEnum):
     nonfinite = 4
 
 
-def _as_arrays(numbers) -> dict[str, np.ndarray]:
+def _as_arrays(numbers: Mapping[str, Any]) -> dict[str, np.ndarray]:
     # NumPy's: these are numbers of the host, and making device arrays of them would cost more than a force evaluation.
     return {name: np.asarray(number) for name, number in numbers.items()}
 
 
 class Prepared(eqx.Module):
-    """What a preparation found.
+    """The result of a preparation.
 
     **Attributes:**
 
     - `configuration`: the prepared configuration, without derivative.
     - `outcome`: how the search ended, an `Outcome`.
     - `statistics`: numbers about the search (evaluations, `rearranged`, …); they are summed into the metrics.
-    - `memory`: anything the protocol wants to find again in `attach` and `follow`, such as a factored Hessian.
+    - `memory`: the protocol's cache: anything it wants to find again in `attach` and `follow`, such as a factored
+      Hessian.
     """
 
     configuration: Configuration
+    # An `Outcome`; an array of them where many configurations are stacked.
     outcome: Any = eqx.field(converter=np.asarray)
     statistics: dict[str, Any] = eqx.field(converter=_as_arrays, default_factory=dict)
+    # Of the protocol's own choice.
     memory: Any = None
 
     @property
@@ -68,15 +74,15 @@ class AbstractProtocol(eqx.Module):
     def follow(self, potential: AbstractPotential, previous: Prepared, *, key: PRNGKeyArray) -> Prepared:
         """Prepare again after a small change of the potential, staying with the same packing where possible.
 
-        Protocols that can do better than starting anew from the previous configuration override this.
+        By default a preparation that starts from the previous configuration. Protocols that can do better override it.
         """
         return self.prepare(potential, previous.configuration, key=key)
 
     def remember(self, potential: AbstractPotential, configuration: Configuration) -> Any:
-        """The `memory` of an accepted configuration, made anew.
+        """The cache (`Prepared.memory`) of an accepted configuration, computed again.
 
-        Needed where a memory was not kept, because there are too many or because it comes from a checkpoint.
-        Protocols that keep one override this.
+        Needed where the cache was dropped, because there are too many or because it comes from a checkpoint. Protocols
+        that keep a cache override this.
         """
         return None
 
@@ -85,5 +91,20 @@ class AbstractProtocol(eqx.Module):
 
         Every array of `starts` has a leading axis over configurations, and so has every array of the result. None, the
         default, says that this protocol prepares one configuration at a time only.
+        """
+        return None
+
+    def memory_per_configuration(
+        self, potential: AbstractPotential, n_particles: int, largest_particles: Configuration
+    ) -> int | None:
+        """Bytes of accelerator memory that each configuration of `prepare_many` needs, estimated from above.
+
+        They hold the preparation and then the measurement with its gradient. None, the default, says that it is not
+        known: the batches are then small.
+
+        **Arguments:**
+
+        - `n_particles`: number of particles of a configuration.
+        - `largest_particles`: particles in the same box that show how far the potential can reach.
         """
         return None

@@ -1,3 +1,5 @@
+"""Samplers: which configurations a training step uses."""
+
 import abc
 from collections.abc import Sequence
 
@@ -5,17 +7,17 @@ import equinox as eqx
 
 
 class AbstractSampler(eqx.Module):
-    """Which configurations a training step looks at, by index.
+    """Chooses the configurations of a training step, by index.
 
-    The index is all a configuration is known by: its random start is drawn from the run's seed and the index, so that
-    results do not depend on devices, chunks or restarts. A configuration that the previous step looked at too is
-    followed (`AbstractProtocol.follow`), any other is prepared from its random start.
+    An index identifies a configuration: its random start is drawn from the run's seed and the index, so that results
+    do not depend on devices, chunks or restarts. A configuration that the previous step used too is followed
+    (`AbstractProtocol.follow`); any other is prepared from its random start.
 
     **Attributes:**
 
-    - `size`: how many configurations a step looks at.
+    - `size`: how many configurations a step uses.
     - `is_population`: True if the sampled packings are all there is to train (estimators are then plain means), False
-      if they stand for an ensemble that is never seen whole.
+      if they are a sample of an ensemble.
     """
 
     size: eqx.AbstractVar[int]
@@ -23,4 +25,4 @@ class AbstractSampler(eqx.Module):
 
     @abc.abstractmethod
     def indices(self, step: int) -> Sequence[int]:
-        """Indices of the configurations that `step` looks at, `size` of them."""
+        """Indices of the configurations of a step, `size` of them."""

@@ -6,14 +6,18 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from .._errors import RequestError, suggestion
 from .model import Model
 
+# The design variables by name.
+DesignValues = Mapping[str, Array | np.ndarray]
+
 
 class Design(eqx.Module):
-    """Which arrays of the potential, system and protocol train, and within which bounds.
+    """Which arrays of a model are design variables, and within which bounds.
 
     **Attributes:**
 
@@ -32,7 +36,7 @@ class Design(eqx.Module):
         leaves = trainable_leaves(model)
         return {name: leaves[path] for name, path in zip(self.names, self.paths, strict=True)}
 
-    def insert(self, model: Model, values: Mapping[str, Array]) -> Model:
+    def insert(self, model: Model, values: DesignValues) -> Model:
         """The model with its design variables replaced."""
         by_path = {path: values[name] for name, path in zip(self.names, self.paths, strict=True)}
         leaves, structure = jax.tree_util.tree_flatten_with_path(model)
@@ -40,12 +44,12 @@ class Design(eqx.Module):
         inserted: Model = jax.tree_util.tree_unflatten(structure, new)
         return inserted
 
-    def project(self, values: Mapping[str, Array]) -> dict[str, Array]:
+    def project(self, values: DesignValues) -> dict[str, Array]:
         """The nearest values within the bounds."""
         bounds = zip(self.names, self.lower, self.upper, strict=True)
         return {name: jnp.clip(values[name], lower, upper) for name, lower, upper in bounds}
 
-    def step(self, model: Model, values: Mapping[str, Array], updates: Mapping[str, Array]) -> dict[str, Array]:
+    def step(self, model: Model, values: DesignValues, updates: DesignValues) -> dict[str, Array]:
         """Add updates, stay within the bounds, and keep twice the cutoff within the box.
 
         A step that would let the cutoff outgrow half the box is shortened to the longest one that does not.
@@ -53,7 +57,7 @@ class Design(eqx.Module):
         moved = self.project({name: values[name] + updates[name] for name in self.names})
 
         def at(fraction: Float[Array, ""]) -> dict[str, Array]:
-            return {name: values[name] + fraction * (moved[name] - values[name]) for name in self.names}
+            return {name: jnp.add(values[name], fraction * (moved[name] - values[name])) for name in self.names}
 
         def halve(_: Any, interval: tuple[Array, Array]) -> tuple[Array, Array]:
             low, high = interval

@@ -1,8 +1,7 @@
-"""What went wrong with somebody's property, by its name and the number of the configuration, without a JAX "
-"traceback."""
+"""Naming the component that failed: the property or objective, the configuration, and the line, without a traceback."""
 
 import inspect
-import sys
+import logging
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,27 +9,37 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from .._errors import LONGEST, RunError, named, one_line
 from ..components.objective import Term
+from ..components.property import AbstractProperty
+from ..components.sampler import AbstractSampler
+from .design import DesignValues
 
+logger = logging.getLogger(__name__)
 _warned: set[tuple[str, str]] = set()
 
 
-def blame(terms: Mapping[str, Term], values: Any, measurement: Callable[[str], Any], where: str) -> RunError | None:
-    """The property that an exception came from, as an error that names it; None if it came from none.
+def failure_of_property(
+    terms: Mapping[str, Term],
+    values: DesignValues,
+    measurement: Callable[[str], Callable[[DesignValues], dict[str, Array]]],
+    where: str,
+) -> RunError | None:
+    """The error that names the property which an exception came from; None if it came from no property.
 
-    `measurement(name)` is a function of `values` that measures one term; each is traced by itself to find the one.
+    `measurement(name)` is a function of `values` that measures one term; each is traced by itself.
     """
     for name, term in terms.items():
         try:
             jax.eval_shape(lambda v, n=name: jax.vjp(measurement(n), v)[0], values)
-        except Exception as found:
-            return RunError(f"terms.{name}.property: {describe(found, term.property)} on {where}")
+        except Exception as error:
+            return RunError(f"terms.{name}.property: {describe_failure(error, term.property)} on {where}")
     return None
 
 
-def describe(error: BaseException, measured: Any) -> str:
+def describe_failure(error: BaseException, measured: AbstractProperty) -> str:
     """`PoissonRatio.measure raised ValueError: … (poisson_ratio.py, line 12)`."""
     advice = ""
     if isinstance(error, (jax.errors.JAXTypeError, jax.errors.JAXIndexError)):
@@ -38,8 +47,8 @@ def describe(error: BaseException, measured: Any) -> str:
     return f"{type(measured).__name__}.measure raised {named(error, LONGEST)}{_line(error, measured)}{advice}"
 
 
-def _line(error: BaseException, measured: Any) -> str:
-    """Where in the file of the property's class it happened."""
+def _line(error: BaseException, measured: AbstractProperty) -> str:
+    """The line in the file of the property's class where the error was raised."""
     try:
         file = inspect.getfile(type(measured))
     except (OSError, TypeError):
@@ -49,25 +58,25 @@ def _line(error: BaseException, measured: Any) -> str:
 
 
 def check_shapes(values: Sequence[Mapping[str, np.ndarray]], indices: Sequence[int]) -> None:
-    """Every configuration must give a value of the same shape, or there is no mean."""
+    """Raise `RunError` unless each property has the same shape in all configurations: else there is no mean."""
     for name, first in values[0].items():
-        for index, row in zip(indices, values, strict=True):
-            if np.shape(row[name]) != np.shape(first):
+        for index, of_sample in zip(indices, values, strict=True):
+            if np.shape(of_sample[name]) != np.shape(first):
                 raise RunError(
-                    f"terms.{name}.property: returned shape {np.shape(row[name])} on configuration {index}, and "
+                    f"terms.{name}.property: returned shape {np.shape(of_sample[name])} on configuration {index}, and "
                     f"{np.shape(first)} on configuration {indices[0]}; all must have one shape"
                 )
 
 
-def blame_objective(
-    terms: Mapping[str, Term], values: Mapping[str, Any], accepted: Any, sampler: Any
+def failure_of_objective(
+    terms: Mapping[str, Term], values: Mapping[str, np.ndarray], accepted: np.ndarray, sampler: AbstractSampler
 ) -> RunError | None:
-    """The objective that an exception came from, as an error that names it; None if it came from none."""
+    """The error that names the objective which an exception came from; None if it came from no objective."""
     for name, term in terms.items():
         try:
             loss = jax.eval_shape(lambda v, t=term: t.objective.loss(v, jnp.asarray(accepted), sampler), values[name])
-        except Exception as found:
-            text = one_line(found, LONGEST)
+        except Exception as error:
+            text = one_line(error, LONGEST)
         else:
             if loss.shape == ():
                 continue
@@ -77,8 +86,13 @@ def blame_objective(
     return None
 
 
+def forget_warnings() -> None:
+    """Log warnings again that this process has logged already."""
+    _warned.clear()
+
+
 def warn_of_values(index: int, values: Mapping[str, Any], gradients: Mapping[str, Mapping[str, Any]]) -> None:
-    """One line on standard error for the first value of each property that cannot be trained, and why."""
+    """Log a warning for the first value of each property that cannot be trained, and why."""
     for name, value in values.items():
         gradient = [np.asarray(part) for part in gradients.get(name, {}).values()]
         if not np.all(np.isfinite(value)):
@@ -91,4 +105,4 @@ def warn_of_values(index: int, values: Mapping[str, Any], gradients: Mapping[str
             continue
         if (name, what) not in _warned:
             _warned.add((name, what))
-            print(f"glasswright: warning: property {name}: the value on configuration {index} {what}", file=sys.stderr)
+            logger.warning("property %s: the value on configuration %d %s", name, index, what)

@@ -1,29 +1,48 @@
-"""The configurations of a run: which they are by index, prepared and measured by an executor."""
+"""The configurations of a run: identified by index, prepared and measured by an executor."""
 
 import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
 import numpy as np
+from jaxtyping import Array, Int, PRNGKeyArray
 
 from .._jax import fast_jit
-from ..components.protocol import Outcome, Prepared
+from ..components.protocol import Prepared
 from ..execution.executor import Executor
 from ..execution.task import Result, Task
-from ..relax.batch import bytes_per_configuration, expected_pairs
-from .measurement import Measured, Sample, in_box, judge, measure_many, measure_many_values, sample
+from ..physics.configuration import Configuration
+from ..physics.system import System
+from .design import DesignValues
+from .measurement import (
+    Measurement,
+    Sample,
+    classify,
+    in_box,
+    measure_many_values,
+    measure_many_with_gradients,
+    measure_on_host,
+)
+from .model import GivenPacking, Model
 from .problem import Problem
 
 Item = TypeVar("Item")
-# Configurations of a validation are none of a training: they come from another stream of the same seed.
+Integer = Int[np.ndarray, ""] | Int[Array, ""]
+# Streams of one seed: no configuration of a validation is one of a training.
 TRAINING, VALIDATION = 0, 1
 # Configurations of a round for each worker: at its end some workers wait for others.
 ROUND = 8
+# Configurations of a batch on an accelerator where the protocol does not say what one of them costs in memory.
+SMALL_BATCH = 32
+# Accelerator memory, in bytes, where the device does not say how much it has.
+LEAST_MEMORY = 8 * 2**30
 
 
 @fast_jit
-def random_start(system, seed, stream, index, step):
+def random_start(
+    system: System | GivenPacking, seed: Integer, stream: Integer, index: Integer, step: Integer
+) -> tuple[Configuration, PRNGKeyArray]:
     """The random start of a configuration, the same in every step, and the key of its search, which is not."""
     key = jax.random.key(seed)
     key = jax.lax.cond(stream == TRAINING, lambda: key, lambda: jax.random.split(jax.random.fold_in(key, stream), 3)[2])
@@ -32,36 +51,43 @@ def random_start(system, seed, stream, index, step):
 
 
 @fast_jit
-def random_starts(system, seed, stream, indices, step):
-    """Many of them, stacked."""
-    return jax.vmap(lambda index: random_start(system, seed, stream, index, step))(indices)
+def random_starts(
+    system: System | GivenPacking, seed: Integer, stream: Integer, indices: Int[Array, " n"], step: Integer
+) -> tuple[Configuration, PRNGKeyArray]:
+    """The random starts and keys of many configurations; every array has a leading axis over configurations."""
+    starts: tuple[Configuration, PRNGKeyArray] = jax.vmap(
+        lambda index: random_start(system, seed, stream, index, step)
+    )(indices)
+    return starts
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What an ensemble is asked for: one configuration, by its index.
+    """One configuration that an ensemble is asked for.
 
-    - `index`, `step`: which it is, and in which step of a training.
+    **Arguments:**
+
+    - `index`, `step`: which configuration, and in which step of a training.
     - `values`: the design variables.
     - `previous`: follow this one; None draws a new one.
-    - `keep`: whether the memory of what was prepared is wanted: it is large.
+    - `keep`: whether the protocol's cache is wanted, which is large.
     """
 
     index: int
     step: int
-    values: dict[str, Any]
+    values: DesignValues
     previous: Prepared | None
     keep: bool
 
 
 @dataclasses.dataclass(frozen=True)
 class Ensemble(Task[Request, Result[Prepared]]):
-    """Where configurations come from, and what is to be known about each.
+    """Prepares and measures the configurations of a problem.
 
     **Arguments:**
 
     - `problem`: the model, its design variables, and the terms, whose properties are measured.
-    - `seed`, `stream`: a configuration is known by these and its index.
+    - `seed`, `stream`: a configuration is identified by these and its index.
     - `gradients`: whether gradients are wanted.
     - `chunk_size`: how many configurations are in work at a time; None lets memory decide.
     """
@@ -75,7 +101,7 @@ class Ensemble(Task[Request, Result[Prepared]]):
     def samples(
         self,
         executor: Executor,
-        values: Mapping[str, Any],
+        values: DesignValues,
         indices: Sequence[int],
         *,
         step: int = 0,
@@ -84,28 +110,27 @@ class Ensemble(Task[Request, Result[Prepared]]):
     ) -> list[Sample]:
         """Prepare and measure configurations: follow those in `previous`, draw the others.
 
-        The memory of what was prepared is kept for those in `keep` only: there may be thousands.
+        The protocol's cache is kept for those in `keep` only: there may be thousands of configurations.
         """
         indices, known = list(indices), previous or {}
         own_start = self.problem.model.potential.start is not None
+        results = None
         if executor.accelerators and not own_start and not any(index in known for index in indices):
-            found = self._side_by_side(executor, values, indices, step, keep)
-            if found is not None:
-                return [_sample(index, one) for index, one in zip(indices, found, strict=True)]
+            results = self._in_batches(executor, values, indices, step, keep)
+        if results is None:
+            requests = [Request(index, step, dict(values), known.get(index), index in keep) for index in indices]
+            has_cache = any(request.previous is not None or request.keep for request in requests)
+            chunks = _chunks(requests, self.chunk_size)
+            results = [result for chunk in chunks for result in executor.map(self, chunk, local=has_cache)]
+        return [_sample(index, result) for index, result in zip(indices, results, strict=True)]
 
-        requests = [Request(index, step, dict(values), known.get(index), index in keep) for index in indices]
-        has_memory = any(one.previous is not None or one.keep for one in requests)
-        chunks = _chunks(requests, self.chunk_size)
-        found = [result for chunk in chunks for result in executor.map(self, chunk, local=has_memory)]
-        return [_sample(index, result) for index, result in zip(indices, found, strict=True)]
-
-    def rounds(self, executor: Executor, values: Mapping[str, Any], indices: Sequence[int]) -> Iterator[list[Sample]]:
-        """Many configurations, a round at a time, between which others may look at signals and show progress."""
+    def rounds(self, executor: Executor, values: DesignValues, indices: Sequence[int]) -> Iterator[list[Sample]]:
+        """Prepare and measure many configurations in rounds, between which the caller can stop or show progress."""
         for chunk in _chunks(list(indices), self.chunk_size or ROUND * executor.n_workers * executor.n_hosts):
             yield self.samples(executor, values, chunk)
 
     def __call__(self, request: Request) -> Result[Prepared]:
-        """One configuration, prepared and measured."""
+        """Prepare and measure one configuration."""
         model = self.problem.at(request.values)
         protocol, potential, system = model.protocol, model.potential, model.system
         start, key = random_start(system, *self._numbers(request.index, request.step))
@@ -116,56 +141,84 @@ class Ensemble(Task[Request, Result[Prepared]]):
             if potential.start is not None:
                 start = dataclasses.replace(potential.start, box=system.box)
             prepared = protocol.prepare(potential, start, key=key)
-        found = sample(self.problem, request.values, prepared, request.index, gradients=self.gradients)
+        measurement = None
+        if prepared.accepted:
+            where = f"configuration {request.index}"
+            measurement = measure_on_host(self.problem, request.values, prepared, where, gradients=self.gradients)
         if not request.keep:
             prepared = dataclasses.replace(prepared, memory=None)
-        return _found(found, prepared)
+        statistics = {name: np.asarray(number).item() for name, number in prepared.statistics.items()}
+        return _result(int(prepared.outcome), statistics, measurement, prepared)
 
-    def _numbers(self, *numbers: int):
+    def _numbers(self, *numbers: int) -> Iterator[np.ndarray]:
+        """Seed, stream and further numbers as arrays, which are traced; Python's would be compiled in."""
         return (np.asarray(number) for number in (self.seed, self.stream, *numbers))
 
-    def _side_by_side(self, executor: Executor, values, indices, step, keep) -> list[Result[Prepared]] | None:
-        """The same on accelerators, many at once on each; None if the protocol cannot."""
+    def _in_batches(
+        self,
+        executor: Executor,
+        values: DesignValues,
+        indices: list[int],
+        step: int,
+        keep: Collection[int],
+    ) -> list[Result[Prepared]] | None:
+        """Prepare and measure on accelerators, a batch at a time on each; None if the protocol cannot."""
         model = self.problem.at(values)
-        protocol, potential, system = model.protocol, model.potential, model.system
-        size = self.chunk_size or batch_size(system, potential, executor.accelerators[0])
+        size = self.chunk_size or batch_size(model, executor.accelerators[0])
         # Every accelerator gets its share, in equal chunks where possible: each size is compiled for.
         share = -(-len(indices) // (len(executor.accelerators) * executor.n_hosts))
         chunks = _chunks(indices, min(size, max(share, 1)))
 
-        def many(item: tuple[int, list[int]]) -> Result[list[Prepared]]:
+        def run(item: tuple[int, list[int]]) -> Result[list[Prepared]]:
             number, chunk = item
             with jax.default_device(executor.accelerators[number % len(executor.accelerators)]):
-                seed, stream, at = self._numbers(step)
-                starts, _ = random_starts(system, seed, stream, np.asarray(chunk), at)
-                prepared = protocol.prepare_many(potential, starts, width=len(chunk))
-                if prepared is None:
-                    return Result(None)
-                bare = dataclasses.replace(prepared, statistics={})
-                measure = measure_many if self.gradients else measure_many_values
-                measured = jax.device_get(measure(self.problem, dict(values), bare))
-                outcomes, statistics = np.asarray(prepared.outcome), jax.device_get(prepared.statistics)
-                configuration = jax.device_get(prepared.configuration)
-                results = []
-                for k, index in enumerate(chunk):
-                    row = jax.tree.map(lambda x, k=k: np.asarray(x[k]), measured)
-                    numbers = {name: np.asarray(number)[k].item() for name, number in statistics.items()}
-                    if index in keep:
-                        one = jax.tree.map(lambda x, k=k: x[k], prepared)
-                    else:
-                        where = jax.tree.map(lambda x, k=k: x[k], configuration)
-                        one = Prepared(where, outcomes[k], numbers)
-                    results.append(_found(judge(index, outcomes[k], numbers, row, one), one))
-                return Result([one.gathered for one in results], [one.local for one in results if one.local])
+                return self._batch(model, values, chunk, step, keep)
 
-        parts = executor.map(many, list(enumerate(chunks)))
-        if any(part.gathered is None for part in parts):
+        batches = executor.map(run, list(enumerate(chunks)))
+        if any(batch.gathered is None for batch in batches):
             return None
         return [
-            Result(shared, part.local[k] if part.local else None)
-            for part in parts
-            for k, shared in enumerate(part.gathered)
+            Result(gathered, batch.local[k] if batch.local else None)
+            for batch in batches
+            for k, gathered in enumerate(batch.gathered)
         ]
+
+    def _batch(
+        self, model: Model, values: DesignValues, indices: list[int], step: int, keep: Collection[int]
+    ) -> Result[list[Prepared]]:
+        """Prepare and measure a batch on one accelerator; `Result(None)` if the protocol cannot."""
+        seed, stream, at = self._numbers(step)
+        starts, _ = random_starts(model.system, seed, stream, np.asarray(indices), at)
+        prepared = model.protocol.prepare_many(model.potential, starts, width=len(indices))
+        if prepared is None:
+            return Result(None)
+        bare = dataclasses.replace(prepared, statistics={})
+        measure = measure_many_with_gradients if self.gradients else measure_many_values
+        measured = jax.device_get(measure(self.problem, dict(values), bare))
+        outcomes, statistics = np.asarray(prepared.outcome), jax.device_get(prepared.statistics)
+        configurations = jax.device_get(prepared.configuration)
+        results = []
+        for k, index in enumerate(indices):
+            measurement = jax.tree.map(lambda x, k=k: np.asarray(x[k]), measured)
+            numbers = {name: np.asarray(number)[k].item() for name, number in statistics.items()}
+            if index in keep:
+                kept = jax.tree.map(lambda x, k=k: x[k], prepared)
+            else:
+                kept = Prepared(jax.tree.map(lambda x, k=k: x[k], configurations), outcomes[k], numbers)
+            results.append(_result(int(outcomes[k]), numbers, measurement, kept))
+        return Result([result.gathered for result in results], [result.local for result in results if result.local])
+
+
+def batch_size(model: Model, device: jax.Device) -> int:
+    """How many configurations an accelerator's memory holds while they are prepared and measured."""
+    cost = model.protocol.memory_per_configuration(
+        model.potential, model.system.n_particles, model.system.largest_particles
+    )
+    if cost is None:
+        return SMALL_BATCH
+    memory = (device.memory_stats() or {}).get("bytes_limit", LEAST_MEMORY)
+    # Half of it: assembling and factoring need as much again as what they leave.
+    return max(1, int(0.5 * memory / cost))
 
 
 def _chunks(items: list[Item], size: int | None) -> list[list[Item]]:
@@ -173,24 +226,15 @@ def _chunks(items: list[Item], size: int | None) -> list[list[Item]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def batch_size(system, potential, device) -> int:
-    """How many configurations an accelerator's free memory holds while they are prepared and measured."""
-    memory = (device.memory_stats() or {}).get("bytes_limit", 8 * 2**30)
-    n_pairs = expected_pairs(
-        system.n_particles,
-        system.dimension,
-        system.n_particles / float(system.density),
-        1.3 * float(potential.reach(system.largest_particles)),
-    )
-    # Half of it: assembling and factoring need as much again as what they leave.
-    return max(1, int(0.5 * memory / bytes_per_configuration(system.n_particles, system.dimension, n_pairs)))
+def _result(
+    outcome: int, statistics: dict[str, float], measurement: Measurement | None, prepared: Prepared
+) -> Result[Prepared]:
+    """What other processes are told about a configuration, and what stays here."""
+    measured = None if measurement is None else [measurement.values, measurement.gradients]
+    return Result([outcome, statistics, measured], prepared)
 
 
-def _found(one: Sample, prepared: Prepared) -> Result[Prepared]:
-    measured = None if one.measured is None else [one.measured.values, one.measured.gradients]
-    return Result([int(one.outcome), one.statistics, measured], prepared)
-
-
-def _sample(index: int, found: Result[Prepared]) -> Sample:
-    outcome, statistics, measured = found.gathered
-    return Sample(index, Outcome(outcome), statistics, None if measured is None else Measured(*measured), found.local)
+def _sample(index: int, result: Result[Prepared]) -> Sample:
+    """The sample that a result is of."""
+    outcome, statistics, measured = result.gathered
+    return classify(index, outcome, statistics, None if measured is None else Measurement(*measured), result.local)

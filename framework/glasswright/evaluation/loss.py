@@ -7,37 +7,41 @@ cotangent to be known up to a factor, so it is taken in phase one already, where
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Bool, Float
 
 from .._jax import fast_jit
-from ..components.combination import AbstractCombination
 from ..components.objective import Term
 from ..components.protocol import Outcome, Prepared
 from ..components.sampler import AbstractSampler
 from ..execution.executor import Executor
 from ..execution.task import Result, Task
-from .diagnosis import blame_objective, check_shapes
-from .measurement import Measured, Sample, pull_back
+from .clipping import clipping_factors, gradient_lengths
+from .design import DesignValues
+from .diagnosis import check_shapes, failure_of_objective
+from .measurement import Measurement, Sample, pull_back
 from .problem import Problem
 from .statistics import standard_error
 
+Gradients = dict[str, dict[str, np.ndarray]]
+Cotangents = dict[str, np.ndarray]
+
 
 class Evaluation(eqx.Module):
-    """What a step finds out.
+    """The loss of a step, its gradient, and what they were computed from.
 
     **Attributes:**
 
     - `loss`: weighted sum of the terms' losses; None if too few configurations were accepted to know it.
     - `values`, `losses`: mean over accepted configurations, and unweighted loss, of each term.
-    - `standard_errors`: of the means: what they vary by from one such sample to another.
-    - `floors`: what each loss would come to on average if the ensemble were on target.
+    - `standard_errors`: of the means; None for a single configuration.
+    - `floors`: sampling floor of each loss: its average if the ensemble were on target.
     - `gradients`: gradient of the weighted loss of each term in the design variables.
-    - `lengths`: of the gradient of each scalar term's value, the median over configurations.
+    - `lengths`: length of the gradient of each scalar term's value, the median over configurations.
     - `outcomes`: how each requested configuration ended.
     """
 
@@ -46,197 +50,180 @@ class Evaluation(eqx.Module):
     losses: dict[str, float | None]
     standard_errors: dict[str, np.ndarray | None]
     floors: dict[str, float | None]
-    gradients: dict[str, dict[str, np.ndarray]]
+    gradients: Gradients
     lengths: dict[str, float]
     outcomes: list[Outcome]
 
     @property
     def gradient(self) -> dict[str, np.ndarray]:
         """Gradient of the total loss."""
-        return jax.tree.map(lambda *terms: sum(terms), *self.gradients.values())
+        total: dict[str, np.ndarray] = jax.tree.map(lambda *terms: np.asarray(sum(terms)), *self.gradients.values())
+        return total
+
+
+class TermLoss(NamedTuple):
+    """Loss of one term, its sampling floor, and the gradient of the weighted loss in the values."""
+
+    loss: Float[Array, ""]
+    floor: Float[Array, ""] | None
+    cotangent: Float[Array, "batch *shape"]
 
 
 @fast_jit
-def _losses(terms: Mapping[str, Term], values: Mapping[str, Any], accepted: Any, sampler: AbstractSampler):
-    """Loss, floor and cotangent (under its weight) of each term."""
-
-    def one(term, values):
+def _losses(
+    terms: dict[str, Term],
+    values: Mapping[str, Float[Array, "batch ..."]],
+    accepted: Bool[Array, " batch"],
+    sampler: AbstractSampler,
+) -> dict[str, TermLoss]:
+    def of_term(term: Term, values: Float[Array, "batch *shape"]) -> TermLoss:
         loss, cotangent = jax.value_and_grad(lambda x: term.objective.loss(x, accepted, sampler))(values)
-        return loss, term.objective.floor(values, accepted, sampler), term.share * cotangent
+        return TermLoss(loss, term.objective.floor(values, accepted, sampler), term.share * cotangent)
 
-    return {name: one(term, values[name]) for name, term in terms.items()}
+    return {name: of_term(term, values[name]) for name, term in terms.items()}
 
 
-def combine(
+def evaluate(
+    problem: Problem,
+    values: DesignValues,
+    sampler: AbstractSampler,
+    samples: Sequence[Sample],
+    executor: Executor,
+    limits: Mapping[str, float] | None = None,
+) -> Evaluation:
+    """Loss, values and gradients over the samples of a step; rejected ones are counted, never averaged in.
+
+    **Arguments:**
+
+    - `values`: the design variables at which the samples were prepared.
+    - `limits`: the largest gradient of each scalar term that a single configuration may contribute (see
+      `glasswright.evaluation.clipping`).
+    """
+    evaluation, cotangents = evaluate_scalars(problem.terms, sampler, samples, limits)
+    if not any(cotangents):
+        return evaluation
+    items = [
+        PullBackItem(dict(values), sample.prepared, of_sample)
+        for sample, of_sample in zip(samples, cotangents, strict=True)
+    ]
+    has_cache = any(item.prepared is not None and item.prepared.memory is not None for item in items)
+    gradients = dict(evaluation.gradients)
+    for result in executor.map(PullBack(problem), items, local=has_cache):
+        for name, part in (result.gathered or {}).items():
+            gradients[name] = jax.tree.map(np.add, gradients[name], part) if name in gradients else part
+    return dataclasses.replace(evaluation, gradients={name: gradients[name] for name in problem.terms})
+
+
+def evaluate_scalars(
     terms: Mapping[str, Term],
     sampler: AbstractSampler,
     samples: Sequence[Sample],
     limits: Mapping[str, float] | None = None,
-):
-    """Evaluation of a step but for the gradient of array terms, and the cotangents those need, sample by sample."""
-    outcomes = [one.outcome for one in samples]
-    rows = [one.measured for one in samples if one.measured is not None]
-    nothing: list[dict[str, Array]] = [{} for _ in samples]
-    if not rows:
-        return Evaluation(None, {}, {}, {}, {}, {}, {}, outcomes), nothing
+) -> tuple[Evaluation, list[Cotangents]]:
+    """The evaluation of a step without the gradients of array terms, and the cotangents of these for each sample."""
+    outcomes = [sample.outcome for sample in samples]
+    measurements = [sample.measurement for sample in samples if sample.measurement is not None]
+    cotangents: list[Cotangents] = [{} for _ in samples]
+    if not measurements:
+        return Evaluation(None, {}, {}, {}, {}, {}, {}, outcomes), cotangents
     # Gathered on the host: these are few numbers, and every operation on the device has a price.
-    accepted = np.asarray([one.measured is not None for one in samples])
-    check_shapes(
-        [{name: np.asarray(value) for name, value in row.values.items()} for row in rows],
-        [one.index for one in samples if one.measured is not None],
-    )
-    empty = {name: np.zeros_like(value) for name, value in rows[0].values.items()}
-    gathered = {
-        name: np.stack([(empty if one.measured is None else one.measured.values)[name] for one in samples])
-        for name in terms
-    }
-    try:
-        found = jax.tree.map(np.asarray, _losses(dict(terms), gathered, accepted, sampler))
-    except Exception as error:
-        failure = blame_objective(terms, gathered, accepted, sampler)
-        if failure is None:
-            raise
-        raise failure from error
-    cotangents = {name: cotangent for name, (_, _, cotangent) in found.items()}
-    n = len(rows)
-    mean = {name: np.sum(value, axis=0) / n for name, value in gathered.items()}
-    errors = {name: standard_error(value[accepted]) for name, value in gathered.items()}
-    losses = {name: float(loss) if np.isfinite(loss) else None for name, (loss, _, _) in found.items()}
+    accepted = np.asarray([sample.measurement is not None for sample in samples])
+    values = _gather_values(terms, samples, measurements)
+    term_losses = _evaluate_objectives(terms, values, accepted, sampler)
+    n = len(measurements)
+    means = {name: np.asarray(np.sum(value, axis=0) / n) for name, value in values.items()}
+    errors = {name: standard_error(value[accepted]) for name, value in values.items()}
+    losses = {name: float(term.loss) if np.isfinite(term.loss) else None for name, term in term_losses.items()}
     floors = {
-        name: None if floor is None or not np.isfinite(floor) else float(floor) for name, (_, floor, _) in found.items()
+        name: None if term.floor is None or not np.isfinite(term.floor) else float(term.floor)
+        for name, term in term_losses.items()
     }
     total: float | None = 0.0
     for name, loss in losses.items():
         total = None if loss is None or total is None else total + float(terms[name].share) * loss
     if total is None:
         # An objective that needs more configurations than were accepted has no value, and no gradient.
-        return Evaluation(None, mean, losses, errors, floors, {}, {}, outcomes), nothing
-    gradients: dict[str, dict[str, np.ndarray]] = {}
-    arrays = [name for name in terms if name not in rows[0].gradients]
-    lengths = lengths_of(rows)
-    factors = clipping(lengths, limits or {})
-    row = -1
-    for k, one in enumerate(samples):
-        if one.measured is None:
-            continue
-        row += 1
-        part = {
-            name: {key: cotangents[name][k] * factors[name][row] * g for key, g in gradient.items()}
-            for name, gradient in one.measured.gradients.items()
-        }
-        gradients = jax.tree.map(np.add, gradients, part) if gradients else part
-        nothing[k] = {name: cotangents[name][k] for name in arrays}
-    medians = {name: float(np.median(some)) for name, some in lengths.items()}
-    return Evaluation(total, mean, losses, errors, floors, gradients, medians, outcomes), nothing
+        return Evaluation(None, means, losses, errors, floors, {}, {}, outcomes), cotangents
+    lengths = gradient_lengths(measurements)
+    gradients = _scalar_gradients(samples, term_losses, clipping_factors(lengths, limits or {}))
+    arrays = [name for name in terms if name not in measurements[0].gradients]
+    for k in np.flatnonzero(accepted):
+        cotangents[k] = {name: np.asarray(term_losses[name].cotangent[k]) for name in arrays}
+    medians = {name: float(np.median(of_term)) for name, of_term in lengths.items()}
+    return Evaluation(total, means, losses, errors, floors, gradients, medians, outcomes), cotangents
 
 
-def lengths_of(rows: Sequence[Measured]) -> dict[str, np.ndarray]:
-    """Length of the gradient of each scalar term in each configuration."""
+def _gather_values(
+    terms: Mapping[str, Term], samples: Sequence[Sample], measurements: Sequence[Measurement]
+) -> dict[str, np.ndarray]:
+    """The values of each term in all samples, zeros where a sample was rejected."""
+    check_shapes(
+        [{name: np.asarray(value) for name, value in m.values.items()} for m in measurements],
+        [sample.index for sample in samples if sample.measurement is not None],
+    )
+    zeros = {name: np.zeros_like(value) for name, value in measurements[0].values.items()}
     return {
-        name: np.array([np.sqrt(sum(np.sum(g**2) for g in row.gradients[name].values())) for row in rows])
-        for name in rows[0].gradients
+        name: np.stack([(zeros if s.measurement is None else s.measurement.values)[name] for s in samples])
+        for name in terms
     }
 
 
-def clipping(lengths: Mapping[str, np.ndarray], limits: Mapping[str, float]) -> dict[str, np.ndarray]:
-    """By which factor the gradient of each term is shortened in each configuration, so that none exceeds its limit.
+def _evaluate_objectives(
+    terms: Mapping[str, Term], values: dict[str, np.ndarray], accepted: np.ndarray, sampler: AbstractSampler
+) -> dict[str, TermLoss]:
+    """Loss, sampling floor and cotangent of each term, on the host."""
+    try:
+        on_host: dict[str, TermLoss] = jax.tree.map(np.asarray, _losses(dict(terms), values, accepted, sampler))
+        return on_host
+    except Exception as error:
+        failure = failure_of_objective(terms, values, accepted, sampler)
+        if failure is None:
+            raise
+        raise failure from error
 
-    Next to an instability the gradient of a single packing grows without bound (its distribution has no variance), and
-    a few packings would drown all others. With the unbiased estimator the loss's gradient remains zero on average where
-    the mean is on target, because each packing's gradient is multiplied by distances of the *others*; but only if
-    the limit does not depend on these others either. So it has to come from earlier steps.
-    """
-    factors = {}
-    for name, some in lengths.items():
-        limit = limits.get(name, np.inf)
-        limit = np.inf if np.isnan(limit) else limit
-        long = some > limit
-        factors[name] = np.where(long, limit / np.where(long, some, 1.0), 1.0)
-    return factors
+
+def _scalar_gradients(
+    samples: Sequence[Sample], term_losses: Mapping[str, TermLoss], factors: Mapping[str, np.ndarray]
+) -> Gradients:
+    """Gradient of the weighted loss of each scalar term: the sum over samples of cotangent times clipped gradient."""
+    gradients: Gradients = {}
+    row = -1
+    for k, sample in enumerate(samples):
+        if sample.measurement is None:
+            continue
+        row += 1
+        part = {
+            name: {key: term_losses[name].cotangent[k] * factors[name][row] * g for key, g in gradient.items()}
+            for name, gradient in sample.measurement.gradients.items()
+        }
+        gradients = jax.tree.map(np.add, gradients, part) if gradients else part
+    as_arrays: Gradients = jax.tree.map(np.asarray, gradients)
+    return as_arrays
+
+
+class PullBackItem(NamedTuple):
+    """One configuration of phase two: design variables, what was prepared, and the cotangents of terms."""
+
+    values: DesignValues
+    prepared: Prepared | None
+    cotangents: Cotangents
 
 
 @dataclasses.dataclass(frozen=True)
-class PullBack(Task[tuple[dict[str, Any], Prepared | None, dict[str, Array]], Result[None]]):
-    """Phase two of one configuration: design variables, what was prepared, and the cotangents of terms."""
+class PullBack(Task[PullBackItem, Result[None]]):
+    """Phase two of one configuration: the gradient of array terms, contracted with their cotangents."""
 
     problem: Problem
 
-    def __call__(self, item):
-        """The design's gradient of each of these terms."""
-        values, prepared, along = item
-        if not along or prepared is None:
+    def __call__(self, item: PullBackItem) -> Result[None]:
+        """The gradient in the design variables of each term that the item has a cotangent of."""
+        values, prepared, cotangents = item
+        if not cotangents or prepared is None:
             return Result(None)
         prepared = dataclasses.replace(prepared, statistics={})
         if prepared.memory is None:
             model = self.problem.at(values)
             memory = model.protocol.remember(model.potential, prepared.configuration)
             prepared = dataclasses.replace(prepared, memory=memory)
-        return Result(jax.tree.map(np.asarray, pull_back(self.problem.only(along), values, prepared, along)))
-
-
-def evaluate(
-    problem: Problem,
-    values: Mapping[str, Array],
-    sampler: AbstractSampler,
-    samples: Sequence[Sample],
-    executor: Executor,
-    limits: Mapping[str, float] | None = None,
-) -> Evaluation:
-    """Loss, values and gradients over a batch; rejected configurations are counted, never averaged in.
-
-    `limits` are the longest gradients of scalar terms that a single configuration may contribute (see `clipping`).
-    """
-    evaluation, cotangents = combine(problem.terms, sampler, samples, limits)
-    if not any(cotangents):
-        return evaluation
-
-    work = PullBack(problem)
-    items = [(dict(values), one.prepared, along) for one, along in zip(samples, cotangents, strict=True)]
-    has_memory = any(one.prepared is not None and one.prepared.memory is not None for one in samples)
-    parts = executor.map(work, items, local=has_memory)
-    gradients = dict(evaluation.gradients)
-    for found in parts:
-        for name, part in (found.gathered or {}).items():
-            gradients[name] = jax.tree.map(np.add, gradients[name], part) if name in gradients else part
-    return dataclasses.replace(evaluation, gradients={name: gradients[name] for name in problem.terms})
-
-
-@dataclasses.dataclass(frozen=True)
-class Combined:
-    """What the optimizer of a step gets.
-
-    **Attributes:**
-
-    - `gradient`: in the design variables.
-    - `value`: what it is the gradient of, the factors held fixed.
-    - `factors`: of each term, beside its weight.
-    - `state`: of the combination, for the next step.
-    """
-
-    gradient: dict[str, np.ndarray]
-    value: float
-    factors: dict[str, float]
-    state: Any
-
-
-def combine_terms(
-    combination: AbstractCombination | None, terms: Mapping[str, Term], evaluation: Evaluation, state: PyTree
-) -> Combined:
-    """The terms of an evaluation that has a loss, combined; None is the weighted sum."""
-    weights = {name: float(terms[name].share) for name in evaluation.gradients}
-    losses = {name: weights[name] * float(evaluation.losses[name] or 0.0) for name in weights}
-    if combination is None:
-        factors = dict.fromkeys(weights, 1.0)
-    else:
-        factors, state = combination.factors(evaluation.gradients, losses, weights, state)
-    # Both in the order in which the plain sums are taken: with factors of one every digit is theirs.
-    value = 0.0
-    for name in evaluation.losses:
-        value += factors[name] * losses[name]
-    gradient = {
-        variable: sum(
-            (factors[name] * some[variable] for name, some in evaluation.gradients.items()), start=np.zeros(())
-        )
-        for variable in next(iter(evaluation.gradients.values()))
-    }
-    return Combined(gradient, value, factors, state)
+        gradients = pull_back(self.problem.only(cotangents), values, prepared, cotangents)
+        return Result(jax.tree.map(np.asarray, gradients))

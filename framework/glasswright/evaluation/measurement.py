@@ -1,3 +1,5 @@
+"""Measuring one prepared packing: the values of all terms, and their gradients in the design variables."""
+
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,15 +12,18 @@ from jaxtyping import Array
 
 from .._jax import fast_jit
 from ..components.protocol import Outcome, Prepared
-from .diagnosis import blame, warn_of_values
+from ..physics.system import System
+from .design import DesignValues
+from .diagnosis import failure_of_property, warn_of_values
+from .model import GivenPacking
 from .problem import Problem
 
 
-class Measured(eqx.Module):
-    """Phase one of one configuration: the values of all terms, and the design's gradient of the scalar ones."""
+class Measurement(eqx.Module):
+    """The values of all terms in one packing, and the gradients of the scalar ones in the design variables."""
 
-    values: dict[str, Array]
-    gradients: dict[str, dict[str, Array]]
+    values: Mapping[str, Array | np.ndarray]
+    gradients: Mapping[str, Mapping[str, Array | np.ndarray]]
 
 
 class Sample(eqx.Module):
@@ -29,100 +34,120 @@ class Sample(eqx.Module):
     - `index`: its number in the run.
     - `outcome`: how it ended.
     - `statistics`: numbers about the search.
-    - `measured`: what was measured; None if it was rejected.
-    - `prepared`: the configuration, in the process that prepared it; its memory only where it will be followed.
+    - `measurement`: None if it was rejected.
+    - `prepared`: the configuration, in the process that prepared it; its cache only where it will be followed.
     """
 
     index: int
     outcome: Outcome
     statistics: dict[str, Any]
-    measured: Measured | None
+    measurement: Measurement | None
     prepared: Prepared | None
 
 
-def in_box(system: Any, prepared: Prepared) -> Prepared:
+def in_box(system: System | GivenPacking, prepared: Prepared) -> Prepared:
     """The prepared configuration in the system's box, which may carry a derivative, at fixed fractional positions."""
-    return eqx.tree_at(lambda one: one.configuration.box, prepared, system.box)
+    moved: Prepared = eqx.tree_at(lambda p: p.configuration.box, prepared, system.box)
+    return moved
 
 
-def _measurement(problem: Problem, prepared: Prepared) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
+def _values(problem: Problem, prepared: Prepared) -> Callable[[DesignValues], dict[str, Array]]:
     """The values of all terms as a function of the design variables."""
 
-    def measure(values: Mapping[str, Array]) -> dict[str, Array]:
-        model = problem.at(values)
+    def values_at(design_values: DesignValues) -> dict[str, Array]:
+        model = problem.at(design_values)
         state = model.protocol.attach(model.potential, in_box(model.system, prepared))
         return {name: jnp.asarray(term.property.measure(state), dtype=float) for name, term in problem.terms.items()}
 
-    return measure
+    return values_at
 
 
 @fast_jit
-def measure(problem: Problem, values: Mapping[str, Array], prepared: Prepared) -> Measured:
-    """Phase one: every term of one prepared configuration."""
-    measured, pull = jax.vjp(_measurement(problem, prepared), dict(values))
-    nothing = jax.tree.map(jnp.zeros_like, measured)
+def measure_with_gradients(problem: Problem, values: DesignValues, prepared: Prepared) -> Measurement:
+    """The values of all terms in a prepared packing, and the gradients of the scalar ones.
+
+    **Arguments:**
+
+    - `values`: the design variables at which the packing was prepared.
+    - `prepared`: without statistics, which would only cost their way to the device.
+    """
+    measured, pull = jax.vjp(_values(problem, prepared), dict(values))
+    zeros = jax.tree.map(jnp.zeros_like, measured)
     scalars = [name for name, value in measured.items() if value.ndim == 0]
-    return Measured(measured, {name: pull({**nothing, name: jnp.ones(())})[0] for name in scalars})
+    return Measurement(measured, {name: pull({**zeros, name: jnp.ones(())})[0] for name in scalars})
+
+
+@fast_jit
+def measure_values(problem: Problem, values: DesignValues, prepared: Prepared) -> Measurement:
+    """The values of all terms in a prepared packing, without gradients."""
+    return Measurement(_values(problem, prepared)(dict(values)), {})
+
+
+@fast_jit
+def measure_many_with_gradients(problem: Problem, values: DesignValues, prepared: Prepared) -> Measurement:
+    """`measure_with_gradients` of many packings at once; every array has a leading axis over packings."""
+    measured: Measurement = jax.vmap(lambda p: measure_with_gradients(problem, values, p))(prepared)
+    return measured
+
+
+@fast_jit
+def measure_many_values(problem: Problem, values: DesignValues, prepared: Prepared) -> Measurement:
+    """`measure_values` of many packings at once; every array has a leading axis over packings."""
+    measured: Measurement = jax.vmap(lambda p: measure_values(problem, values, p))(prepared)
+    return measured
 
 
 @fast_jit
 def pull_back(
-    problem: Problem, values: Mapping[str, Array], prepared: Prepared, cotangents: Mapping[str, Array]
+    problem: Problem, values: DesignValues, prepared: Prepared, cotangents: Mapping[str, Array | np.ndarray]
 ) -> dict[str, dict[str, Array]]:
-    """Phase two for terms that are not scalars: the design's gradient of each along its cotangent."""
-    measured, pull = jax.vjp(_measurement(problem, prepared), dict(values))
-    nothing = jax.tree.map(jnp.zeros_like, measured)
-    return {name: pull({**nothing, name: cotangent})[0] for name, cotangent in cotangents.items()}
+    """The gradient of each term that `cotangents` names, contracted with its cotangent."""
+    measured, pull = jax.vjp(_values(problem, prepared), dict(values))
+    zeros = jax.tree.map(jnp.zeros_like, measured)
+    return {name: pull({**zeros, name: cotangent})[0] for name, cotangent in cotangents.items()}
 
 
-@fast_jit
-def measure_values(problem: Problem, values: Mapping[str, Array], prepared: Prepared) -> Measured:
-    """Every term of one prepared configuration, without gradients."""
-    return Measured(_measurement(problem, prepared)(dict(values)), {})
+def measure_on_host(
+    problem: Problem, values: DesignValues, prepared: Prepared, where: str, *, gradients: bool = True
+) -> Measurement:
+    """Measure an accepted packing and copy the result to the host.
 
-
-def sample(
-    problem: Problem, values: Mapping[str, Array], prepared: Prepared, index: int = 0, *, gradients: bool = True
-) -> Sample:
-    """Measure a prepared configuration; what is not a number is an outcome, and never averaged in."""
-    statistics = {name: np.asarray(number).item() for name, number in prepared.statistics.items()}
-    if not prepared.accepted:
-        return judge(index, prepared.outcome, statistics, None, prepared)
-    # Without the numbers about the search: they would only cost their way to the device.
+    Raises `RunError` with the name of the property and `where` if a property cannot be measured.
+    """
     bare = dataclasses.replace(prepared, statistics={})
     try:
-        found = (measure if gradients else measure_values)(problem, dict(values), bare)
+        measure = measure_with_gradients if gradients else measure_values
+        on_host: Measurement = jax.tree.map(np.asarray, measure(problem, dict(values), bare))
+        return on_host
     except Exception as error:
-
-        def measurement(name: str) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
-            return _measurement(problem.only([name]), bare)
-
-        failure = blame(problem.terms, dict(values), measurement, f"configuration {index}")
+        failure = failure_of_property(
+            problem.terms, dict(values), lambda name: _values(problem.only([name]), bare), where
+        )
         if failure is None:
             raise
         raise failure from error
-    return judge(index, prepared.outcome, statistics, jax.tree.map(np.asarray, found), prepared)
 
 
-def judge(index: int, outcome: Any, statistics: dict[str, Any], found: Measured | None, prepared: Prepared) -> Sample:
-    """What a configuration that ended so, and was measured so, counts as."""
+def measure_sample(
+    problem: Problem, values: DesignValues, prepared: Prepared, index: int = 0, *, gradients: bool = True
+) -> Sample:
+    """Measure a prepared configuration; a value that is not finite is an outcome, and never averaged in."""
+    statistics = {name: np.asarray(number).item() for name, number in prepared.statistics.items()}
+    measurement = None
+    if prepared.accepted:
+        measurement = measure_on_host(problem, values, prepared, f"configuration {index}", gradients=gradients)
+    return classify(index, prepared.outcome, statistics, measurement, prepared)
+
+
+def classify(
+    index: int, outcome: Any, statistics: dict[str, Any], measurement: Measurement | None, prepared: Prepared | None
+) -> Sample:
+    """The sample of a configuration, rejected as `nonfinite` if a value or a gradient is not finite."""
     outcome = Outcome(int(outcome))
-    if outcome == Outcome.converged and found is not None:
-        warn_of_values(index, found.values, found.gradients)
+    if outcome == Outcome.converged and measurement is not None:
+        warn_of_values(index, measurement.values, measurement.gradients)
     if outcome != Outcome.converged:
-        found = None
-    elif not all(np.all(np.isfinite(number)) for number in jax.tree.leaves(found)):
-        outcome, found = Outcome.nonfinite, None
-    return Sample(index, outcome, statistics, found, prepared)
-
-
-@fast_jit
-def measure_many(problem: Problem, values: Mapping[str, Array], prepared: Prepared) -> Measured:
-    """`measure` of many configurations, stacked, side by side."""
-    return jax.vmap(lambda one: measure(problem, values, one))(prepared)
-
-
-@fast_jit
-def measure_many_values(problem: Problem, values: Mapping[str, Array], prepared: Prepared) -> Measured:
-    """`measure_values` of many configurations, stacked, side by side."""
-    return jax.vmap(lambda one: measure_values(problem, values, one))(prepared)
+        measurement = None
+    elif not all(np.all(np.isfinite(number)) for number in jax.tree.leaves(measurement)):
+        outcome, measurement = Outcome.nonfinite, None
+    return Sample(index, outcome, statistics, measurement, prepared)

@@ -5,13 +5,13 @@ is both together with the terms of the loss. Functions that measure a packing, o
 a problem, the present values of its design variables, and the packing.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import equinox as eqx
 from jaxtyping import Array
 
 from ..components.objective import Term
-from .design import Design
+from .design import Design, DesignValues
 from .model import GivenPacking as GivenPacking
 from .model import Model as Model
 
@@ -39,6 +39,6 @@ class Problem(eqx.Module):
         """The problem with only these of its terms."""
         return Problem(self.model, self.design, {name: self.terms[name] for name in names})
 
-    def at(self, values: Mapping[str, Array]) -> Model:
+    def at(self, values: DesignValues) -> Model:
         """The model with these values of its design variables."""
         return self.design.insert(self.model, values)

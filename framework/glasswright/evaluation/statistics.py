@@ -1,24 +1,28 @@
-"""How requested configurations ended: every one is counted, and the rejected ones by their outcome."""
+"""Statistics over the configurations of a step or a run: standard errors, and the counts of rejected ones."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from ..components.protocol import Outcome
 
 
 def count_rejected(outcomes: Iterable[Outcome | str]) -> dict[str, int]:
-    """How many ended in each outcome that is not `converged`."""
-    names = [one if isinstance(one, str) else one.name for one in outcomes]
-    return {one.name: names.count(one.name) for one in Outcome if one != Outcome.converged and one.name in names}
+    """The number of configurations by outcome, for outcomes other than `converged` that occur."""
+    names = [outcome if isinstance(outcome, str) else outcome.name for outcome in outcomes]
+    return {
+        outcome.name: names.count(outcome.name)
+        for outcome in Outcome
+        if outcome != Outcome.converged and outcome.name in names
+    }
 
 
-def sum_rejected(lines: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """The same over lines of metrics."""
+def sum_rejected(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """The sum of several counts of rejected configurations, by outcome."""
     total: dict[str, int] = {}
-    for line in lines:
-        for name, count in line["rejected"].items():
+    for rejected in counts:
+        for name, count in rejected.items():
             total[name] = total.get(name, 0) + count
     return total
 
@@ -28,7 +32,11 @@ def describe_rejected(rejected: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in rejected.items())
 
 
-def standard_error(values: np.ndarray) -> np.ndarray | None:
+def standard_error(values: Float[np.ndarray, "n *shape"]) -> Float[np.ndarray, "*shape"] | None:
     """Standard error of the mean of independent values along the first axis; None for fewer than two."""
     n = values.shape[0]
-    return np.std(values, axis=0, ddof=1) / np.sqrt(n) if n > 1 else None
+    if n < 2:
+        return None
+    # An array even where NumPy would make a scalar of it.
+    error: Float[np.ndarray, "*shape"] = np.asarray(np.std(values, axis=0, ddof=1) / np.sqrt(n))
+    return error

@@ -12,7 +12,7 @@ from ..physics.pair_list import PairList
 from ..physics.potential import AbstractPotential
 from ..physics.state import Equilibrium, State
 from ..physics.system import System
-from .diagnosis import describe
+from .diagnosis import describe_failure
 
 # Pairs for each particle in the abstract pair list: only their number has to be plausible.
 PAIRS = 8
@@ -30,12 +30,12 @@ def value_shape(
         return None
     leaves, structure = jax.tree.flatten(measured)
     size = (system.n_particles, system.n_species, system.dimension)
-    # What a trace costs is paid once in a process, not for every job of a sweep.
+    # A trace is paid for once in a process, not for every job of a sweep.
     name = (structure, tuple(leaves), type(potential), size) if not any(map(_is_array, leaves)) else None
     if name is not None and name in _known:
         return _known[name]
     try:
-        shape = jax.eval_shape(
+        shape: tuple[int, ...] = jax.eval_shape(
             lambda state: jnp.asarray(measured.measure(state), dtype=float), _abstract(potential, system)
         ).shape
     except RequestError:
@@ -43,7 +43,7 @@ def value_shape(
     except Exception as error:  # a property may fail in any way
         # A property says what it cannot be measured on with a `ValueError`; anything else is its own mistake.
         refused = isinstance(error, ValueError) and str(error)
-        text = str(error).splitlines()[0] if refused else describe(error, measured)
+        text = str(error).splitlines()[0] if refused else describe_failure(error, measured)
         raise RequestError(f"{key}: {text}") from error
     if name is not None:
         _known[name] = shape

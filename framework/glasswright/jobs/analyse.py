@@ -1,41 +1,93 @@
 """`analyse`: what a packing or an ensemble can become, how far gradients predict, its bonds and its vibrations."""
 
 import dataclasses
-import io
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict, cast
 
 import equinox as eqx
 import jax
 import numpy as np
+from jaxtyping import Array, PRNGKeyArray
 
 from .._errors import RunError, Stopped, suggestion
 from ..components.objective import Term
 from ..components.protocol import Outcome, Prepared
 from ..evaluation.ensemble import Ensemble, random_start
-from ..evaluation.measurement import Measured, Sample, in_box, measure
+from ..evaluation.measurement import Measurement, Sample, in_box, measure_on_host
 from ..evaluation.problem import Problem
 from ..evaluation.statistics import count_rejected, describe_rejected
 from ..execution.executor import Executor
 from ..execution.signals import Terminated
-from ..physics.bonds import BondContributions
-from ..physics.vibrations import VibrationalModes, spectrum
 from ..run.directory import start_folder, write_atomically, write_json
 from ..run.progress import CountProgress, Silent
 from .analysis import PARTS, Analysis, check_analysis
 from .measure import max_force
-from .predictiveness import predictiveness
-from .tunability import Tunability, scalar_terms, tunability, tunability_report
+from .packing_reports import BondsReport, VibrationsReport, report_bonds, report_vibrations
+from .predictiveness import PredictivenessReport, predictiveness
+from .tunability import Tunability, TunabilityReport, scalar_terms, tunability, tunability_report
 
-# Packings of an analysis are none of a training (0) and none of a validation (1).
+# The stream of the seed that packings of an analysis come from: none of a training (0), none of a validation (1).
 ANALYSIS = 2
-# Starts that are tried for the one packing that the other parts look at.
+# Starts that are tried for the one packing that the other parts are about.
 MOST_STARTS = 20
-# Bonds that are named and drawn.
-LARGEST = 10
 
 
-def analyse(request: Analysis, directory: str | Path | None = None, *, progress: bool = True) -> dict[str, Any]:
+class PackingReport(TypedDict):
+    """The one packing of an analysis."""
+
+    source: str
+    n_particles: int
+    dimension: int
+    max_force: float
+
+
+class AnalysisReport(TypedDict):
+    """The content of `analysis.json`: the parts that were asked for."""
+
+    packing: PackingReport
+    design: dict[str, np.ndarray]
+    tunability: NotRequired[TunabilityReport]
+    predictiveness: NotRequired[dict[str, PredictivenessReport]]
+    bonds: NotRequired[dict[str, BondsReport]]
+    vibrations: NotRequired[VibrationsReport]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """An analysis that is running: its request, where its work is done, and where its files and progress go."""
+
+    request: Analysis
+    executor: Executor
+    folder: Path | None
+    bar: CountProgress | Silent
+    stop: Terminated
+
+    def check_stop(self) -> None:
+        """Raise `Stopped` once a SIGTERM has arrived in any process."""
+        if self.executor.any_process(self.stop.requested):
+            raise Stopped("stopped by SIGTERM; the analysis is not complete")
+
+    def write(self, name: str, draw: Callable[[], bytes]) -> None:
+        """Write a picture, where files are wanted."""
+        if self.folder is not None:
+            write_atomically(self.folder / name, draw())
+
+
+@dataclasses.dataclass(frozen=True)
+class _Packing:
+    """The packing that an analysis is about, and the problem, all of whose terms are numbers.
+
+    `tunability` is that of this packing alone; None if no part of the analysis needs it.
+    """
+
+    problem: Problem
+    values: dict[str, Array]
+    prepared: Prepared
+    tunability: Tunability | None
+
+
+def analyse(request: Analysis, directory: str | Path | None = None, *, progress: bool = True) -> AnalysisReport:
     """Analyse a packing or an ensemble; returns what `analysis.json` holds.
 
     **Arguments:**
@@ -51,253 +103,183 @@ def analyse(request: Analysis, directory: str | Path | None = None, *, progress:
             # What an earlier analysis left here would be taken for this one's.
             start_folder(folder, request.config, stale)
         total = 1 + request.n_configurations * ("tunability" in request.parts) + len(request.parts)
-        with (
-            CountProgress("analyse", total) if progress and executor.rank == 0 else Silent() as bar,
-            Terminated() as stop,
-        ):
-            work = _Work(request, executor, folder, bar, stop)
-            report = work.run()
+        meter = CountProgress("analyse", total) if progress and executor.rank == 0 else Silent()
+        with meter as bar, Terminated() as stop:
+            report = _analyse(_Run(request, executor, folder, bar, stop))
         if folder is not None:
             # Last: a directory with it is complete.
             write_json(folder / "analysis.json", report)
         return report
 
 
-class _Work:
-    """One analysis as it goes: the packing, and the parts one after the other."""
-
-    def __init__(self, request: Analysis, executor: Executor, folder: Path | None, bar: Any, stop: Any):
-        self.request, self.executor, self.folder, self.bar, self.stop = request, executor, folder, bar, stop
-        self.problem = request.problem
-        self.values = request.problem.initial_values
-        self.key = jax.random.key(request.seed)
-
-    def run(self) -> dict[str, Any]:
-        request = self.request
-        self.bar.describe("the packing")
-        self.prepared = self.prepare()
-        self.bar.advance(1)
-        # From here on the terms are numbers.
-        self.problem = Problem(request.problem.model, request.problem.design, self.scalar_terms())
-        configuration = self.prepared.configuration
-        report: dict[str, Any] = {
-            "packing": {
-                "source": request.source,
-                "n_particles": configuration.n_particles,
-                "dimension": configuration.dimension,
-                "max_force": max_force(self.problem.model.potential, configuration),
-            },
-            "design": {name: np.asarray(value) for name, value in self.values.items()},
-        }
-        needs_jacobian = {"tunability", "predictiveness"} & set(request.parts)
-        if needs_jacobian and not self.problem.terms:
-            raise RunError("property=[]: no property fits this protocol; name one, or leave out tunability")
-        self.single = self.of_the_packing() if needs_jacobian else None
-        for part in PARTS:
-            if part in request.parts:
-                self.check_stop()
-                self.bar.describe(part)
-                report[part] = getattr(self, part)()
-                self.bar.advance(1)
-                self.bar.describe(part)
-        return report
-
-    def check_stop(self) -> None:
-        if self.executor.any_process(self.stop.requested):
-            raise Stopped("stopped by SIGTERM; the analysis is not complete")
-
-    def prepare(self) -> Prepared:
-        """The one packing: that of the request at its minimum, or the first fresh one that converges."""
-        model = self.problem.model
-        protocol, potential, system = model.protocol, model.potential, model.system
-        outcomes = []
-        for index in range(1 if self.request.packing is not None else MOST_STARTS):
-            if self.request.packing is not None:
-                prepared = protocol.prepare(potential, self.request.packing, key=self.key)
-            else:
-                numbers = (np.asarray(number) for number in (self.request.seed, ANALYSIS, index, 0))
-                start, key = random_start(system, *numbers)
-                prepared = protocol.prepare(potential, start, key=key)
-            if prepared.accepted:
-                return in_box(system, prepared)
-            outcomes.append(Outcome(int(prepared.outcome)))
-        raise RunError(f"no packing could be prepared: {describe_rejected(count_rejected(outcomes))}")
-
-    def scalar_terms(self) -> dict[str, Term]:
-        """The terms, array properties replaced by their entries, or left out where nobody named them."""
-        protocol, potential = self.problem.model.protocol, self.problem.model.potential
-
-        def values(prepared):
-            state = protocol.attach(potential, prepared)
-            return {name: term.property.measure(state) for name, term in self.problem.terms.items()}
-
-        bare = dataclasses.replace(self.prepared, statistics={})
-        shapes = {name: tuple(one.shape) for name, one in eqx.filter_eval_shape(values, bare).items()}
-        terms = self.problem.terms
-        if self.request.implicit:
-            terms = {name: term for name, term in terms.items() if not shapes[name]}
-        return scalar_terms(terms, shapes)
-
-    def of_the_packing(self) -> Tunability:
-        """The tunability of the one packing, without properties that are not numbers and that nobody named."""
-        bare = dataclasses.replace(self.prepared, statistics={})
-        found = measure(self.problem, self.values, bare)
-        found = jax.tree.map(np.asarray, found)
-        wrong = [
-            name
-            for name in self.problem.terms
-            if not all(np.all(np.isfinite(x)) for x in jax.tree.leaves((found.values[name], found.gradients[name])))
-        ]
-        if wrong and (not self.request.implicit or len(wrong) == len(self.problem.terms)):
-            raise RunError(f"{', '.join(wrong)}: the value or the gradient is not a number for this packing")
-        self.problem = self.problem.only(name for name in self.problem.terms if name not in wrong)
-        names = self.problem.terms
-        kept = Measured({name: found.values[name] for name in names}, {name: found.gradients[name] for name in names})
-        one = Sample(0, Outcome.converged, {}, kept, self.prepared)
-        return tunability(self.problem.design, self.values, [one], **self.scales(single=True))
-
-    def scales(self, single: bool = False) -> dict[str, Any]:
-        request = self.request
-        of_properties = request.property_scale
-        if single and of_properties == "standard_deviation":
-            of_properties = "magnitude"
-        return {
-            "property_scales": of_properties,
-            "design_scales": request.design_scale,
-            "average": request.average,
-            "clip": request.clip,
-        }
-
-    def tunability(self) -> dict[str, Any]:
-        """Of the ensemble if one is asked for, else of the packing."""
-        found, requested, rejected = self.single, 1, {}
-        assert found is not None
-        if self.request.n_configurations:
-            samples = self.samples()
-            found = tunability(self.problem.design, self.values, samples, **self.scales())
-            requested, rejected = len(samples), count_rejected(one.outcome for one in samples)
-        report = tunability_report(found, self.problem.design, self.values, self.change(found))
-        report |= {"requested": requested, "converged": len(found.values), "rejected": rejected}
-        if self.folder is not None:
-            from ..plots.tunability import tunability_figure
-
-            write_atomically(self.folder / "tunability.png", tunability_figure(report))
-        return report
-
-    def samples(self) -> list[Sample]:
-        """Fresh packings with values and gradients."""
-        ensemble = Ensemble(self.problem, self.request.seed, ANALYSIS, chunk_size=self.request.chunk_size)
-        samples: list[Sample] = []
-        for found in ensemble.rounds(self.executor, self.values, range(self.request.n_configurations)):
-            samples += found
-            self.bar.advance(len(found))
-            rejected = describe_rejected(count_rejected(one.outcome for one in samples))
-            self.bar.describe(f"tunability: {len(samples)} packings  {rejected}".rstrip())
-            self.check_stop()
-        return samples
-
-    def change(self, found: Tunability) -> dict[str, float]:
-        """What is wanted: as asked for, or from the present mean to the targets."""
-        from ..components.objective import target_of
-
-        if self.request.change:
-            for name in self.request.change:
-                if name not in found.properties:
-                    raise RunError(f"change.{name}: not measured; {suggestion(name, found.properties)}")
-            return dict(self.request.change)
-        mean = dict(zip(found.properties, np.mean(found.values, axis=0).tolist(), strict=True))
-        targets = {name: target_of(term) for name, term in self.problem.terms.items()}
-        return {name: target - mean[name] for name, target in targets.items() if target is not None and name in mean}
-
-    def predictiveness(self) -> dict[str, Any]:
-        """Steps along the gradient of each property."""
-        assert self.single is not None
-        report = predictiveness(
-            self.problem,
-            self.values,
-            self.prepared,
-            self.single,
-            self.request.steps,
-            self.key,
-            self.check_stop,
-        )
-        if self.folder is not None:
-            from ..plots.predictiveness import predictiveness_figure
-
-            write_atomically(self.folder / "predictiveness.png", predictiveness_figure(report))
-        return report
-
-    def bonds(self) -> dict[str, Any]:
-        """What each bond contributes to the moduli."""
-        from ..plots.bonds import bonds_figure, moduli
-
-        potential, configuration = self.problem.model.potential, self.prepared.configuration
-        found = _bond_contributions(self.problem.model.protocol, potential, self.prepared)
-        largest = {name: np.argsort(-np.abs(one))[:LARGEST] for name, one in moduli(found).items()}
-        if self.folder is not None:
-            picture = bonds_figure(found, largest, configuration, _diameters(potential))
-            write_atomically(self.folder / "bonds.png", picture)
-        mask = np.asarray(found.mask)
-        report: dict[str, Any] = {}
-        for name, one in moduli(found).items():
-            total = float(np.sum(one))
-            which = largest[name]
-            report[name] = {
-                "sum": total,
-                "n_bonds": int(np.sum(mask)),
-                "n_negative": int(np.sum(one[mask] < 0.0)),
-                "share_of_ten": float(np.sum(one[which])) / total,
-                "largest": [
-                    {
-                        "i": int(found.i[k]),
-                        "j": int(found.j[k]),
-                        "distance": float(found.distance[k]),
-                        "contribution": float(one[k]),
-                        "share": float(one[k]) / total,
-                    }
-                    for k in which
-                ],
-            }
-        if self.folder is not None:
-            columns = {"i": found.i, "j": found.j, "distance": found.distance, **moduli(found)}
-            buffer = io.BytesIO()
-            np.savez_compressed(buffer, **{name: np.asarray(column)[mask] for name, column in columns.items()})
-            write_atomically(self.folder / "bonds.npz", buffer.getvalue())
-        return report
-
-    def vibrations(self) -> dict[str, Any]:
-        """Spectrum of the Hessian."""
-        potential, configuration = self.problem.model.potential, self.prepared.configuration
-        found = spectrum(_vibrational_modes(self.problem.model.protocol, potential, self.prepared))
-        if not len(found.frequency):
-            raise RunError("vibrations: every mode of this packing is a zero mode")
-        if self.folder is not None:
-            from ..plots.vibrations import vibrations_figure
-
-            picture = vibrations_figure(found, configuration, _diameters(potential))
-            write_atomically(self.folder / "vibrations.png", picture)
-        return {
-            "lowest_frequency": found.frequency[0],
-            "lowest_eigenvalue": found.frequency[0] ** 2,
-            "participation_ratio_of_softest": found.participation_ratio[0],
-            "n_modes": len(found.frequency),
-            "n_zero_modes": found.n_zero_modes,
-            "n_unstable_modes": found.n_unstable_modes,
-            "frequency": found.frequency,
-            "participation_ratio": found.participation_ratio,
-        }
+def _analyse(run: _Run) -> AnalysisReport:
+    """The packing, and the parts one after the other."""
+    request, key = run.request, jax.random.key(run.request.seed)
+    run.bar.describe("the packing")
+    prepared = _prepare(request, key)
+    run.bar.advance(1)
+    packing = _measure_packing(request, prepared)
+    model, configuration = packing.problem.model, prepared.configuration
+    parts: dict[str, Callable[[], Any]] = {
+        "tunability": lambda: _tunability(run, packing),
+        "predictiveness": lambda: _predictiveness(run, packing, key),
+        "bonds": lambda: report_bonds(model, prepared, run.folder),
+        "vibrations": lambda: report_vibrations(model, prepared, run.folder),
+    }
+    report: dict[str, Any] = {
+        "packing": PackingReport(
+            source=request.source,
+            n_particles=configuration.n_particles,
+            dimension=configuration.dimension,
+            max_force=max_force(model.potential, configuration),
+        ),
+        "design": {name: np.asarray(value) for name, value in packing.values.items()},
+    }
+    for part in PARTS:
+        if part in request.parts:
+            run.check_stop()
+            run.bar.describe(part)
+            report[part] = parts[part]()
+            run.bar.advance(1)
+            run.bar.describe(part)
+    return cast(AnalysisReport, report)
 
 
-@eqx.filter_jit
-def _bond_contributions(protocol: Any, potential: Any, prepared: Prepared) -> BondContributions:
-    return protocol.attach(potential, prepared).bond_contributions
+def _prepare(request: Analysis, key: PRNGKeyArray) -> Prepared:
+    """The packing of the request at its minimum, or the first fresh one that converges."""
+    model = request.problem.model
+    outcomes = []
+    for index in range(1 if request.packing is not None else MOST_STARTS):
+        if request.packing is not None:
+            prepared = model.protocol.prepare(model.potential, request.packing, key=key)
+        else:
+            numbers = (np.asarray(number) for number in (request.seed, ANALYSIS, index, 0))
+            start, start_key = random_start(model.system, *numbers)
+            prepared = model.protocol.prepare(model.potential, start, key=start_key)
+        if prepared.accepted:
+            return in_box(model.system, prepared)
+        outcomes.append(Outcome(int(prepared.outcome)))
+    raise RunError(f"no packing could be prepared: {describe_rejected(count_rejected(outcomes))}")
 
 
-@eqx.filter_jit
-def _vibrational_modes(protocol: Any, potential: Any, prepared: Prepared) -> VibrationalModes:
-    return protocol.attach(potential, prepared).vibrations
+def _measure_packing(request: Analysis, prepared: Prepared) -> _Packing:
+    """The packing with its tunability, without properties that are not numbers and that nobody named."""
+    values = request.problem.initial_values
+    problem = dataclasses.replace(request.problem, terms=_scalar_terms(request, prepared))
+    if not {"tunability", "predictiveness"} & set(request.parts):
+        return _Packing(problem, values, prepared, None)
+    if not problem.terms:
+        raise RunError("property=[]: no property fits this protocol; name one, or leave out tunability")
+    measured = measure_on_host(problem, values, prepared, "the packing")
+    wrong = [
+        name
+        for name in problem.terms
+        if not all(np.all(np.isfinite(x)) for x in jax.tree.leaves((measured.values[name], measured.gradients[name])))
+    ]
+    if wrong and (not request.implicit or len(wrong) == len(problem.terms)):
+        raise RunError(f"{', '.join(wrong)}: the value or the gradient is not a number for this packing")
+    problem = problem.only(name for name in problem.terms if name not in wrong)
+    finite = Measurement(
+        {name: measured.values[name] for name in problem.terms},
+        {name: measured.gradients[name] for name in problem.terms},
+    )
+    sample = Sample(0, Outcome.converged, {}, finite, prepared)
+    of_packing = tunability(problem.design, values, [sample], **_scales(request, single=True))
+    return _Packing(problem, values, prepared, of_packing)
 
 
-def _diameters(potential: Any) -> np.ndarray | None:
-    diameters = getattr(potential, "diameter", None)
-    return None if diameters is None else np.asarray(diameters)
+def _scalar_terms(request: Analysis, prepared: Prepared) -> dict[str, Term]:
+    """The terms, array properties replaced by their entries, or left out where nobody named them."""
+    model, terms = request.problem.model, request.problem.terms
+
+    def values(prepared: Prepared) -> dict[str, Array]:
+        state = model.protocol.attach(model.potential, prepared)
+        return {name: term.property.measure(state) for name, term in terms.items()}
+
+    bare = dataclasses.replace(prepared, statistics={})
+    shapes = {name: tuple(value.shape) for name, value in eqx.filter_eval_shape(values, bare).items()}
+    if request.implicit:
+        terms = {name: term for name, term in terms.items() if not shapes[name]}
+    return scalar_terms(terms, shapes)
+
+
+def _scales(request: Analysis, single: bool = False) -> dict[str, Any]:
+    """The options of `tunability` that a request gives; a single packing has no standard deviation."""
+    property_scales = request.property_scale
+    if single and property_scales == "standard_deviation":
+        property_scales = "magnitude"
+    return {
+        "property_scales": property_scales,
+        "design_scales": request.design_scale,
+        "average": request.average,
+        "clip": request.clip,
+    }
+
+
+def _tunability(run: _Run, packing: _Packing) -> TunabilityReport:
+    """The tunability of the ensemble if one is asked for, else of the packing."""
+    request, design = run.request, packing.problem.design
+    result, requested, rejected = packing.tunability, 1, {}
+    assert result is not None
+    if request.n_configurations:
+        samples = _fresh_samples(run, packing)
+        result = tunability(design, packing.values, samples, **_scales(request))
+        requested, rejected = len(samples), count_rejected(sample.outcome for sample in samples)
+    change = _wanted_change(request, packing.problem, result)
+    report = tunability_report(result, design, packing.values, change, requested=requested, rejected=rejected)
+
+    def draw() -> bytes:
+        from ..plots.tunability import tunability_figure
+
+        return tunability_figure(report)
+
+    run.write("tunability.png", draw)
+    return report
+
+
+def _fresh_samples(run: _Run, packing: _Packing) -> list[Sample]:
+    """Fresh packings with values and gradients."""
+    request = run.request
+    ensemble = Ensemble(packing.problem, request.seed, ANALYSIS, chunk_size=request.chunk_size)
+    samples: list[Sample] = []
+    for of_round in ensemble.rounds(run.executor, packing.values, range(request.n_configurations)):
+        samples += of_round
+        run.bar.advance(len(of_round))
+        rejected = describe_rejected(count_rejected(sample.outcome for sample in samples))
+        run.bar.describe(f"tunability: {len(samples)} packings  {rejected}".rstrip())
+        run.check_stop()
+    return samples
+
+
+def _wanted_change(request: Analysis, problem: Problem, measured: Tunability) -> dict[str, float]:
+    """The change that was asked for, or the way from the present mean to the targets."""
+    if request.change:
+        for name in request.change:
+            if name not in measured.properties:
+                raise RunError(f"change.{name}: not measured; {suggestion(name, measured.properties)}")
+        return dict(request.change)
+    mean = dict(zip(measured.properties, np.mean(measured.values, axis=0).tolist(), strict=True))
+    targets = {name: term.target for name, term in problem.terms.items()}
+    return {name: target - mean[name] for name, target in targets.items() if target is not None and name in mean}
+
+
+def _predictiveness(run: _Run, packing: _Packing, key: PRNGKeyArray) -> dict[str, PredictivenessReport]:
+    """Steps along the gradient of each property."""
+    assert packing.tunability is not None
+    report = predictiveness(
+        packing.problem,
+        packing.values,
+        packing.prepared,
+        packing.tunability,
+        run.request.steps,
+        key,
+        before_each=run.check_stop,
+    )
+
+    def draw() -> bytes:
+        from ..plots.predictiveness import predictiveness_figure
+
+        return predictiveness_figure(report)
+
+    run.write("predictiveness.png", draw)
+    return report

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 from .._errors import RequestError, suggestion
 from ..evaluation.problem import Problem
@@ -26,7 +25,7 @@ class Analysis:
     - `problem`: the model at the design that is analysed, its design variables, and the properties as terms, where an
       objective with a target says which change is wanted.
     - `parts`: some of `tunability`, `predictiveness`, `bonds`, `vibrations`.
-    - `packing`: the packing to look at, and `source`, where it is from; None takes fresh ones.
+    - `packing`: the packing to analyse, and `source`, where it is from; None takes fresh ones.
     - `n_configurations`: fresh packings whose mean tunability is taken; zero takes that of `packing`.
     - `property_scale`, `design_scale`, `average`, `clip`: see `glasswright.jobs.tunability`.
     - `change`: wanted changes by property; empty takes the way to the targets.
@@ -40,7 +39,7 @@ class Analysis:
     packing: Configuration | None = None
     source: str = "fresh"
     n_configurations: int = 0
-    property_scale: Any = "magnitude"
+    property_scale: str | Mapping[str, float] = "magnitude"
     design_scale: str = "magnitude"
     average: str = "mean"
     clip: float = 4.0
@@ -50,7 +49,7 @@ class Analysis:
     seed: int = 0
     devices: int | None = None
     chunk_size: int | None = None
-    config: Any = None
+    config: str | None = None
 
 
 def check_analysis(request: Analysis) -> None:

@@ -1,7 +1,6 @@
 import dataclasses
 import functools
 import math
-from typing import Any
 
 import jax
 import numpy as np
@@ -25,7 +24,7 @@ from ..physics.system import System
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Experiment:
-    """Everything a training run is made of: built from a configuration by `config.build`, or by hand.
+    """All that a training is made of, built from a configuration by `glasswright.build` or by hand.
 
     **Arguments:**
 
@@ -58,7 +57,7 @@ class Experiment:
     clip: float | None = None
     devices: int | None = None
     chunk_size: int | None = None
-    config: Any = None
+    config: str | None = None
 
     def __repr__(self) -> str:
         terms = ", ".join(
@@ -86,7 +85,7 @@ class Experiment:
 
     @property
     def can_succeed(self) -> bool:
-        """Whether a loss below the tolerance means success: all packings are looked at, and zero is the least loss."""
+        """Whether a loss below the tolerance means success: every packing counts, and zero is the least loss."""
         return self.sampler.is_population and all(term.objective.least_is_zero for term in self.terms.values())
 
 

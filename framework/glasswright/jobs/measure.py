@@ -1,22 +1,26 @@
+"""Measuring properties of an existing packing, and their gradients in the parameters of its potential."""
+
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .._errors import RequestError, RunError
+from ..components.objective import NoObjective, Term
 from ..components.property import AbstractProperty
-from ..components.protocol import AbstractProtocol, Outcome
-from ..evaluation.design import resolve_design, trainable_leaves
-from ..evaluation.diagnosis import describe
-from ..evaluation.problem import GivenPacking, Model
+from ..components.protocol import AbstractProtocol, Outcome, Prepared
+from ..evaluation.design import Design, resolve_design, trainable_leaves
+from ..evaluation.measurement import measure_on_host
+from ..evaluation.model import GivenPacking, Model
+from ..evaluation.problem import Problem
 from ..physics.configuration import Configuration
 from ..physics.pair_list import build_pair_list
 from ..physics.potential import AbstractPotential
 from ..physics.state import Equilibrium
+from ..run.directory import make_folder, write_json
 from .experiment import check_cutoff, check_disorder, check_provided
 
 # A packing counts as a minimum up to this force: coordinates written with 12 digits reach it, values are then good to
@@ -40,6 +44,20 @@ class MeasureRequest:
     properties: dict[str, AbstractProperty]
     relax: bool = False
     gradient: bool = False
+
+
+class PropertyReport(TypedDict):
+    """The value of a property, and its gradient by parameter: numbers or nested lists of numbers."""
+
+    value: Any
+    gradient: NotRequired[dict[str, Any]]
+
+
+class MeasureReport(TypedDict):
+    """The content of `measure.json`."""
+
+    max_force: float
+    properties: dict[str, PropertyReport]
 
 
 def max_force(potential: AbstractPotential, configuration: Configuration) -> float:
@@ -72,54 +90,36 @@ def check_measurable(request: MeasureRequest) -> None:
             )
 
 
-def measure(request: MeasureRequest, directory: str | Path | None = None) -> dict[str, Any]:
+def measure(request: MeasureRequest, directory: str | Path | None = None) -> MeasureReport:
     """Measure a packing; returns what `measure.json` holds."""
     check_measurable(request)
     prepared = request.protocol.prepare(request.potential, request.configuration, key=jax.random.key(0))
     outcome = Outcome(int(prepared.outcome))
     if outcome != Outcome.converged:
         raise RunError(f"the packing could not be prepared: {outcome.name}")
-    packing = GivenPacking(prepared.configuration.box, prepared.configuration)
-    model = Model(request.potential, packing, request.protocol)
-    every = dict.fromkeys(trainable_leaves({"potential": request.potential}), (-jnp.inf, jnp.inf))
-    design = resolve_design(model, every) if every else None
-
-    @eqx.filter_jit
-    def values(prepared):
-        state = request.protocol.attach(request.potential, prepared)
-        return {name: jnp.asarray(p.measure(state)) for name, p in request.properties.items()}
-
-    @eqx.filter_jit
-    def gradient(name, prepared):
-        def value(parameters):
-            potential = design.insert(model, parameters).potential
-            return request.properties[name].measure(request.protocol.attach(potential, prepared))
-
-        return jax.grad(value)(design.values(model))
-
-    report: dict[str, Any] = {
-        "max_force": max_force(request.potential, prepared.configuration),
-        "properties": {},
-    }
-    try:
-        measured = values(prepared)
-    except Exception as error:
-        for name, wanted in request.properties.items():
-            try:
-                jax.eval_shape(
-                    lambda one, p=wanted: p.measure(request.protocol.attach(request.potential, one)), prepared
-                )
-            except Exception as found:
-                raise RunError(f"terms.{name}.property: {describe(found, wanted)} on the configuration") from error
-        raise
-    for name, value in measured.items():
-        entry: dict[str, Any] = {"value": np.asarray(value).tolist()}
-        if request.gradient and value.ndim == 0 and design is not None:
-            entry["gradient"] = {key: np.asarray(g).tolist() for key, g in gradient(name, prepared).items()}
+    problem = _problem_of(request, prepared)
+    values, where = problem.initial_values, "the configuration"
+    measurement = measure_on_host(problem, values, prepared, where, gradients=False)
+    report: MeasureReport = {"max_force": max_force(request.potential, prepared.configuration), "properties": {}}
+    for name, value in measurement.values.items():
+        entry: PropertyReport = {"value": np.asarray(value).tolist()}
+        if request.gradient and values and np.ndim(value) == 0:
+            # Each property for itself: its digits do not depend on what else is measured.
+            gradients = measure_on_host(problem.only([name]), values, prepared, where).gradients
+            entry["gradient"] = {key: np.asarray(g).tolist() for key, g in gradients[name].items()}
         report["properties"][name] = entry
     if directory is not None:
-        from ..run.directory import write_json
-
-        Path(directory).mkdir(parents=True, exist_ok=True)
+        make_folder(Path(directory))
         write_json(Path(directory) / "measure.json", report)
     return report
+
+
+def _problem_of(request: MeasureRequest, prepared: Prepared) -> Problem:
+    """The properties of a prepared packing, as functions of all parameters of its potential."""
+    packing = GivenPacking(prepared.configuration.box, prepared.configuration)
+    model = Model(request.potential, packing, request.protocol)
+    parameters = trainable_leaves({"potential": request.potential})
+    unbounded = dict.fromkeys(parameters, (-float("inf"), float("inf")))
+    design = resolve_design(model, unbounded) if unbounded else Design((), (), (), ())
+    terms = {name: Term(wanted, NoObjective()) for name, wanted in request.properties.items()}
+    return Problem(model, design, terms)

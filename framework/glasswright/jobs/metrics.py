@@ -1,6 +1,7 @@
-"""What a training says about itself: a line for each step, and the result."""
+"""What a training reports: a line of metrics for each step, and the result."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NotRequired, TypedDict
 
 import equinox as eqx
 import jax
@@ -11,47 +12,124 @@ from .._errors import RunError
 from ..evaluation.loss import Evaluation
 from ..evaluation.measurement import Sample
 from ..evaluation.statistics import count_rejected, describe_rejected, sum_rejected
+from ..physics.potential import AbstractPotential
 from .experiment import Experiment
+from .training_state import TrainingState
 
 # Steps over which the share of rejected configurations is taken. A design that prepares nothing gives no gradient to
-# leave it by: so many empty steps in a row end the run, whatever share is allowed.
+# leave it by: this many empty steps in a row end the run, whatever share is allowed.
 REJECTION_WINDOW = 20
+# A number, or nested lists of numbers.
+Numbers = Any
 
 
-def metrics(experiment, state, evaluation: Evaluation, samples: list[Sample], optimizer) -> dict[str, Any]:
-    terms: dict[str, Any] = {}
-    for name, value in evaluation.values.items():
-        terms[name] = {"value": value.tolist(), "loss": evaluation.losses[name]}
-        if len(samples) > 1:
-            error = evaluation.standard_errors[name]
-            terms[name]["standard_error"] = None if error is None else error.tolist()
-            terms[name]["loss_floor"] = evaluation.floors[name]
-    rejected = count_rejected(one.outcome for one in samples)
-    statistics: dict[str, Any] = {}
-    for one in samples:
-        for name, number in one.statistics.items():
-            statistics[name] = statistics.get(name, 0) + number
+class TermMetrics(TypedDict):
+    """One term in a line of metrics. With several configurations the errors are there too, with a loss the factor."""
+
+    value: Numbers
+    loss: float | None
+    standard_error: NotRequired[Numbers | None]
+    loss_floor: NotRequired[float | None]
+    factor: NotRequired[float]
+
+
+class Metrics(TypedDict):
+    """One line of `metrics.jsonl`: what a step has measured at its design, and how its configurations ended."""
+
+    step: int
+    loss: float | None
+    terms: dict[str, TermMetrics]
+    design: dict[str, Numbers]
+    learning_rate: float | None
+    requested: int
+    converged: int
+    rejected: dict[str, int]
+    rearranged: int
+    search: dict[str, float]
+    seconds: float
+
+
+class TrainingResult(TypedDict):
+    """The content of `result.json`."""
+
+    success: bool | None
+    loss: float | None
+    steps: int
+    values: dict[str, Numbers]
+    design: dict[str, Any]
+    seed: int
+    requested: int
+    converged: int
+    rejected: dict[str, int]
+    rearranged: int
+    seconds: float
+
+
+def step_metrics(
+    state: TrainingState,
+    next_state: TrainingState,
+    samples: Sequence[Sample],
+    evaluation: Evaluation,
+    seconds: float,
+) -> Metrics:
+    """The metrics of a step from `state` to `next_state`."""
+    rejected = count_rejected(sample.outcome for sample in samples)
+    search = _sum_statistics(samples)
     return {
         "step": state.step,
         "loss": evaluation.loss,
-        "terms": terms,
+        "terms": {
+            name: _term_metrics(name, evaluation, next_state.factors.get(name), n_samples=len(samples))
+            for name in evaluation.values
+        },
         "design": {name: np.asarray(value).tolist() for name, value in state.values.items()},
-        "learning_rate": learning_rate(optimizer),
+        "learning_rate": learning_rate(next_state.optimizer),
         "requested": len(samples),
         "converged": len(samples) - sum(rejected.values()),
         "rejected": rejected,
-        "rearranged": statistics.pop("rearranged", 0),
-        "search": statistics,
+        "rearranged": search.pop("rearranged", 0),
+        "search": search,
+        "seconds": seconds,
     }
 
 
-def check_rejections(experiment: Experiment, lines: list[dict[str, Any]]) -> None:
+def _term_metrics(name: str, evaluation: Evaluation, factor: float | None, n_samples: int) -> TermMetrics:
+    term: TermMetrics = {"value": evaluation.values[name].tolist(), "loss": evaluation.losses[name]}
+    if n_samples > 1:
+        error = evaluation.standard_errors[name]
+        term["standard_error"] = None if error is None else error.tolist()
+        term["loss_floor"] = evaluation.floors[name]
+    if factor is not None:
+        term["factor"] = factor
+    return term
+
+
+def _sum_statistics(samples: Sequence[Sample]) -> dict[str, Any]:
+    """The numbers about the searches, summed over all samples."""
+    total: dict[str, Any] = {}
+    for sample in samples:
+        for name, number in sample.statistics.items():
+            total[name] = total.get(name, 0) + number
+    return total
+
+
+def learning_rate(optimizer: optax.OptState) -> float | None:
+    """The rate of an optimizer's last update: the outermost number called `learning_rate` in its state, if any."""
+    rates = [
+        (len(path), rate)
+        for path, rate in optax.tree.get_all_with_path(optimizer, "learning_rate")
+        if eqx.is_array(rate) and rate.ndim == 0
+    ]
+    return float(min(rates, key=lambda item: item[0])[1]) if rates else None
+
+
+def check_rejections(experiment: Experiment, lines: Sequence[Metrics]) -> None:
     """Raise `RunError` if too many of the last configurations were rejected to go on."""
     recent = lines[-REJECTION_WINDOW:]
     if len(recent) < REJECTION_WINDOW:
         return
     requested = sum(line["requested"] for line in recent)
-    rejected = sum_rejected(recent)
+    rejected = sum_rejected(line["rejected"] for line in recent)
     total, limit = sum(rejected.values()), experiment.rejection_limit
     reasons = describe_rejected(rejected)
     if all(line["loss"] is None for line in recent):
@@ -63,44 +141,36 @@ def check_rejections(experiment: Experiment, lines: list[dict[str, Any]]) -> Non
         )
 
 
-def learning_rate(optimizer: optax.OptState) -> float | None:
-    """The rate of an optimiser's last update: the outermost thing called `learning_rate` in its state, if any."""
-    found = [
-        (len(path), rate)
-        for path, rate in optax.tree.get_all_with_path(optimizer, "learning_rate")
-        if eqx.is_array(rate) and rate.ndim == 0
-    ]
-    return float(min(found, key=lambda item: item[0])[1]) if found else None
+def reached(experiment: Experiment, loss: float | None) -> bool:
+    """Whether a loss is below the tolerance, where that means success."""
+    return experiment.can_succeed and loss is not None and loss < experiment.tolerance
 
 
-def reached(experiment: Experiment, line: dict[str, Any]) -> bool:
-    """Whether the loss is below the tolerance, where that means anything."""
-    return experiment.can_succeed and line["loss"] is not None and line["loss"] < experiment.tolerance
-
-
-def final_result(experiment: Experiment, state, lines, seconds: float) -> dict[str, Any]:
-    measured = [line for line in lines if line["loss"] is not None]
-    final = measured[-1] if measured else lines[-1]
+def final_result(
+    experiment: Experiment, state: TrainingState, lines: Sequence[Metrics], seconds: float
+) -> TrainingResult:
+    """The result of a training that has ended at `state`, from the metrics of all its steps."""
+    with_loss = [line for line in lines if line["loss"] is not None]
+    final, last = (with_loss or lines)[-1], lines[-1]
     potential = experiment.problem.at(state.values).potential
     return {
-        "success": reached(experiment, lines[-1]) if experiment.can_succeed else None,
+        "success": reached(experiment, last["loss"]) if experiment.can_succeed else None,
         "loss": final["loss"],
         "steps": len(lines),
         "values": {name: term["value"] for name, term in final["terms"].items()},
-        "design": {**potential_parameters(potential), **lines[-1]["design"]},
+        "design": {**potential_parameters(potential), **last["design"]},
         "seed": experiment.seed,
         "requested": sum(line["requested"] for line in lines),
         "converged": sum(line["converged"] for line in lines),
-        "rejected": sum_rejected(lines),
+        "rejected": sum_rejected(line["rejected"] for line in lines),
         "rearranged": sum(line["rearranged"] for line in lines),
         "seconds": seconds,
     }
 
 
-def potential_parameters(potential: Any) -> dict[str, Any]:
+def potential_parameters(potential: AbstractPotential) -> dict[str, Any]:
     """Every number of a potential by name: what is needed to build it again."""
-    fields = {name: getattr(potential, name) for name in type(potential).__dataclass_fields__}
-    return _numbers_of(fields)
+    return _numbers_of({name: getattr(potential, name) for name in type(potential).__dataclass_fields__})
 
 
 def _numbers_of(fields: dict[str, Any]) -> dict[str, Any]:

@@ -1,36 +1,56 @@
-"""How far the gradient predicts: predicted against found changes of the re-prepared packing."""
+"""How far the gradient predicts: the predicted change of a property against that of the packing prepared again."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from ..components.protocol import Prepared
-from ..evaluation.measurement import Sample, in_box, sample
+from ..evaluation.design import DesignValues
+from ..evaluation.measurement import Sample, in_box, measure_sample
 from ..evaluation.problem import Problem
 from .tunability import Tunability, flatten, unflatten
 
-# A prediction holds while it is off by less than this share of the change.
+# A prediction holds while its error is below this share of the change.
 HOLDS = 0.1
 
 
-def follow(problem: Problem, values: Mapping[str, Any], previous: Prepared, key: PRNGKeyArray) -> Sample:
+class StepLine(TypedDict):
+    """One step along a gradient: predicted and found change; `found` is None if the packing was lost."""
+
+    step: float
+    predicted: float
+    rearranged: bool
+    outcome: str
+    found: float | None
+
+
+class PredictivenessReport(TypedDict):
+    """Steps along the gradient of one property."""
+
+    slope: float
+    direction: dict[str, np.ndarray]
+    steps: list[StepLine]
+    holds_to: float | None
+
+
+def follow(problem: Problem, values: DesignValues, previous: Prepared, key: PRNGKeyArray) -> Sample:
     """The same packing, prepared again for another design and measured, without gradients."""
     model = problem.at(values)
     prepared = model.protocol.follow(model.potential, in_box(model.system, previous), key=key)
-    return sample(problem, values, prepared, gradients=False)
+    return measure_sample(problem, values, prepared, gradients=False)
 
 
 def predictiveness(
     problem: Problem,
-    values: Mapping[str, Any],
+    values: DesignValues,
     prepared: Prepared,
-    found: Tunability,
+    measured: Tunability,
     steps: Sequence[float],
     key: PRNGKeyArray,
     before_each: Callable[[], None],
-) -> dict[str, Any]:
+) -> dict[str, PredictivenessReport]:
     """For each property, steps along its gradient: the change that is predicted, and the one that is found.
 
     A step of length `h` (in the scales of the design) is `h S_d g / |g|` with the scaled gradient `g`, and its
@@ -40,36 +60,42 @@ def predictiveness(
 
     - `problem`: with scalar properties only.
     - `prepared`: the packing at `values`.
-    - `found`: the tunability of this packing alone.
+    - `measured`: the tunability of this packing alone.
     - `steps`: lengths, the shortest first.
-    - `before_each`: called before each property; may raise to end it all.
+    - `before_each`: called before each property; may raise to end the analysis.
     """
     design = problem.design
     start = flatten(design, values)
-    report: dict[str, Any] = {}
-    for row, name in enumerate(found.properties):
+    report: dict[str, PredictivenessReport] = {}
+    for row, name in enumerate(measured.properties):
         before_each()
-        gradient = found.scaled[0, row]
+        gradient = measured.scaled[0, row]
         length = float(np.linalg.norm(gradient))
-        lines: list[dict[str, Any]] = []
+        scale = float(measured.property_scale[row])
+        lines: list[StepLine] = []
         previous = prepared
         for h in steps if length > 0.0 else ():
-            moved = unflatten(design, values, start + h * found.design_scale * gradient / length)
+            moved = unflatten(design, values, start + h * measured.design_scale * gradient / length)
             if not _is_possible(problem, moved):
                 break
             # All properties each time: what is compiled for one direction serves all.
-            one = follow(problem, moved, previous, key)
-            line: dict[str, Any] = {"step": float(h), "predicted": h * length * float(found.property_scale[row])}
-            line["rearranged"] = bool(one.statistics.get("rearranged", 0))
-            line["outcome"] = one.outcome.name
-            line["found"] = None
-            if one.measured is not None and one.prepared is not None:
-                line["found"] = float(one.measured.values[name] - found.values[0, row])
-                previous = one.prepared
-            lines.append(line)
+            sample = follow(problem, moved, previous, key)
+            change = None
+            if sample.measurement is not None and sample.prepared is not None:
+                change = float(sample.measurement.values[name] - measured.values[0, row])
+                previous = sample.prepared
+            lines.append(
+                {
+                    "step": float(h),
+                    "predicted": h * length * scale,
+                    "rearranged": bool(sample.statistics.get("rearranged", 0)),
+                    "outcome": sample.outcome.name,
+                    "found": change,
+                }
+            )
         report[name] = {
-            "slope": length * float(found.property_scale[row]),
-            "direction": unflatten(design, values, found.design_scale * gradient / (length or 1.0)),
+            "slope": length * scale,
+            "direction": unflatten(design, values, measured.design_scale * gradient / (length or 1.0)),
             "steps": lines,
             "holds_to": holds_to(lines),
         }
@@ -78,15 +104,16 @@ def predictiveness(
 
 def holds_to(lines: Sequence[Mapping[str, Any]]) -> float | None:
     """The longest step up to which every prediction is right to ten percent; None if the shortest is not."""
-    best = None
+    longest: float | None = None
     for line in lines:
         if line["found"] is None or not abs(line["found"] - line["predicted"]) < HOLDS * abs(line["predicted"]):
-            return best
-        best = line["step"]
-    return best
+            return longest
+        longest = line["step"]
+    return longest
 
 
-def _is_possible(problem: Problem, values: Mapping[str, Any]) -> bool:
+def _is_possible(problem: Problem, values: DesignValues) -> bool:
+    """Whether a design is within its bounds, and its cutoff within half the box."""
     design = problem.design
     bounds = zip(design.names, design.lower, design.upper, strict=True)
     inside = all(bool(np.all((lower <= values[name]) & (values[name] <= upper))) for name, lower, upper in bounds)

@@ -1,3 +1,5 @@
+"""The state of a training between two steps, and its content in a checkpoint."""
+
 import dataclasses
 from typing import Any
 
@@ -9,7 +11,10 @@ import optax
 from jaxtyping import Array, PyTree
 
 from ..components.protocol import Prepared
-from ..run.checkpoint import Checkpoint, unpack
+from ..evaluation.model import Model
+from ..execution.executor import Executor
+from ..physics.configuration import Configuration
+from ..run.checkpoint import Checkpoint, pack, unpack
 from .experiment import Experiment
 
 
@@ -20,11 +25,11 @@ class TrainingState(eqx.Module):
 
     - `step`: number of the next step.
     - `values`: the design variables by name.
-    - `optimizer`: the optimiser's state.
+    - `optimizer`: the optimizer's state.
     - `prepared`: the configurations of the last step that the next one follows, by index.
-    - `lengths`: typical length of a configuration's gradient of each term, from the steps so far; not a number before.
-    - `combination`: the state of how terms are combined.
-    - `factors`: those that the terms had in the last step, for its metrics alone.
+    - `lengths`: typical length of a configuration's gradient of each term, from the steps so far; NaN before.
+    - `combination`: the state of the combination of terms.
+    - `factors`: the factors of the terms in the last step, which only its metrics need.
     """
 
     step: int
@@ -44,36 +49,61 @@ def initial_state(experiment: Experiment) -> TrainingState:
     return TrainingState(0, values, _strong(experiment.optimizer.init(values)), {}, unknown, combination)
 
 
-def _strong(tree: Any) -> Any:
+def _strong(tree: PyTree) -> Any:
     """Arrays without JAX's weak types, which the first update would lose: everything would be compiled twice."""
     return jax.tree.map(lambda x: jnp.asarray(x, dtype=x.dtype) if eqx.is_array(x) else x, tree)
 
 
-def restore(experiment: Experiment, checkpoint: Checkpoint) -> TrainingState:
-    """The training state that a checkpoint holds; `ValueError` if it is of another experiment."""
+def to_checkpoint(state: TrainingState, executor: Executor) -> Checkpoint:
+    """The checkpoint of a state, with the followed configurations of all processes: all of them have to call it."""
+    followed = executor.gather(
+        {
+            index: {
+                "outcome": int(prepared.outcome),
+                "statistics": {name: np.asarray(number).item() for name, number in prepared.statistics.items()},
+                "configuration": pack(prepared.configuration),
+                "memory": None if prepared.memory is None else pack(prepared.memory),
+            }
+            for index, prepared in state.prepared.items()
+        }
+    )
+    content = {
+        "values": pack(state.values),
+        "optimizer": pack(state.optimizer),
+        "lengths": pack(state.lengths),
+        "combination": pack(state.combination),
+        "prepared": followed,
+    }
+    return Checkpoint(state.step, content)
+
+
+def from_checkpoint(experiment: Experiment, checkpoint: Checkpoint) -> TrainingState:
+    """The state that a checkpoint holds; `ValueError` if it is of another experiment."""
     start = initial_state(experiment)
     content = checkpoint.content
     values = unpack(content["values"], start.values)
     model = experiment.problem.at(values)
-    shape = model.system.start(jax.random.key(0))
-    prepared = {}
-    for index, one in content["prepared"].items():
-        configuration = unpack(one["configuration"], shape)
-        memory = None
-        if one["memory"] is not None:
-            # What is remembered now has the structure of what was remembered then.
-            like = model.protocol.remember(model.potential, configuration)
-            if like is None:
-                name = type(model.protocol).__name__
-                raise ValueError(f"the protocol {name} keeps a memory and has no `remember` to make it anew")
-            memory = unpack(one["memory"], like)
-        prepared[int(index)] = Prepared(configuration, one["outcome"], one["statistics"], memory)
+    like = model.system.start(jax.random.key(0))
     return TrainingState(
         checkpoint.step,
         values,
         unpack(content["optimizer"], start.optimizer),
-        prepared,
+        {int(index): _unpack_prepared(model, packed, like) for index, packed in content["prepared"].items()},
         unpack(content["lengths"], start.lengths),
-        # Checkpoints of earlier versions, which knew the sum alone, have none.
+        # Checkpoints of earlier versions, which could only sum the terms, have no state of a combination.
         unpack(content["combination"], start.combination) if "combination" in content else start.combination,
     )
+
+
+def _unpack_prepared(model: Model, packed: dict[str, Any], like: Configuration) -> Prepared:
+    """A followed configuration from a checkpoint, with the structure of `like`."""
+    configuration = unpack(packed["configuration"], like)
+    cache = None
+    if packed["memory"] is not None:
+        # A cache that is computed now has the structure of the one in the checkpoint.
+        structure = model.protocol.remember(model.potential, configuration)
+        if structure is None:
+            name = type(model.protocol).__name__
+            raise ValueError(f"the protocol {name} keeps a memory and has no `remember` to make it anew")
+        cache = unpack(packed["memory"], structure)
+    return Prepared(configuration, packed["outcome"], packed["statistics"], cache)

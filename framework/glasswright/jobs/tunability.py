@@ -11,24 +11,25 @@ M. Zu, A. Desai and C. P. Goodrich, Phys. Rev. Lett. 134, 238201 (2025).
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from .._errors import RequestError, RunError, suggestion
 from ..components.objective import Term
 from ..components.property import AbstractProperty
-from ..evaluation.design import Design
-from ..evaluation.loss import clipping
-from ..evaluation.measurement import Measured, Sample
+from ..evaluation.clipping import clipping_factors
+from ..evaluation.design import Design, DesignValues
+from ..evaluation.measurement import Sample
 from ..evaluation.statistics import count_rejected, describe_rejected, standard_error
 
 # Singular values below this share of the largest are rounding: such a direction cannot be reached at all.
 UNREACHABLE = 1e-10
 AVERAGES = ("mean", "clipped", "median")
-# So many entries of one array property: each is differentiated by itself.
+# Most entries of one array property: each is differentiated by itself.
 MOST_ENTRIES = 100
 
 
@@ -38,9 +39,10 @@ class Entry(AbstractProperty):
     property: AbstractProperty
     index: tuple[int, ...] = eqx.field(static=True)
 
-    def measure(self, state):
+    def measure(self, state: Any) -> Float[Array, ""]:
         """`f[index]` of the array `f`."""
-        return jnp.asarray(self.property.measure(state))[self.index]
+        entry: Float[Array, ""] = jnp.asarray(self.property.measure(state))[self.index]
+        return entry
 
 
 def scalar_terms(terms: Mapping[str, Term], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Term]:
@@ -62,7 +64,7 @@ def scalar_terms(terms: Mapping[str, Term], shapes: Mapping[str, tuple[int, ...]
     return result
 
 
-def columns_of(design: Design, values: Mapping[str, Any]) -> list[str]:
+def columns_of(design: Design, values: DesignValues) -> list[str]:
     """A name for each number of the design, in the order of the Jacobian's columns: `diameter[0]`."""
     return [
         name if np.ndim(values[name]) == 0 else f"{name}[{','.join(map(str, index))}]"
@@ -71,12 +73,12 @@ def columns_of(design: Design, values: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def flatten(design: Design, values: Mapping[str, Any]) -> np.ndarray:
+def flatten(design: Design, values: DesignValues) -> np.ndarray:
     """The numbers of the design (or of a gradient) in the order of the Jacobian's columns."""
     return np.concatenate([np.ravel(np.asarray(values[name], dtype=float)) for name in design.names])
 
 
-def unflatten(design: Design, like: Mapping[str, Any], numbers: np.ndarray) -> dict[str, np.ndarray]:
+def unflatten(design: Design, like: DesignValues, numbers: np.ndarray) -> dict[str, np.ndarray]:
     """The inverse of `flatten`."""
     result, start = {}, 0
     for name in design.names:
@@ -87,7 +89,7 @@ def unflatten(design: Design, like: Mapping[str, Any], numbers: np.ndarray) -> d
     return result
 
 
-def design_scale(design: Design, values: Mapping[str, Any], kind: str) -> np.ndarray:
+def design_scale(design: Design, values: DesignValues, kind: str) -> np.ndarray:
     """What a design variable is measured in, by columns.
 
     **Arguments:**
@@ -106,7 +108,7 @@ def design_scale(design: Design, values: Mapping[str, Any], kind: str) -> np.nda
     return np.concatenate(scales)
 
 
-def property_scale(names: Sequence[str], values: np.ndarray, wanted: Any) -> np.ndarray:
+def property_scale(names: Sequence[str], values: np.ndarray, wanted: str | Mapping[str, float]) -> np.ndarray:
     """What a property is measured in, by rows.
 
     **Arguments:**
@@ -124,11 +126,11 @@ def property_scale(names: Sequence[str], values: np.ndarray, wanted: Any) -> np.
         scale = np.std(values, axis=0, ddof=1)
     else:
         scale = np.abs(np.mean(values, axis=0))
-    scale = np.array([given.get(name, one) for name, one in zip(names, scale, strict=True)], dtype=float)
-    for name, one in zip(names, scale, strict=True):
-        if not one > 1e-12:
+    scale = np.array([given.get(name, measured) for name, measured in zip(names, scale, strict=True)], dtype=float)
+    for name, value in zip(names, scale, strict=True):
+        if not value > 1e-12:
             raise RunError(
-                f"property_scale: that of {name} is {one:g}, no scale; give property_scale={{{name}: NUMBER}}"
+                f"property_scale: that of {name} is {value:g}, no scale; give property_scale={{{name}: NUMBER}}"
             )
     return scale
 
@@ -158,22 +160,26 @@ class Tunability:
     @property
     def scaled(self) -> np.ndarray:
         """`(s_d / s_f) df/dd` by packing, property and design variable: dimensionless."""
-        return self.jacobians * self.design_scale / self.property_scale[:, None]
+        scaled: np.ndarray = self.jacobians * self.design_scale / self.property_scale[:, None]
+        return scaled
 
     def averaged(self, average: str | None = None) -> np.ndarray:
         """The scaled Jacobian of the ensemble, by property and design variable."""
         scaled = self.scaled
         average = average or self.average
         if average == "median":
-            return np.median(scaled, axis=0)
+            median: np.ndarray = np.median(scaled, axis=0)
+            return median
         if average == "clipped":
             scaled = scaled * self._clipping()[..., None]
-        return np.mean(scaled, axis=0)
+        mean: np.ndarray = np.mean(scaled, axis=0)
+        return mean
 
     def _clipping(self) -> np.ndarray:
         """The factor by which each row of each packing is shortened to at most `clip` median lengths."""
         lengths = dict(zip(self.properties, np.linalg.norm(self.scaled, axis=2).T, strict=True))
-        factors = clipping(lengths, {name: self.clip * float(np.median(some)) for name, some in lengths.items()})
+        limits = {name: self.clip * float(np.median(of_property)) for name, of_property in lengths.items()}
+        factors = clipping_factors(lengths, limits)
         return np.stack([factors[name] for name in self.properties], axis=1)
 
     def decomposition(self, average: str | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -212,15 +218,16 @@ class Tunability:
 
     def predict(self, step: np.ndarray) -> np.ndarray:
         """Change of every property that a step of the design makes to first order."""
-        return self.property_scale * (self.averaged() @ (step / self.design_scale))
+        change: np.ndarray = self.property_scale * (self.averaged() @ (step / self.design_scale))
+        return change
 
 
 def tunability(
     design: Design,
-    values: Mapping[str, Any],
+    values: DesignValues,
     samples: Sequence[Sample],
     *,
-    property_scales: Any = "magnitude",
+    property_scales: str | Mapping[str, float] = "magnitude",
     design_scales: str = "magnitude",
     average: str = "mean",
     clip: float = 4.0,
@@ -233,72 +240,130 @@ def tunability(
     - `samples`: packings with values and gradients of scalar properties.
     - `property_scales`, `design_scales`: see `property_scale` and `design_scale`.
     """
-    rows: list[Measured] = [one.measured for one in samples if one.measured is not None]
-    if not rows:
-        reasons = describe_rejected(count_rejected(one.outcome for one in samples))
+    measurements = [sample.measurement for sample in samples if sample.measurement is not None]
+    if not measurements:
+        reasons = describe_rejected(count_rejected(sample.outcome for sample in samples))
         raise RunError(f"tunability: none of {len(samples)} packings could be measured: {reasons}")
-    names = tuple(rows[0].values)
-    found = np.array([[float(row.values[name]) for name in names] for row in rows])
-    jacobians = np.array([[flatten(design, row.gradients[name]) for name in names] for row in rows])
+    names = tuple(measurements[0].values)
+    of_packings = np.array([[float(m.values[name]) for name in names] for m in measurements])
+    jacobians = np.array([[flatten(design, m.gradients[name]) for name in names] for m in measurements])
     return Tunability(
         properties=names,
         columns=tuple(columns_of(design, values)),
-        values=found,
+        values=of_packings,
         jacobians=jacobians,
-        property_scale=property_scale(names, found, property_scales),
+        property_scale=property_scale(names, of_packings, property_scales),
         design_scale=design_scale(design, values, design_scales),
         average=average,
         clip=clip,
     )
 
 
+class ChangeReport(TypedDict):
+    """The shortest step that makes a wanted change to first order, where it leads, and what it costs."""
+
+    wanted: dict[str, float]
+    reachable: bool
+    cost: float
+    step: dict[str, np.ndarray]
+    design: dict[str, np.ndarray]
+    within_bounds: bool
+    predicted: dict[str, float]
+
+
+class MeanReport(TypedDict):
+    """The mean of each property over packings."""
+
+    mean: np.ndarray
+    standard_error: np.ndarray | None
+
+
+class TunabilityReport(TypedDict):
+    """The Jacobian of the properties in the design variables, and its singular values and directions."""
+
+    properties: list[str]
+    design: list[str]
+    values: MeanReport
+    property_scale: np.ndarray
+    design_scale: np.ndarray
+    jacobian: dict[str, np.ndarray | None]
+    average: str
+    clip: float
+    singular_values: np.ndarray
+    standard_error: np.ndarray | None
+    singular_values_by_average: dict[str, np.ndarray]
+    property_directions: np.ndarray
+    design_directions: np.ndarray
+    cost: np.ndarray
+    rank: int
+    change: ChangeReport | None
+    requested: int
+    converged: int
+    rejected: dict[str, int]
+
+
 def tunability_report(
-    found: Tunability, design: Design, values: Mapping[str, Any], change: Mapping[str, float]
-) -> dict[str, Any]:
-    """What `analysis.json` says about tunability."""
-    sigma, u, v = found.decomposition()
-    error = standard_error(found.values)
+    result: Tunability,
+    design: Design,
+    values: DesignValues,
+    change: Mapping[str, float],
+    *,
+    requested: int,
+    rejected: dict[str, int],
+) -> TunabilityReport:
+    """What `analysis.json` says about tunability.
+
+    **Arguments:**
+
+    - `change`: wanted changes by property; empty if none is wanted.
+    - `requested`, `rejected`: how many packings were asked for, and the counts of those that were rejected.
+    """
+    sigma, u, v = result.decomposition()
+    error = standard_error(result.values)
     reachable = sigma > UNREACHABLE * sigma[0]
-    jacobians = {name: found.averaged(name) for name in AVERAGES}
-    unscale = found.property_scale[:, None] / found.design_scale
-    spread = standard_error(found.jacobians)
+    jacobians = {name: result.averaged(name) for name in AVERAGES}
+    unscale = result.property_scale[:, None] / result.design_scale
+    spread = standard_error(result.jacobians)
     return {
-        "properties": list(found.properties),
-        "design": list(found.columns),
+        "properties": list(result.properties),
+        "design": list(result.columns),
         "values": {
-            "mean": np.mean(found.values, axis=0),
+            "mean": np.mean(result.values, axis=0),
             "standard_error": error,
         },
-        "property_scale": found.property_scale,
-        "design_scale": found.design_scale,
-        "jacobian": {name: one * unscale for name, one in jacobians.items()} | {"standard_error": spread},
-        "average": found.average,
-        "clip": found.clip,
+        "property_scale": result.property_scale,
+        "design_scale": result.design_scale,
+        "jacobian": {**{name: matrix * unscale for name, matrix in jacobians.items()}, "standard_error": spread},
+        "average": result.average,
+        "clip": result.clip,
         "singular_values": sigma,
-        "standard_error": found.standard_error(),
-        "singular_values_by_average": {name: found.decomposition(name)[0] for name in AVERAGES},
+        "standard_error": result.standard_error(),
+        "singular_values_by_average": {name: result.decomposition(name)[0] for name in AVERAGES},
         "property_directions": u,
         "design_directions": v,
         "cost": np.where(reachable, 1.0 / np.where(reachable, sigma, 1.0), np.nan),
-        "rank": found.rank,
-        "change": change_report(found, design, values, change) if change else None,
+        "rank": result.rank,
+        "change": change_report(result, design, values, change) if change else None,
+        "requested": requested,
+        "converged": len(result.values),
+        "rejected": rejected,
     }
 
 
 def change_report(
-    found: Tunability, design: Design, values: Mapping[str, Any], change: Mapping[str, float]
-) -> dict[str, Any]:
+    result: Tunability, design: Design, values: DesignValues, change: Mapping[str, float]
+) -> ChangeReport:
     """The shortest step that makes a wanted change to first order: where it leads, and what it costs."""
-    step, reachable = found.step(change)
+    step, reachable = result.step(change)
     start = flatten(design, values)
     end = unflatten(design, values, start + step)
     bounds = zip(design.names, design.lower, design.upper, strict=True)
     return {
         "wanted": dict(change),
         "reachable": reachable,
-        "cost": float(np.linalg.norm(step / found.design_scale)),
+        "cost": float(np.linalg.norm(step / result.design_scale)),
         "step": unflatten(design, values, step),
         "design": end,
         "within_bounds": all(bool(np.all((lower <= end[n]) & (end[n] <= upper))) for n, lower, upper in bounds),
-        "predicted": dict(zip(found.properties, found.predict(step).tolist(), strict=True)),
+        "predicted": dict(zip(result.properties, result.predict(step).tolist(), strict=True)),
     }

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
-from ..components.objective import Term, target_of
+from ..components.objective import Term
 from .style import COLOURS, new_figure, png, usual_range
 
 # Colour and opacity of each ensemble, in the order of drawing.
@@ -55,7 +55,7 @@ def _draw(axes: Axes, name: str, samples: Mapping[str, list[float]], term: Term)
         label = _label(ensemble, values, len(values) - len(inside))
         axes.hist(inside, bins=bins, density=True, color=colour, alpha=alpha, label=label)
         axes.axvline(values.mean(), color=colour, linewidth=1.4)
-    target = target_of(term)
+    target = term.target
     if target is not None:
         axes.axvline(target, color=COLOURS[1], linestyle="--", linewidth=1.4, label=f"target {target:g}")
     axes.set_xlabel(name.replace("_", " "))

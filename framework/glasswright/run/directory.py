@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,7 @@ class RunDirectory:
     - `keep`: metrics lines of an earlier part of the run, which stay; by default none do.
     """
 
-    def __init__(self, path: str | Path, keep: Sequence[dict[str, Any]] = ()):
+    def __init__(self, path: str | Path, keep: Sequence[Mapping[str, Any]] = ()):
         self.path = Path(path)
         make_folder(self.path / "checkpoints")
         write_atomically(self.path / "metrics.jsonl", "".join(_line(line) for line in keep))
@@ -115,7 +115,7 @@ class RunDirectory:
     def write_bytes(self, name: str, content: bytes) -> None:
         write_atomically(self.path / name, content)
 
-    def append_metrics(self, line: dict[str, Any]) -> None:
+    def append_metrics(self, line: Mapping[str, Any]) -> None:
         """One step's line, visible to others as soon as this returns."""
         try:
             self._metrics.write(_line(line))
@@ -168,7 +168,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def append_line(path: Path, line: dict[str, Any]) -> None:
+def append_line(path: Path, line: Mapping[str, Any]) -> None:
     """Append a line of JSON, visible to others as soon as this returns."""
     try:
         with open(path, "a") as file:
@@ -177,7 +177,7 @@ def append_line(path: Path, line: dict[str, Any]) -> None:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _line(line: dict[str, Any]) -> str:
+def _line(line: Mapping[str, Any]) -> str:
     return json.dumps(plain(line), allow_nan=False) + "\n"
 
 

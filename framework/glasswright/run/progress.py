@@ -1,13 +1,14 @@
 """Progress of long work: a bar on a terminal, plain lines elsewhere."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
-def describe(line: dict[str, Any]) -> str:
+def describe(line: Mapping[str, Any]) -> str:
     """Loss, values, learning rate and outcomes of a metrics line, in one row."""
     loss = "none accepted" if line["loss"] is None else f"{line['loss']:.3e}"
     parts = [f"loss {loss}"]
@@ -53,7 +54,7 @@ class TrainingProgress:
         if self.bar is not None:
             self.bar.stop()
 
-    def update(self, line: dict[str, Any], last: bool = False) -> None:
+    def update(self, line: Mapping[str, Any], last: bool = False) -> None:
         if self.bar is not None:
             self.bar.update(self._task, completed=line["step"] + 1, line=describe(line))
         elif last or line["step"] == 0 or time.monotonic() - self._last > self.seconds_between_lines:
@@ -111,7 +112,7 @@ class Silent:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def update(self, line: dict[str, Any], last: bool = False) -> None:
+    def update(self, line: Mapping[str, Any], last: bool = False) -> None:
         pass
 
     def advance(self, count: int) -> None:

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 from glasswright.neighbors import PairList
 from glasswright.relax import QuenchSchedule, Relaxation, Search, fast_jit
+from glasswright.relax.batch import bytes_per_configuration, expected_pairs
 from jaxtyping import Array, Bool, PRNGKeyArray
 
 # Assembling and factoring cost n² memory and n³ time: 200 MB and about two seconds at 5000 coordinates, where solving
@@ -107,6 +108,15 @@ class Quench(gw.AbstractProtocol):
             stable = np.asarray(_are_elastically_stable(potential, relaxation.configuration, memory))
             outcome = np.where((outcome == gw.Outcome.converged) & ~stable, gw.Outcome.unstable, outcome)
         return gw.Prepared(relaxation.configuration, outcome, relaxation.counts, memory)
+
+    def memory_per_configuration(
+        self, potential: gw.AbstractPotential, n_particles: int, largest_particles: gw.Configuration
+    ) -> int:
+        """Bytes for factored Hessians and pair lists of a batch, and for the gradient of elastic constants."""
+        dimension, volume = largest_particles.dimension, float(largest_particles.volume)
+        reach = 1.3 * float(potential.reach(largest_particles))
+        n_pairs = expected_pairs(n_particles, dimension, volume, reach)
+        return bytes_per_configuration(n_particles, dimension, n_pairs)
 
     def follow(
         self, potential: gw.AbstractPotential, previous: gw.Prepared, *, key: PRNGKeyArray | None = None

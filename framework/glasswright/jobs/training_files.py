@@ -1,0 +1,66 @@
+"""The files of a training beside its metrics: what it starts with, and what it ends with."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..evaluation.measurement import Sample
+from ..execution.executor import Executor
+from ..run.directory import RunDirectory
+from ..run.extxyz import write_configuration
+from .experiment import Experiment
+from .metrics import Metrics, TrainingResult
+from .training_state import TrainingState
+
+
+def write_start(output: RunDirectory, experiment: Experiment) -> None:
+    """Write the configuration and the provenance of a run."""
+    from ..run.provenance import provenance
+
+    output.write_json("provenance.json", provenance())
+    if experiment.config is not None:
+        output.write_text("config.yaml", experiment.config)
+
+
+def final_frames(experiment: Experiment, executor: Executor, samples: Sequence[Sample]) -> list[str]:
+    """The followed packings of all processes as extxyz, in the order of their indices: all processes have to call it.
+
+    There are none where packings are not followed.
+    """
+    if not experiment.sampler.is_population:
+        return []
+    own = {
+        sample.index: write_configuration(sample.prepared.configuration)
+        for sample in samples
+        if sample.measurement is not None and sample.prepared is not None
+    }
+    return list(executor.gather(own).values())
+
+
+def write_end(
+    output: RunDirectory,
+    experiment: Experiment,
+    state: TrainingState,
+    samples: Sequence[Sample],
+    lines: Sequence[Metrics],
+    result: TrainingResult,
+    frames: Sequence[str],
+) -> None:
+    """Write the packings, the picture and, last, the result of a training."""
+    from ..plots.training import training_figure
+
+    accepted = [sample.prepared for sample in samples if sample.measurement is not None and sample.prepared is not None]
+    followed = accepted[0].configuration if accepted and experiment.sampler.is_population else None
+    diameters = getattr(experiment.problem.at(state.values).potential, "diameter", None)
+    if frames:
+        output.write_text("final.extxyz", "".join(frames))
+    picture = training_figure(
+        lines,
+        {name: term.target for name, term in experiment.terms.items()},
+        experiment.tolerance if experiment.can_succeed else 0.0,
+        followed,
+        None if diameters is None else np.asarray(diameters),
+    )
+    output.write_bytes("training.png", picture)
+    # Last: a directory with a result is complete.
+    output.write_json("result.json", result)
