@@ -117,7 +117,8 @@ def _configurations(frames: Sequence[Frame]) -> list[Configuration]:
 def _configuration(frame: Frame, species: list[int]) -> Configuration:
     position, d = frame.header.position, frame.header.dimension
     box, exact_box = _box(frame, d)
-    volume = abs(float(np.linalg.det(box)))
+    with np.errstate(over="ignore", under="ignore"):
+        volume = abs(float(np.linalg.det(box)))
     if not 0.0 < volume < float("inf"):
         frame.refuse_header("the lattice vectors must span a finite volume")
     spacing = (volume / len(frame.rows)) ** (1.0 / d)
@@ -132,7 +133,8 @@ def _configuration(frame: Frame, species: list[int]) -> Configuration:
             exact_number(x) - sum(n * vector[a] for n, vector in zip(cells, exact_box, strict=True))
             for a, x in enumerate(texts)
         ]
-        fractional[k] = np.linalg.solve(box, np.asarray([float(x) for x in inside]))
+        positions[k] = [float(x) for x in inside]
+    fractional[far] = np.linalg.solve(box, positions[far].T).T
     return Configuration(
         fractional=jnp.asarray(fractional),
         box=jnp.asarray(box),
