@@ -1,13 +1,13 @@
-"""What has to be set before the first array and the first matrix: imported before everything else."""
+"""Settings of JAX, BLAS and the allocator. They have to precede the first array: this file is imported first."""
 
 import ctypes
 import os
 import sys
 
-# Before anything loads a BLAS: matrices of a thousand rows gain little from threads, and results must not depend on
-# how many there are. Set the variable to have it otherwise.
+# Has to be set before a BLAS is loaded. Matrices of a thousand rows gain little from threads, and results must not
+# depend on their number. Set the variable yourself for another choice.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# The same for XLA's own products of matrices. Configurations are what runs in parallel.
+# The same for matrix products of XLA: what runs in parallel are configurations.
 if "xla_cpu_multi_thread_eigen" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
 
@@ -19,8 +19,8 @@ if "jax" in sys.modules:
 
 libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 if libc is not None and hasattr(libc, "mallopt"):
-    # A factorisation takes and frees matrices of some megabytes. By default their memory goes back to the system each
-    # time, and is faulted in anew page by page, which takes a seventh of the time of a factorisation.
+    # A factorisation allocates and frees matrices of several megabytes. By default their memory is returned to the
+    # system each time, and page faults take a seventh of the time of a factorisation.
     M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
     libc.mallopt(M_MMAP_THRESHOLD, 32 * 2**20)
     libc.mallopt(M_TRIM_THRESHOLD, 512 * 2**20)

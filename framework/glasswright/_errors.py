@@ -1,3 +1,5 @@
+"""Errors that end a command, and how errors are put into one line."""
+
 import difflib
 from collections.abc import Iterable
 
@@ -11,27 +13,27 @@ class RunError(RuntimeError):
 
 
 class Stopped(Exception):
-    """A signal ended the run early, in good order: one line that says how to go on (exit code 0)."""
+    """A signal ended the run early and nothing is lost: one line that says how to resume it (exit code 0)."""
 
 
-# Some libraries put whole arrays into their messages.
+# Characters of a message that are shown: some libraries put whole arrays into theirs.
 LONGEST = 300
 
 
 def one_line(error: BaseException, limit: int | None = None) -> str:
-    """What an exception says, on one line, and cut where it is longer than `limit`."""
+    """The message of an exception on one line, cut at `limit` characters."""
     text = " ".join(str(error).split())
     return text if limit is None or len(text) <= limit else text[: limit - 1] + "…"
 
 
 def named(error: BaseException, limit: int | None = None) -> str:
-    """The same behind the exception's type: `TypeError: …`."""
+    """The type and the message of an exception on one line: `TypeError: …`."""
     text = one_line(error, limit)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """`Did you mean 'x'? Possible: a, b, x.` for an unknown name."""
+    """The end of a message about an unknown name: `did you mean 'x'? possible: a, b, x`."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""

@@ -1,15 +1,16 @@
-"""Progress of long work: a bar on a terminal, plain lines elsewhere."""
+"""Progress of long work on standard error: a bar on a terminal, lines of text elsewhere."""
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
 
 
 def describe(line: Mapping[str, Any]) -> str:
-    """Loss, values, learning rate and outcomes of a metrics line, in one row."""
+    """A line of metrics as text: loss, values, learning rate and outcomes."""
     loss = "none accepted" if line["loss"] is None else f"{line['loss']:.3e}"
     parts = [f"loss {loss}"]
     for name, term in line["terms"].items():
@@ -24,99 +25,86 @@ def describe(line: Mapping[str, Any]) -> str:
     return "  ".join(parts)
 
 
-class TrainingProgress:
-    """Shows a training run as it goes: call `update` with each step's metrics line."""
-
-    def __init__(self, steps: int, seconds_between_lines: float = 10.0):
-        self.steps = steps
-        self.seconds_between_lines = seconds_between_lines
-        self.console = Console(stderr=True)
-        self.bar: Progress | None = None
-
-    def __enter__(self) -> "TrainingProgress":
-        self._last = 0.0
-        if self.console.is_terminal:
-            self.bar = Progress(
-                TextColumn("[bold]train"),
-                BarColumn(bar_width=20),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[line]}"),
-                console=self.console,
-            )
-            self.bar.start()
-            self._task = self.bar.add_task("train", total=self.steps, line="preparing and compiling …")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.stop()
-
-    def update(self, line: Mapping[str, Any], last: bool = False) -> None:
-        if self.bar is not None:
-            self.bar.update(self._task, completed=line["step"] + 1, line=describe(line))
-        elif last or line["step"] == 0 or time.monotonic() - self._last > self.seconds_between_lines:
-            self._last = time.monotonic()
-            self.console.print(f"step {line['step']}/{self.steps}  {describe(line)}", highlight=False, soft_wrap=True)
-
-
 class CountProgress:
-    """Shows how many of a known number of things are done: call `advance`, and `describe` with what is new."""
+    """Shows how much of a known number of steps or samples is done.
+
+    **Arguments:**
+
+    - `name`: what the bar is called.
+    - `total`: number of steps or samples.
+    - `seconds_between_lines`: where there is no terminal, lines in between are left out.
+    """
 
     def __init__(self, name: str, total: int, seconds_between_lines: float = 10.0):
-        self.name, self.total, self.done, self.text = name, total, 0, ""
+        self.total, self.done = total, 0
         self.seconds_between_lines = seconds_between_lines
-        self.console = Console(stderr=True)
-        self.bar: Progress | None = None
+        self._printed = float("-inf")
+        self._console = Console(stderr=True)
+        self._bar = RichProgress(
+            TextColumn(f"[bold]{name}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[line]}"),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task(name, total=total, start=False, line="preparing and compiling …")
 
-    def __enter__(self) -> "CountProgress":
-        self._last = 0.0
-        if self.console.is_terminal:
-            self.bar = Progress(
-                TextColumn(f"[bold]{self.name}"),
-                BarColumn(bar_width=20),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[line]}"),
-                console=self.console,
-            )
-            self.bar.start()
-            self._task = self.bar.add_task(self.name, total=self.total, line="preparing and compiling …")
+    def __enter__(self) -> Self:
+        self._bar.start()
+        self._bar.start_task(self._task)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.stop()
+        self._bar.stop()
+
+    def update(self, line: Mapping[str, Any], last: bool = False) -> None:
+        """Show a step of training by its line of metrics; the first and the last step are always printed."""
+        step = line["step"]
+        self.done = step + 1
+        self._show(describe(line), f"step {step}/{self.total}", always=last or step == 0)
 
     def advance(self, count: int) -> None:
+        """Count further samples, to be shown with the next text."""
         self.done += count
 
     def describe(self, text: str) -> None:
-        if self.bar is not None:
-            self.bar.update(self._task, completed=self.done, line=text)
-        elif self.done >= self.total or time.monotonic() - self._last > self.seconds_between_lines:
-            self._last = time.monotonic()
-            self.console.print(f"{self.done}/{self.total}  {text}", highlight=False, soft_wrap=True)
+        """Show a text with what is done by now; the last one is always printed."""
+        self._show(text, f"{self.done}/{self.total}", always=self.done >= self.total)
+
+    def _show(self, text: str, position: str, always: bool) -> None:
+        """Update the bar, or print a line."""
+        if self._console.is_terminal:
+            self._bar.update(self._task, completed=self.done, line=text)
+        elif always or time.monotonic() - self._printed > self.seconds_between_lines:
+            self._printed = time.monotonic()
+            self._console.print(f"{position}  {text}", highlight=False, soft_wrap=True)
+
+
+class TrainingProgress(CountProgress):
+    """Shows the steps of a training."""
+
+    def __init__(self, steps: int):
+        CountProgress.__init__(self, "train", steps)
 
 
 class Silent:
-    """Shows nothing."""
+    """Takes the place of a progress display, and shows nothing."""
 
-    def __enter__(self) -> "Silent":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         pass
 
     def update(self, line: Mapping[str, Any], last: bool = False) -> None:
-        pass
+        """Show nothing."""
 
     def advance(self, count: int) -> None:
-        pass
+        """Count nothing."""
 
     def describe(self, text: str) -> None:
-        pass
+        """Show nothing."""

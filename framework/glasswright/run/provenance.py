@@ -1,11 +1,11 @@
-"""What a result was made with: versions, plugins, devices, git commit and command line."""
+"""Provenance of a result: versions, plugins, devices, git commit and command line."""
 
 import importlib.metadata
 import platform
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import jax
 
@@ -14,15 +14,26 @@ from ..registry.registry import registry
 PACKAGES = ("glasswright", "jax", "jaxlib", "equinox", "optax", "jaxopt", "hydra-core", "pluggy", "numpy", "scipy")
 
 
+class Provenance(TypedDict):
+    """The content of `provenance.json`."""
+
+    versions: dict[str, str]
+    plugins: list[dict[str, str]]
+    devices: list[str]
+    platform: str
+    git: str | None
+    argv: list[str]
+
+
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that enter the numbers."""
-    found = {"python": platform.python_version()}
+    """Versions of Python and of the packages that results depend on."""
+    result = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            result[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = "(not installed)"
-    return found
+            result[name] = "(not installed)"
+    return result
 
 
 def devices() -> list[str]:
@@ -39,7 +50,7 @@ def git_commit() -> str | None:
         return run.stdout.strip()
 
     try:
-        # A wheel in a virtual environment inside somebody's repository is not a checkout of ours.
+        # A wheel may be installed into a virtual environment inside another repository.
         if not (Path(git("rev-parse", "--show-toplevel")) / "framework" / "glasswright").is_dir():
             return None
         return git("rev-parse", "HEAD") + ("-modified" if git("status", "--porcelain") else "")
@@ -48,13 +59,13 @@ def git_commit() -> str | None:
 
 
 def plugins() -> list[dict[str, str]]:
-    """Every plugin that was found, with its version and what became of it."""
+    """Every installed plugin with its version, its status and its error."""
     fields = ("entry_point", "distribution", "version", "status", "error")
     return [{field: getattr(record, field) for field in fields} for record in registry().plugins]
 
 
-def provenance() -> dict[str, Any]:
-    """Everything to be kept with a run's results."""
+def provenance() -> Provenance:
+    """The provenance of a result of this process."""
     return {
         "versions": versions(),
         "plugins": plugins(),
