@@ -108,16 +108,29 @@ def pull_back(
 
 
 def measure_on_host(
-    problem: Problem, values: DesignValues, prepared: Prepared, where: str, *, gradients: bool = True
+    problem: Problem,
+    values: DesignValues,
+    prepared: Prepared,
+    where: str,
+    *,
+    gradients: bool = True,
+    constant: bool = False,
 ) -> Measurement:
     """Measure an accepted packing and copy the result to the host.
+
+    With `constant`, problem and values are compiled in as constants: for a problem that is measured only once. Digits
+    in the last place can depend on it.
 
     Raises `RunError` with the name of the property and `where` if a property cannot be measured.
     """
     bare = dataclasses.replace(prepared, statistics={})
     try:
         measure = measure_with_gradients if gradients else measure_values
-        on_host: Measurement = jax.tree.map(np.asarray, measure(problem, dict(values), bare))
+        if constant:
+            measured = eqx.filter_jit(lambda p: measure(problem, dict(values), p))(bare)
+        else:
+            measured = measure(problem, dict(values), bare)
+        on_host: Measurement = jax.tree.map(np.asarray, measured)
         return on_host
     except Exception as error:
         failure = failure_of_property(

@@ -99,13 +99,13 @@ def measure(request: MeasureRequest, directory: str | Path | None = None) -> Mea
         raise RunError(f"the packing could not be prepared: {outcome.name}")
     problem = _problem_of(request, prepared)
     values, where = problem.initial_values, "the configuration"
-    measurement = measure_on_host(problem, values, prepared, where, gradients=False)
+    measurement = measure_on_host(problem, values, prepared, where, gradients=False, constant=True)
     report: MeasureReport = {"max_force": max_force(request.potential, prepared.configuration), "properties": {}}
     for name, value in measurement.values.items():
         entry: PropertyReport = {"value": np.asarray(value).tolist()}
         if request.gradient and values and np.ndim(value) == 0:
             # Each property for itself: its digits do not depend on what else is measured.
-            gradients = measure_on_host(problem.only([name]), values, prepared, where).gradients
+            gradients = measure_on_host(problem.only([name]), values, prepared, where, constant=True).gradients
             entry["gradient"] = {key: np.asarray(g).tolist() for key, g in gradients[name].items()}
         report["properties"][name] = entry
     if directory is not None:
