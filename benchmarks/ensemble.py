@@ -38,7 +38,7 @@ from glasswright_plugins.protocols.quench import Quench
 from packing import Packing, read_packing
 
 BOUNDS = {"diameter": (0.1, 3.0), "binding_energy": (0.0, 10.0)}
-# One core and all of them take turns so many times.
+# How often one core and all of them take turns.
 ROUNDS = 3
 PARTS = ("workers", "batched")
 

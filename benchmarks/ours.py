@@ -26,7 +26,7 @@ from packing import Measurement, Packing
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainingState:
-    """What one training step hands to the next: the engine's own state, and what the last step found."""
+    """What one training step hands to the next: the engine's own state, and the numbers of the last step."""
 
     engine: Any
     loss: float

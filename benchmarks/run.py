@@ -29,7 +29,7 @@ SINGLE_THREAD = {
 TARGET = -0.1
 # So short a call is timed several times for each one of the recipe's.
 OURS_PER_RECIPE = 5
-# A quench is as short as what other programs may disturb: the median of so many of the same start is its time.
+# A quench is as short as what other programs may disturb: its time is the median of this many runs from the same start.
 QUENCHES = 3
 # Everything here runs on one thread of one process, so that processor time is wall time without interruptions.
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -225,13 +225,13 @@ def _fresh(clock, sides, chosen, n_seeds):
                 for _ in range(QUENCHES if name == "glasswright" else 1)
             ]
             seconds[name].append(statistics.median(elapsed for elapsed, _ in calls))
-            found = calls[0][1]
+            measured = calls[0][1]
             results[name].append(
                 {
                     "seed": seed,
-                    "poisson_ratio": found.poisson_ratio,
-                    "max_force": found.max_force,
-                    "force_evaluations": found.force_evaluations,
+                    "poisson_ratio": measured.poisson_ratio,
+                    "max_force": measured.max_force,
+                    "force_evaluations": measured.force_evaluations,
                 }
             )
     return seconds, results
@@ -331,7 +331,7 @@ def _print_report(report) -> None:
         print("\na fresh configuration: means over the seeds")
         for name, results in report["fresh"].items():
             evaluations, value = (
-                statistics.mean(found[key] for found in results) for key in ("force_evaluations", "poisson_ratio")
+                statistics.mean(measured[key] for measured in results) for key in ("force_evaluations", "poisson_ratio")
             )
             print(f"  {name:12s} {evaluations:.0f} force evaluations, nu {value:.3f}")
     if "quench" in report:
@@ -345,12 +345,12 @@ def _print_quench(report) -> None:
     for name, results in report["quench"].items():
         keys = ("force_evaluations",) if name == "LAMMPS" else ("evaluations", "factorisations")
         counts = ", ".join(
-            f"{statistics.mean(found[key] for found in results):.1f} {key.replace('_', ' ')}" for key in keys
+            f"{statistics.mean(measured[key] for measured in results):.1f} {key.replace('_', ' ')}" for key in keys
         )
-        print(f"  {name:12s} {counts}, max|F| {max(found['max_force'] for found in results):.1e}")
+        print(f"  {name:12s} {counts}, max|F| {max(measured['max_force'] for measured in results):.1e}")
     theirs = report["quench"]["LAMMPS"]
     anew, without, distance = (
-        max(found[key] for found in theirs)
+        max(measured[key] for measured in theirs)
         for key in ("max_force_summed_anew", "max_force_without_tables", "distance_to_exact_minimum")
     )
     print(

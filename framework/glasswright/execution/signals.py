@@ -5,7 +5,7 @@ import threading
 
 
 class Terminated:
-    """Within it a SIGTERM is only noted, for whoever asks between two pieces of work."""
+    """A context in which a SIGTERM only sets `requested`, which the job reads between two pieces of work."""
 
     requested = False
 
