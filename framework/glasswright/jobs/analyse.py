@@ -20,7 +20,7 @@ from ..evaluation.statistics import count_rejected, describe_rejected
 from ..execution.executor import Executor
 from ..execution.signals import Terminated
 from ..run.directory import start_folder, write_atomically, write_json
-from ..run.progress import CountProgress, Silent
+from ..run.progress import Progress, Silent, progress_bar
 from .analysis import PARTS, Analysis, check_analysis
 from .measure import max_force
 from .packing_reports import BondsReport, VibrationsReport, report_bonds, report_vibrations
@@ -60,7 +60,7 @@ class _Run:
     request: Analysis
     executor: Executor
     folder: Path | None
-    bar: CountProgress | Silent
+    bar: Progress | Silent
     stop: Terminated
 
     def check_stop(self) -> None:
@@ -103,7 +103,7 @@ def analyse(request: Analysis, directory: str | Path | None = None, *, progress:
             # What an earlier analysis left here would be taken for this one's.
             start_folder(folder, request.config, stale)
         total = 1 + request.n_configurations * ("tunability" in request.parts) + len(request.parts)
-        meter = CountProgress("analyse", total) if progress and executor.rank == 0 else Silent()
+        meter = progress_bar("analyse", total, shown=progress and executor.rank == 0)
         with meter as bar, Terminated() as stop:
             report = _analyse(_Run(request, executor, folder, bar, stop))
         if folder is not None:

@@ -20,7 +20,7 @@ from ..execution.executor import Executor
 from ..execution.signals import Terminated
 from ..run.checkpoint import Checkpoint
 from ..run.directory import RunDirectory, write_atomically
-from ..run.progress import Silent, TrainingProgress
+from ..run.progress import progress_bar
 from .experiment import Experiment
 from .metrics import Metrics, TrainingResult, check_rejections, final_result, reached, step_metrics
 from .training_files import final_frames, write_end, write_start
@@ -103,7 +103,7 @@ def _run(
 ) -> TrainingResult:
     """Steps from `state` on; the metrics of the steps before are in `lines`."""
     begin, seconds_before = perf_counter(), sum(line["seconds"] for line in lines)
-    meter = TrainingProgress(experiment.steps) if progress and executor.rank == 0 else Silent()
+    meter = progress_bar("train", experiment.steps, shown=progress and executor.rank == 0)
     try:
         with meter as bar, Terminated() as stop:
             while True:

@@ -19,7 +19,7 @@ from ..evaluation.statistics import count_rejected, describe_rejected
 from ..execution.executor import Executor
 from ..execution.signals import Terminated
 from ..run.directory import append_line, read_lines, start_folder, write_atomically, write_json
-from ..run.progress import CountProgress, Silent
+from ..run.progress import progress_bar
 from .validation_report import ConfigurationLine, ValidationReport, report_ensemble
 
 # With fewer configurations a share of rejected ones says little.
@@ -66,7 +66,7 @@ def validate(
             start_folder(folder, request.config, () if resume else ("configurations.jsonl", "validation.json"))
         known = {} if folder is None else _read_configurations(folder)
         total = sum(request.numbers.values())
-        meter = CountProgress("validate", total) if progress and executor.rank == 0 else Silent()
+        meter = progress_bar("validate", total, shown=progress and executor.rank == 0)
         lines: dict[str, list[ConfigurationLine]] = {}
         with meter as bar, Terminated() as stop:
             for name, model in request.models.items():

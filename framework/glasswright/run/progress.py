@@ -25,7 +25,7 @@ def describe(line: Mapping[str, Any]) -> str:
     return "  ".join(parts)
 
 
-class CountProgress:
+class Progress:
     """Shows how much of a known number of steps or samples is done.
 
     **Arguments:**
@@ -84,13 +84,6 @@ class CountProgress:
             self._console.print(f"{position}  {text}", highlight=False, soft_wrap=True)
 
 
-class TrainingProgress(CountProgress):
-    """Shows the steps of a training."""
-
-    def __init__(self, steps: int):
-        CountProgress.__init__(self, "train", steps)
-
-
 class Silent:
     """Takes the place of a progress display, and shows nothing."""
 
@@ -108,3 +101,8 @@ class Silent:
 
     def describe(self, text: str) -> None:
         """Show nothing."""
+
+
+def progress_bar(name: str, total: int, *, shown: bool) -> Progress | Silent:
+    """The progress display of a job; `shown` is false where nobody asked for it, and in all processes but the first."""
+    return Progress(name, total) if shown else Silent()
