@@ -41,6 +41,11 @@ PLANTS = {
 }
 
 
+def test_the_framework_keeps_the_order_of_its_rooms():
+    """Imports downward only, no circle within a room, no stray file, Hydra in its room, no plugin."""
+    assert violations(PACKAGE) == []
+
+
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A copy of the framework to plant files in."""

@@ -20,6 +20,15 @@ from helpers import ROOT
 ABSTRACT_WITHOUT_THE_NAME = {"State"}
 
 
+FRAMEWORK = ROOT / "framework" / "glasswright"
+LIBRARY = [path for path in sorted(FRAMEWORK.rglob("*.py")) if path.relative_to(FRAMEWORK).parts[0] != "cli"]
+
+
+def calls(path: Path) -> list[ast.Call]:
+    """Every call in a file."""
+    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+
+
 def modules() -> Iterator[ModuleType]:
     for package in (glasswright, glasswright_plugins):
         yield package
@@ -59,6 +68,18 @@ def test_no_module_calls_super(module):
 @pytest.mark.parametrize("module", sorted({m.__file__ for m in modules()}))
 def test_files_stay_short(module):
     assert len(Path(module).read_text().splitlines()) <= 400
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(FRAMEWORK)))
+def test_library_code_does_not_print(path):
+    """Library code logs and warns; what reaches the terminal is up to the command line."""
+    assert [call.lineno for call in calls(path) if isinstance(call.func, ast.Name) and call.func.id == "print"] == []
+
+
+def test_a_print_is_noticed(tmp_path):
+    path = tmp_path / "planted.py"
+    path.write_text("def f():\n    print('here')\n")
+    assert [call.lineno for call in calls(path)] == [2]
 
 
 @pytest.mark.parametrize("package", [glasswright, glasswright_plugins], ids=lambda package: package.__name__)

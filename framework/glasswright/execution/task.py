@@ -1,7 +1,8 @@
 """What an executor runs, and what it gives back."""
 
 from abc import abstractmethod
-from typing import Any, Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 Output = TypeVar("Output")
@@ -19,7 +20,8 @@ class Task(Generic[Item, Output]):
         """The result for one item."""
 
 
-class Result(NamedTuple, Generic[Local]):
+@dataclass(frozen=True)
+class Result(Generic[Local]):
     """The result for one item.
 
     - `gathered`: numbers, arrays, texts, lists and dictionaries of them; known to every process.

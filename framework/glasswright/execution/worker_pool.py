@@ -150,4 +150,4 @@ class WorkerPool:
             if line not in self._passed_on:
                 self._passed_on.add(line)
                 # Not this library's words: they go where the worker would have printed them.
-                print(line, file=sys.stderr)
+                sys.stderr.write(f"{line}\n")

@@ -43,7 +43,7 @@ class MatrixFreeHessian(AbstractHessian):
         def product(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
             # Translations are pinned by the projector on them, as in the dense matrix.
             hessian_times_x: Array = potential.hessian_product(configuration, self.neighbors, x)
-            return hessian_times_x + jnp.mean(x, axis=0)
+            return hessian_times_x + jnp.mean(x, axis=0)[None]
 
         def solution(right: Float[Array, "n d"]) -> Float[Array, "n d"]:
             x: Array = solve_cg(product, right, tol=self.tolerance, maxiter=self.max_iterations)

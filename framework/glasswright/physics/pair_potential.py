@@ -47,9 +47,11 @@ class BondStiffness(eqx.Module):
 
     def force(self, stretch: Float[Array, "*m p d"]) -> Float[Array, "*m p d"]:
         """`K D` of each bond for changes `D` of its vector, in energy per length."""
-        along = jnp.sum(stretch * self.direction, axis=-1)
-        difference = self.longitudinal - self.transverse
-        return (difference * along)[..., None] * self.direction + self.transverse[:, None] * stretch
+        direction = jnp.broadcast_to(self.direction, stretch.shape)
+        transverse = jnp.broadcast_to(self.transverse[:, None], stretch.shape)
+        along = jnp.sum(stretch * direction, axis=-1)
+        difference = jnp.broadcast_to(self.longitudinal - self.transverse, along.shape)
+        return (difference * along)[..., None] * direction + transverse * stretch
 
 
 class AbstractPairPotential(AbstractPotential):
@@ -144,11 +146,11 @@ class AbstractPairPotential(AbstractPotential):
         i, j, n = bonds.i, bonds.j, bonds.direction
         size, d = configuration.n_particles, configuration.dimension
         block = (bonds.longitudinal - bonds.transverse)[:, None, None] * n[:, :, None] * n[:, None, :]
-        block = block + bonds.transverse[:, None, None] * jnp.eye(d)
+        block = block + bonds.transverse[:, None, None] * jnp.eye(d)[None]
         diagonal = jnp.zeros((size, d, d)).at[i].add(block).at[j].add(block)
         every, axes = jnp.arange(size), jnp.arange(d)
-        rows = jnp.concatenate([jnp.maximum(i, j), every])[:, None, None] * d + axes[:, None]
-        columns = jnp.concatenate([jnp.minimum(i, j), every])[:, None, None] * d + axes[None, :]
+        rows = jnp.concatenate([jnp.maximum(i, j), every])[:, None, None] * d + axes[None, :, None]
+        columns = jnp.concatenate([jnp.minimum(i, j), every])[:, None, None] * d + axes[None, None, :]
         return matrix.at[rows, columns].add(jnp.concatenate([-block, diagonal]))
 
     def second_variation(
