@@ -81,10 +81,11 @@ def trainable_leaves(tree: PyTree) -> dict[str, Array]:
     return {_dotted(path): leaf for path, leaf in leaves if is_trainable(leaf)}
 
 
-def resolve_design(model: Model, bounds: Mapping[str, tuple[float, float]]) -> Design:
+def resolve_design(model: Model, bounds: Mapping[str, Any]) -> Design:
     """Find the design variables that `bounds` names, by full path or by a bare name while that is unique.
 
-    Raises `RequestError` for unknown or ambiguous names, bad bounds, and values that start outside their bounds.
+    Bounds are `(lower, upper)`, and of any type until they are checked here. Raises `RequestError` for
+    unknown or ambiguous names, bad bounds, and values that start outside their bounds.
     """
     leaves = trainable_leaves(model)
     short = {path: path.rsplit(".", 1)[-1] for path in leaves}
