@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -53,7 +53,7 @@ class Progress:
         )
         self._task = self._bar.add_task(name, total=total, start=False, line="preparing and compiling …")
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Progress":
         self._bar.start()
         self._bar.start_task(self._task)
         return self
@@ -87,7 +87,7 @@ class Progress:
 class Silent:
     """Takes the place of a progress display, and shows nothing."""
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Silent":
         return self
 
     def __exit__(self, *_: object) -> None:
