@@ -24,7 +24,7 @@ from ..run.progress import progress_bar
 from .experiment import Experiment
 from .metrics import Metrics, TrainingResult, check_rejections, final_result, reached, step_metrics
 from .training_files import final_frames, write_end, write_start
-from .training_state import TrainingState, from_checkpoint, initial_state, to_checkpoint
+from .training_state import TrainingState, first_not_finite, from_checkpoint, initial_state, to_checkpoint
 
 logger = logging.getLogger(__name__)
 # Weight of the present step in the running mean of gradient lengths.
@@ -119,6 +119,10 @@ def _run(
                 check_rejections(experiment, lines)
                 if last:
                     break
+                broken = first_not_finite(state, next_state)
+                if broken is not None:
+                    _keep_last_good(executor, output, state)
+                    raise RunError(_describe_broken(broken, state.step, evaluation, output))
                 state = next_state
                 stopping = executor.any_process(stop.requested)
                 if stopping or state.step % experiment.checkpoint_interval == 0:
@@ -136,6 +140,29 @@ def _run(
     finally:
         if output is not None:
             output.close()
+
+
+def _keep_last_good(executor: Executor, output: RunDirectory | None, state: TrainingState) -> None:
+    """Write the checkpoint of the last state that was good, before an update that was not."""
+    checkpoint = to_checkpoint(state, executor)
+    if output is not None:
+        output.write_checkpoint(state.step, checkpoint)
+
+
+def _describe_broken(broken: str, step: int, evaluation: Evaluation, output: RunDirectory | None) -> str:
+    """What an update has made not finite, where that comes from, and what is left."""
+    gradients = [
+        name
+        for name, gradient in evaluation.gradients.items()
+        if not all(np.all(np.isfinite(part)) for part in gradient.values())
+    ]
+    cause = (
+        f"the gradient of terms.{gradients[0]} is not finite"
+        if gradients
+        else "the gradient is finite: look at the parameters of the optimizer, such as its learning rate"
+    )
+    kept = "" if output is None else f"; the state before it is kept in {output.path / 'checkpoints'}"
+    return f"{broken} is not a number after step {step}; {cause}{kept}"
 
 
 def evaluate_step(experiment: Experiment, executor: Executor, state: TrainingState) -> tuple[list[Sample], Evaluation]:

@@ -54,6 +54,38 @@ def _strong(tree: PyTree) -> Any:
     return jax.tree.map(lambda x: jnp.asarray(x, dtype=x.dtype) if eqx.is_array(x) else x, tree)
 
 
+def first_not_finite(before: TrainingState, after: TrainingState) -> str | None:
+    """What an update has made not finite: design variables, or arrays of the optimizer or the combination.
+
+    States may begin with infinities, such as the best loss so far: only what has become worse counts.
+    """
+    broken = [name for name, value in after.values.items() if not np.all(np.isfinite(np.asarray(value)))]
+    if broken:
+        return f"the design ({', '.join(broken)})"
+    for what, old, new in (
+        ("the state of the optimizer", before.optimizer, after.optimizer),
+        ("the state of the combination", before.combination, after.combination),
+    ):
+        known = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(old)}
+        for path, leaf in jax.tree_util.tree_leaves_with_path(new):
+            name = jax.tree_util.keystr(path)
+            if _has_become_worse(known.get(name), leaf):
+                return f"{what} ({name.lstrip('.')})"
+    return None
+
+
+def _has_become_worse(old: Any, new: Any) -> bool:
+    """Whether a number is not finite that was, or was another one."""
+    if not eqx.is_inexact_array_like(new):
+        return False
+    numbers = np.asarray(new)
+    if np.all(np.isfinite(numbers)):
+        return False
+    before = np.zeros(()) if old is None else np.asarray(old)
+    same = np.isclose(numbers, before, rtol=0.0, atol=0.0, equal_nan=True) if before.shape == numbers.shape else False
+    return not bool(np.all(np.isfinite(numbers) | same))
+
+
 def to_checkpoint(state: TrainingState, executor: Executor) -> Checkpoint:
     """The checkpoint of a state, with the followed configurations of all processes: all of them have to call it."""
     followed = executor.gather(

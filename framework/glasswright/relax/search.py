@@ -45,7 +45,7 @@ class Search:
 
     - `configuration`: where the search stands.
     - `factor`: the factored Hessian of the minimum; None until there is one.
-    - `outcome`: why the search failed; None unless it did.
+    - `outcome`: why the search failed; None unless it did. A start or cutoff that is not finite is `nonfinite` at once.
     - `counts`: force evaluations, factorisations, saddles left, zero modes pinned, rattlers.
     """
 
@@ -57,8 +57,13 @@ class Search:
         self.counts = {"evaluations": 0, "factorisations": 0, "saddles": 0, "zero_modes": 0, "rattlers": 0}
         self.uses_newton = dense and schedule.method == "newton"
         self._cutoff = float(potential.reach(start))
-        check_box_width(start.box, np.asarray(self._cutoff), f"a packing of {start.n_particles} particles")
         self._neighbors: PairList | None = None
+        # Infinite cutoffs are no packings that fit into their box, and are refused below.
+        if np.isnan(self._cutoff) or not all(np.all(np.isfinite(x)) for x in (start.fractional, start.box)):
+            # No pair list holds the pairs of what is not a number.
+            self.outcome = Outcome.nonfinite
+        else:
+            check_box_width(start.box, np.asarray(self._cutoff), f"a packing of {start.n_particles} particles")
 
     def again(self) -> "Search":
         """A new search from the same start that keeps the pair list and goes on counting."""
@@ -68,6 +73,8 @@ class Search:
 
     def relax(self) -> None:
         """Go from anywhere to a minimum."""
+        if self.outcome is not None:
+            return
         self._push_apart()
         for _ in range(MAX_SADDLES):
             self._descend()
@@ -84,6 +91,8 @@ class Search:
 
         `neighbors` and `factor` are those of the start, `limit` is the length of a move that counts as rearranging.
         """
+        if self.outcome is not None:
+            return False
         self._neighbors = neighbors
         return self._newton(factor if isinstance(factor, DenseHessian) else None) and self.moved() < limit
 
@@ -179,12 +188,13 @@ class Search:
         while True:
             current = self._neighbors is not None and self._neighbors.reference is self.configuration
             neighbors = self.neighbors() if current else self._renew_neighbors()
+            before = int(state.evaluations)
             state = fire(self.potential, self.configuration, neighbors, state, settings, *limits)
             self.configuration = dataclasses.replace(self.configuration, fractional=state.fractional)
             if bool(state.covered):
                 break
-            if not np.all(np.isfinite(state.fractional)):
-                # No list covers what is not a number.
+            if int(state.evaluations) == before or not np.all(np.isfinite(state.fractional)):
+                # No list covers what is not a number, and without a step the next one would do no better.
                 self.outcome = Outcome.nonfinite
                 return
         self.counts["evaluations"] += int(state.evaluations)

@@ -98,7 +98,9 @@ class Quench(gw.AbstractProtocol):
 
         Which minimum a start leads to can differ from what `prepare` finds: rounding does, and quenching is chaotic.
         """
-        if not self._search(potential, jax.tree.map(lambda x: x[0], starts)).uses_newton:
+        first = self._search(potential, jax.tree.map(lambda x: x[0], starts))
+        # What is not a number is refused one by one, without a program for many.
+        if not first.uses_newton or first.outcome is not None:
             return None
         relaxation = Relaxation(potential, starts, self._schedule, width=width)
         relaxation.run()
