@@ -125,7 +125,8 @@ def _of_a_packing(given: Config, own: Mapping[str, Any], options: Mapping[str, A
     if own["n_configurations"] != "auto":
         raise RequestError("n_configurations: a packing is given; fresh ones need run=… or experiment=… instead")
     wanted = only(given, ["potential", "protocol", "terms"])
-    measured = build_measurement(with_keys(wanted, configuration=own["configuration"], relax=own["relax"]), folder)
+    packing = {"configuration": own["configuration"], "relax": own["relax"], "trained": own["trained"]}
+    measured = build_measurement(with_keys(wanted, **packing), folder)
     check_measurable(measured)
     # What follows the system follows the file.
     size = {
@@ -133,15 +134,7 @@ def _of_a_packing(given: Config, own: Mapping[str, Any], options: Mapping[str, A
         "dimension": measured.configuration.dimension,
         "n_species": int(measured.configuration.species.max()) + 1,
     }
-    data = plain(
-        with_keys(
-            wanted,
-            configuration=own["configuration"],
-            relax=own["relax"],
-            system=size,
-            design=given.get("design") or {},
-        )
-    )
+    data = plain(with_keys(wanted, **packing, system=size, design=given.get("design") or {}))
     terms = data.get("terms") or {}
     drop_open_objectives(terms)
     objectives = {

@@ -1,20 +1,27 @@
 """`glasswright measure`: properties of an existing packing, and their gradients."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .._errors import RequestError
 from ..config.blocks import build_property, check_required, fitting_properties
+from ..config.carried import with_trained
 from ..config.data import Config, is_given, plain, with_keys, without_hydra
 from ..config.instantiate import instantiate
 from ..config.values import boolean, check_names
 from ..jobs import measure as job
 from ..jobs.measure import MeasureReport, MeasureRequest, check_measurable
-from ..run.extxyz import read_configuration
-from .command import Command
+from ..physics.configuration import Configuration
+from ..run.extxyz import read_configuration, read_frames
+from .command import NUMBERS_BY_NAME, Command
 
-_KEYS = dict.fromkeys(("potential", "protocol", "terms", "configuration", "relax", "gradient", "system"))
+_KEYS = dict.fromkeys(
+    ("potential", "protocol", "terms", "run", "configuration", "relax", "gradient", "trained", "system")
+)
+
+logger = logging.getLogger(__name__)
 
 
 def build_measurement(config: Config, folder: Path | None = None) -> MeasureRequest:
@@ -22,35 +29,64 @@ def build_measurement(config: Config, folder: Path | None = None) -> MeasureRequ
     given = without_hydra(config)
     if "system" in given:
         raise RequestError("system: the number of particles, species and the density come from configuration=FILE")
-    if not is_given(given, "configuration"):
-        raise RequestError("configuration is required: configuration=FILE.extxyz")
-    name = given["configuration"]
-    if not isinstance(name, str):
-        raise RequestError(f"configuration={name!r}: must be the name of a file")
-    packing = read_configuration((folder or Path.cwd()) / name)
+    packing = _packing(given, folder or Path.cwd())
     size = {
         "n_particles": packing.n_particles,
         "n_species": int(packing.species.max()) + 1,
         "dimension": packing.dimension,
         "density": float(packing.n_particles / packing.volume),
     }
-    data = plain(with_keys(given, system=size))  # parameters left out follow the file
+    defaults = {name: None for name in ("run", "configuration") if not is_given(given, name)}
+    data = plain(with_keys(given, system=size, **defaults))  # parameters left out follow the file
     check_names(data, _KEYS, "", "key")
     terms = data.get("terms") or {}
     for term in terms.values():
         if isinstance(term, dict):
             term.pop("objective", None)
     check_required(data)
+    potential = instantiate("potential", data.get("potential"), "potential", size)
     protocol = instantiate("protocol", data.get("protocol"), "protocol", size)
+    trained = with_trained({"potential": potential, "protocol": protocol}, data.get("trained") or {})
+    potential, protocol = trained["potential"], trained["protocol"]
     properties = {key: build_property(key, node, protocol, size) for key, node in terms.items()}
     return MeasureRequest(
         configuration=packing,
-        potential=instantiate("potential", data.get("potential"), "potential", size),
+        potential=potential,
         protocol=protocol,
         properties=properties or fitting_properties(protocol, size),
         relax=boolean(data.get("relax", False), "relax"),
         gradient=boolean(data.get("gradient", False), "gradient"),
     )
+
+
+def _packing(given: Config, folder: Path) -> Configuration:
+    """The packing that is to be measured: of a file, or the one that a run ended with."""
+    has_run = is_given(given, "run")
+    if not is_given(given, "configuration"):
+        if not has_run:
+            raise RequestError(
+                "configuration is required: configuration=FILE.extxyz, or run=DIR for a run's own packing"
+            )
+        return _packing_of_run(folder / str(given["run"]))
+    name = given["configuration"]
+    if has_run:
+        raise RequestError("configuration: a run brings its own packing; name either run=… or configuration=…")
+    if not isinstance(name, str):
+        raise RequestError(f"configuration={name!r}: must be the name of a file")
+    return read_configuration(folder / name)
+
+
+def _packing_of_run(run: Path) -> Configuration:
+    path = run / "final.extxyz"
+    if not path.exists():
+        raise RequestError(
+            f"run={run}: has no final.extxyz: it has not come to its end, or it follows no packings; "
+            f"glasswright validate run={run} measures fresh ones"
+        )
+    packings = read_frames(path, "run")
+    if len(packings) > 1:
+        logger.info("note: the run has %d packings; this is the first", len(packings))
+    return packings[0]
 
 
 def _build_checked(config: Config, folder: Path) -> MeasureRequest:
@@ -60,8 +96,10 @@ def _build_checked(config: Config, folder: Path) -> MeasureRequest:
 
 
 def summarise(report: Mapping[str, Any], folder: Path) -> list[str]:
-    """The scalar properties of the packing."""
-    lines = [
+    """The scalar properties of the packing, and how far it was relaxed."""
+    moved = report.get("largest_displacement")
+    lines = [] if moved is None else [f"relaxed: the largest displacement is {moved:.3g}"]
+    lines += [
         f"{name} {entry['value']:.10g}"
         for name, entry in report["properties"].items()
         if isinstance(entry["value"], float)
@@ -76,7 +114,13 @@ def _run(request: MeasureRequest, directory: Path | None, *, progress: bool) -> 
 MEASURE: Command[MeasureRequest, MeasureReport] = Command(
     noun="a measurement",
     shared=("potential", "protocol", "terms"),
-    own={"configuration": {"type": "string"}, "relax": {"type": "boolean"}, "gradient": {"type": "boolean"}},
+    own={
+        "run": {"type": ["string", "null"]},
+        "configuration": {"type": ["string", "null"]},
+        "relax": {"type": "boolean"},
+        "gradient": {"type": "boolean"},
+        "trained": NUMBERS_BY_NAME,
+    },
     nodes={"measure_base": {"terms": {}}},
     build=_build_checked,
     run=_run,

@@ -100,6 +100,6 @@ VALIDATE: Command[Validation, ValidationReport] = Command(
     run=_run,
     summarise=summarise,
     score=lambda report: report["loss"],
-    recognise=lambda keys: "trained" in keys and "parts" not in keys,
+    recognise=lambda keys: "trained" in keys and not {"parts", "configuration"} & keys.keys(),
     resumption=Resumption(finished=_finished, run=_resume),
 )

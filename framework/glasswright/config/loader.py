@@ -7,6 +7,7 @@ is not told from its run, wrong keys are explained, and what has just been compo
 import argparse
 import copy
 import functools
+import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,12 @@ from .._errors import RequestError, suggestion
 from ..registry.component import KINDS
 from ..registry.registry import registry
 from ..run.directory import run_configuration, run_design
+from .carried import carried_potential
 from .keys import check_key
 from .nodes import NESTED_PROPERTY
 from .presets import Slots, prune, slots_of
+
+logger = logging.getLogger(__name__)
 
 
 def search_path_of(folder: Path) -> ConfigSearchPath:
@@ -79,6 +83,7 @@ class ConfigLoader(ConfigLoaderImpl):
         self._plain: tuple[list[Override], CachingConfigRepository] | None = None
         self._experiment: str | None = None
         self._sweeping = False
+        self._warned: set[str] = set()
         # What was asked for last in each mode, and the configuration it gave.
         self._last: dict[RunMode, tuple[tuple[Any, ...], DictConfig]] = {}
 
@@ -168,6 +173,8 @@ class ConfigLoader(ConfigLoaderImpl):
         self._experiment = names[-1] if names else None
         self._repository = repo
         config = super()._compose_config_from_defaults_list(defaults, repo)
+        if "configuration" in config:
+            config = self._with_packing(config)
         if "trained" in config:
             config = self._with_run(config)
         for name in ("design", "change"):
@@ -179,12 +186,52 @@ class ConfigLoader(ConfigLoaderImpl):
         self._check_keys(config)
         return config
 
+    def _given(self, config: DictConfig, key: str) -> Any:
+        """The value of a key, which an override may give; None for one that is swept over."""
+        named = [override for override in self._overrides if override.key_or_group == key]
+        if named:
+            return None if named[-1].is_sweep_override() else named[-1].value()
+        return OmegaConf.select(config, key, throw_on_missing=False)
+
+    def _with_packing(self, config: DictConfig) -> DictConfig:
+        """The configuration with the potential that the packing carries, unless somebody chooses another."""
+        name = self._given(config, "configuration")
+        chosen = any(override.key_or_group == "potential" for override in self._overrides)
+        if not isinstance(name, str) or chosen or self._given(config, "run") is not None:
+            return config
+        overridden = [override.key_or_group for override in self._overrides]
+        carried = carried_potential(Path(name), "configuration")
+        if carried is None:
+            if self._given(config, "relax") is True and not any(key.startswith("potential.") for key in overridden):
+                self._warn_of_default(Path(name))
+            return config
+        trained = {name: v for name, v in carried["trained"].items() if not _is_overridden(name, overridden)}
+        result = OmegaConf.masked_copy(config, [str(key) for key in config if key != "potential"])
+        OmegaConf.set_struct(result, False)
+        result.potential, result.trained = carried["potential"], trained
+        OmegaConf.set_struct(result, True)
+        return result
+
+    def _warn_of_default(self, file: Path) -> None:
+        """Say that a packing would be relaxed under a potential that has nothing to do with it, or refuse to."""
+        if not file.is_file():
+            return
+        beside = file.resolve().parent
+        if (beside / "config.yaml").exists() and "optimizer" in run_configuration(beside):
+            raise RequestError(
+                f"configuration={file}: is of a run by an earlier version and carries no potential; relax=true would "
+                f"relax it under another one than the trained; glasswright measure run={file.parent} uses that"
+            )
+        text = "carries no potential and none is given: it is relaxed under the default potential"
+        if text not in self._warned:
+            self._warned.add(text)
+            logger.warning("configuration=%s: %s", file, text)
+
     def _with_run(self, config: DictConfig) -> DictConfig:
         """The configuration of a validation on top of that of the run which it is about."""
-        named = [override.value() for override in self._overrides if override.key_or_group == "run"]
-        folder = named[-1] if named else OmegaConf.select(config, "run", throw_on_missing=False)
-        if folder is None and (self._sweeping or "parts" in config):
-            return config  # of a sweep only `hydra.*` counts, and an analysis can do without a run
+        folder = self._given(config, "run")
+        if folder is None and (self._sweeping or "configuration" in config):
+            return config  # of a sweep only `hydra.*` counts, and measurements and analyses can do without a run
         if folder is None:
             raise RequestError("run is required: run=DIRECTORY of a training")
         if not isinstance(folder, str):
@@ -193,7 +240,10 @@ class ConfigLoader(ConfigLoaderImpl):
         if "trained" in given:
             kind = "an analysis" if "parts" in given else "a validation"
             raise RequestError(f"run={folder}: is {kind}; name the directory of a training")
-        if "parts" in config:
+        if "configuration" in config and "parts" not in config:
+            # A measurement has no design, no optimizer, no objectives.
+            given = {key: given[key] for key in ("potential", "protocol", "terms") if key in given}
+        if "configuration" in config:
             config = self._without_choices(config, given)
         overridden = [override.key_or_group for override in self._overrides]
         trained = {
@@ -206,7 +256,7 @@ class ConfigLoader(ConfigLoaderImpl):
         return merged
 
     def _without_choices(self, config: DictConfig, given: dict[str, Any]) -> DictConfig:
-        """The configuration of an analysis without what a run brings: nothing of that may be chosen besides."""
+        """The configuration without what a run brings: nothing of that may be chosen besides."""
         for override in self._overrides:
             group = override.key_or_group
             if self._repository.group_exists(group) and not group.startswith(("hydra", "property")):

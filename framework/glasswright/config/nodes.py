@@ -128,6 +128,15 @@ def store(registry: Registry, nodes: Mapping[str, Any]) -> None:
         config_store.store(name=name, node=node)
 
 
+def typed(component: Component, given: Mapping[str, Any]) -> Any:
+    """The typed node of a component with these keys; what follows the system follows it."""
+    node = OmegaConf.merge(_node(component, []), OmegaConf.create(dict(given)))
+    for name, parameter in parameters(component).items():
+        if parameter.follows_system and name in given:
+            node[name] = f"${{system.{name}}}"
+    return node
+
+
 def reread(component: Component, given: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of a component as they come back from YAML, having gone through its typed node."""
     typed = OmegaConf.merge(_node(component, []), OmegaConf.create(dict(given)))

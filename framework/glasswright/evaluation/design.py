@@ -39,9 +39,7 @@ class Design(eqx.Module):
     def insert(self, model: Model, values: DesignValues) -> Model:
         """The model with its design variables replaced."""
         by_path = {path: values[name] for name, path in zip(self.names, self.paths, strict=True)}
-        leaves, structure = jax.tree_util.tree_flatten_with_path(model)
-        new = [by_path.get(_dotted(path), leaf) for path, leaf in leaves]
-        inserted: Model = jax.tree_util.tree_unflatten(structure, new)
+        inserted: Model = replace_leaves(model, by_path)
         return inserted
 
     def project(self, values: DesignValues) -> dict[str, Array]:
@@ -79,6 +77,13 @@ def trainable_leaves(tree: PyTree) -> dict[str, Array]:
     """Every array of a model (or of a part of it) that can train, by dotted path: JAX arrays, never plain floats."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {_dotted(path): leaf for path, leaf in leaves if is_trainable(leaf)}
+
+
+def replace_leaves(tree: PyTree, by_path: DesignValues) -> Any:
+    """The tree with the leaves at these dotted paths replaced."""
+    leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
+    new = [by_path[key] if (key := _dotted(path)) in by_path else leaf for path, leaf in leaves]
+    return jax.tree_util.tree_unflatten(structure, new)
 
 
 def resolve_design(model: Model, bounds: Mapping[str, Any]) -> Design:

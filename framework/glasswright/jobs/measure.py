@@ -1,6 +1,7 @@
 """Measuring properties of an existing packing, and their gradients in the parameters of its potential."""
 
 import dataclasses
+import logging
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
@@ -23,6 +24,7 @@ from ..physics.state import Equilibrium
 from ..run.directory import make_folder, write_json
 from .experiment import check_cutoff, check_disorder, check_provided
 
+logger = logging.getLogger(__name__)
 # A packing counts as a minimum up to this force: coordinates written with 12 digits reach it, values are then good to
 # about the same relative accuracy.
 FORCE_LIMIT = 1e-9
@@ -54,9 +56,13 @@ class PropertyReport(TypedDict):
 
 
 class MeasureReport(TypedDict):
-    """The content of `measure.json`."""
+    """The content of `measure.json`.
+
+    `largest_displacement`: how far the particle that moved most was moved by `relax`, in units of length.
+    """
 
     max_force: float
+    largest_displacement: NotRequired[float]
     properties: dict[str, PropertyReport]
 
 
@@ -101,6 +107,8 @@ def measure(request: MeasureRequest, directory: str | Path | None = None) -> Mea
     values, where = problem.initial_values, "the configuration"
     measurement = measure_on_host(problem, values, prepared, where, gradients=False, constant=True)
     report: MeasureReport = {"max_force": max_force(request.potential, prepared.configuration), "properties": {}}
+    if request.relax:
+        report["largest_displacement"] = _largest_displacement(request, prepared.configuration)
     for name, value in measurement.values.items():
         entry: PropertyReport = {"value": np.asarray(value).tolist()}
         if request.gradient and values and np.ndim(value) == 0:
@@ -112,6 +120,23 @@ def measure(request: MeasureRequest, directory: str | Path | None = None) -> Mea
         make_folder(Path(directory))
         write_json(Path(directory) / "measure.json", report)
     return report
+
+
+def _largest_displacement(request: MeasureRequest, relaxed: Configuration) -> float:
+    """How far a particle moved in the relaxation at most; warns if the packing has left the minimum it was in."""
+    change = np.asarray(relaxed.fractional) - np.asarray(request.configuration.fractional)
+    # A translation of everything is no motion.
+    change -= np.mean(change, axis=0)
+    moved = float(np.max(np.linalg.norm(change @ np.asarray(relaxed.box).T, axis=1)))
+    limit = getattr(request.protocol, "follow_limit", None)
+    if limit is not None and moved > limit:
+        logger.warning(
+            "relax=true: a particle moved by %.3g, further than protocol.follow_limit=%g: this is another minimum than "
+            "that of the given packing; is the potential the one that it was made with?",
+            moved,
+            limit,
+        )
+    return moved
 
 
 def _problem_of(request: MeasureRequest, prepared: Prepared) -> Problem:

@@ -133,7 +133,7 @@ def _run(
                     hint = "" if output is None else f"; go on with: glasswright resume {output.path}"
                     raise Stopped(f"stopped by SIGTERM after step {line['step']}{hint}")
         result = final_result(experiment, state, lines, seconds_before + perf_counter() - begin)
-        frames = final_frames(experiment, executor, samples)
+        frames = final_frames(experiment, executor, state.values, samples)
         if output is not None:
             write_end(output, experiment, state, samples, lines, result, frames)
         return result

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..config.carried import potential_as_text
+from ..evaluation.design import DesignValues
 from ..evaluation.measurement import Sample
 from ..execution.executor import Executor
 from ..run.directory import RunDirectory
@@ -22,15 +24,19 @@ def write_start(output: RunDirectory, experiment: Experiment) -> None:
         output.write_text("config.yaml", experiment.config)
 
 
-def final_frames(experiment: Experiment, executor: Executor, samples: Sequence[Sample]) -> list[str]:
+def final_frames(
+    experiment: Experiment, executor: Executor, values: DesignValues, samples: Sequence[Sample]
+) -> list[str]:
     """The followed packings of all processes as extxyz, in the order of their indices: all processes have to call it.
 
-    There are none where packings are not followed.
+    Each carries the potential at the values of the design that it was prepared with. There are none where packings are
+    not followed.
     """
     if not experiment.sampler.is_population:
         return []
+    potential = potential_as_text(experiment.problem.at(values).potential, experiment.config)
     own = {
-        sample.index: write_configuration(sample.prepared.configuration)
+        sample.index: write_configuration(sample.prepared.configuration, potential=potential)
         for sample in samples
         if sample.measurement is not None and sample.prepared is not None
     }

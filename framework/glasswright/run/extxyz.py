@@ -23,11 +23,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._errors import RequestError
 from ..physics.configuration import Configuration
 from ..physics.disorder import FIELDS
 from ..physics.lattice import widest_basis
 from .extxyz_frame import Frame, Source, read_frame
-from .extxyz_header import NUMBER, Column, exact_number, number, quoted
+from .extxyz_header import NUMBER, POTENTIAL, Column, HeaderError, exact_number, number, parse_header, quoted
 
 # Largest difference of height in two dimensions, in units of the distance between particles. It changes no distance by
 # more than rounding does.
@@ -69,8 +70,26 @@ def read_frames(path: str | Path, key: str = "configuration") -> list[Configurat
     return _configurations(frames)
 
 
-def write_configuration(configuration: Configuration, **comment: float) -> str:
-    """The text of a file that reads back to the same packing, with further numbers in its comment line."""
+def read_potential(path: str | Path, key: str = "configuration") -> str | None:
+    """The potential that the first configuration of a file carries, as the text that it was written with, if any.
+
+    None also where the file cannot be read, which is for whoever reads the packing to say.
+    """
+    try:
+        source = Source(path, key)
+        return parse_header(source.lines[1]).potential
+    except (RequestError, HeaderError, IndexError):
+        return None
+
+
+def write_configuration(configuration: Configuration, *, potential: str | None = None, **comment: float) -> str:
+    """The text of a file that reads back to the same packing.
+
+    **Arguments:**
+
+    - `potential`: the interactions that the packing was made with, a text that `read_potential` gives back.
+    - `comment`: further numbers for the comment line.
+    """
     d = configuration.dimension
     box = np.eye(3)
     box[:d, :d] = np.asarray(configuration.box)
@@ -82,6 +101,9 @@ def write_configuration(configuration: Configuration, **comment: float) -> str:
         position[:, :d] += wrapped[:, b, None] * np.asarray(configuration.box)[:, b]
     lattice = " ".join(f"{x:.17g}" for x in box.T.ravel())
     extra = "".join(f" {name}={value:.17g}" for name, value in comment.items())
+    if potential is not None:
+        escaped = potential.replace("\\", "\\\\").replace('"', '\\"')
+        extra += f' {POTENTIAL}="{escaped}"'
     periodic = "T T F" if d == 2 else "T T T"
     disorder = {name: np.asarray(configuration.disorder[name]) for name in sorted(configuration.disorder)}
     columns = "".join(f":{name}:{'I' if field.dtype.kind in 'iu' else 'R'}:1" for name, field in disorder.items())

@@ -21,6 +21,8 @@ _ITEM = re.compile(
     rf"\s*({_QUOTED}|{_KEY})(?:\s*=\s*({_QUOTED}|{_BRACES}|{_BRACKETS}|{_BARE}))?(?=\s|$)", re.ASCII | re.DOTALL
 )
 _RESERVED = ("lattice", "properties", "pbc")
+# The key under which a packing carries the potential that it was made with.
+POTENTIAL = "glasswright_potential"
 _FLAGS = {"t": True, "true": True, "1": True, "f": False, "false": False, "0": False}
 _DEFAULT_COLUMNS = "species:S:1:pos:R:3"
 # Names of the column that says what kind a particle is, in the order in which they are preferred.
@@ -53,6 +55,7 @@ class Header:
     - `position`: the column of positions, of width two or three.
     - `species`: the columns that say what kind a particle is, the preferred one first.
     - `is_plain`: whether the columns are those of plain XYZ because the line names none; more may follow them.
+    - `potential`: the potential that the packing carries, as it was written.
     """
 
     lattice: list[str]
@@ -61,6 +64,7 @@ class Header:
     position: Column
     species: list[Column]
     is_plain: bool
+    potential: str | None = None
 
     @property
     def n_columns(self) -> int:
@@ -85,6 +89,7 @@ def parse_header(line: str) -> Header:
         position=position,
         species=species,
         is_plain="properties" not in values,
+        potential=_text(values[POTENTIAL]) if POTENTIAL in values else None,
     )
 
 
