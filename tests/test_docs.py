@@ -5,6 +5,7 @@ import importlib.util
 import json
 import re
 import shlex
+import shutil
 import sys
 import tomllib
 import types
@@ -110,6 +111,7 @@ def run_directory(tmp_path_factory) -> Path:
     (folder / "config.yaml").write_text(experiment.config)
     design = {"diameter": [0.8, 1.0], "binding_energy": [0.1, 0.1, 0.1]}
     (folder / "metrics.jsonl").write_text(json.dumps({"step": 0, "design": design}) + "\n")
+    shutil.copy(REFERENCE, folder / "final.extxyz")
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Measuring a packing: of a run with its trained potential, of a file with the one that it carries, or with a given one."""
+"""Measuring a packing: of a run with its trained potential, of a file with the one that it carries or is given."""
 
 import dataclasses
 import json
@@ -231,6 +231,7 @@ def test_a_potential_that_no_plugin_has_is_named():
     assert json.loads(potential_as_text(Unregistered()))["class"].endswith("Unregistered")
 
 
+TARGET = "terms.pressure.objective.target=1"
 DESCRIBED = {
     "sum": (
         ["potential=sum", "potential@potential.first=harmonic_morse", "potential@potential.second=inverse_power"],
@@ -246,9 +247,7 @@ DESCRIBED = {
 @pytest.mark.parametrize("name", DESCRIBED)
 def test_parameters_of_parts_and_of_bonds_are_carried(tmp_path, name):
     potential, others = DESCRIBED[name]
-    config = gw.compose(
-        "experiment=null", "property=[pressure]", "terms.pressure.objective.target=1", *potential, *others
-    )
+    config = gw.compose("experiment=null", "property=[pressure]", TARGET, *potential, *others)
     experiment = gw.build(config)
     values = {key: 1.25 * value for key, value in experiment.problem.initial_values.items()}
     trained = experiment.problem.at(values).potential

@@ -130,7 +130,7 @@ def store(registry: Registry, nodes: Mapping[str, Any]) -> None:
 
 def typed(component: Component, given: Mapping[str, Any]) -> Any:
     """The typed node of a component with these keys; what follows the system follows it."""
-    node = OmegaConf.merge(_node(component, []), OmegaConf.create(dict(given)))
+    node: Any = OmegaConf.merge(_node(component, []), OmegaConf.create(dict(given)))
     for name, parameter in parameters(component).items():
         if parameter.follows_system and name in given:
             node[name] = f"${{system.{name}}}"
