@@ -1,9 +1,11 @@
 """Everything that the command line does, for scripts and notebooks."""
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from .execution.hosts import is_first_process
 from .jobs.experiment import Experiment
 
 
@@ -34,7 +36,10 @@ def build(config: Mapping[str, Any]) -> Experiment:
 
 
 def train(
-    *request: str | Mapping[str, Any] | Experiment, directory: str | Path | None = None, progress: bool = False
+    *request: str | Mapping[str, Any] | Experiment,
+    directory: str | Path | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """Find interactions that give packings the properties somebody wants; returns what `result.json` holds.
 
@@ -42,11 +47,12 @@ def train(
 
     - `request`: overrides (`gw.train("sampler.size=4", "train.steps=50")`), or one configuration, or one `Experiment`.
     - `directory`: where the files of the run go; None writes nothing.
+    - `overwrite`: whether an earlier run in `directory` is removed; otherwise a directory that holds one is refused.
     - `progress`: whether to show it on standard error.
 
     Raises `RequestError` if the request is wrong, and `RunError` if the run fails.
     """
-    return _perform("train", request, directory, progress)
+    return _perform("train", request, directory, overwrite, progress)
 
 
 def resume(directory: str | Path, *overrides: str, progress: bool = False) -> dict[str, Any]:
@@ -67,7 +73,10 @@ def resume(directory: str | Path, *overrides: str, progress: bool = False) -> di
 
 
 def validate(
-    *request: str | Mapping[str, Any], directory: str | Path | None = None, progress: bool = False
+    *request: str | Mapping[str, Any],
+    directory: str | Path | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """Measure a trained design on packings that no training has seen; returns what `validation.json` holds.
 
@@ -75,24 +84,31 @@ def validate(
 
     - `request`: overrides (`gw.validate("run=outputs/…", "n_configurations=100")`), or one configuration.
     - `directory`: where the files go; None writes nothing.
+    - `overwrite`: whether an earlier run in `directory` is removed; otherwise a directory that holds one is refused.
     - `progress`: whether to show it on standard error.
     """
-    return _perform("validate", request, directory, progress)
+    return _perform("validate", request, directory, overwrite, progress)
 
 
-def measure(*request: str | Mapping[str, Any], directory: str | Path | None = None) -> dict[str, Any]:
+def measure(
+    *request: str | Mapping[str, Any], directory: str | Path | None = None, overwrite: bool = False
+) -> dict[str, Any]:
     """Measure properties of an existing packing, and their gradients; returns what `measure.json` holds.
 
     **Arguments:**
 
     - `request`: overrides (`gw.measure("configuration=packing.extxyz", "gradient=true")`), or one configuration.
     - `directory`: where the files go; None writes nothing.
+    - `overwrite`: whether an earlier run in `directory` is removed; otherwise a directory that holds one is refused.
     """
-    return _perform("measure", request, directory, False)
+    return _perform("measure", request, directory, overwrite, False)
 
 
 def analyse(
-    *request: str | Mapping[str, Any], directory: str | Path | None = None, progress: bool = False
+    *request: str | Mapping[str, Any],
+    directory: str | Path | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """What a packing or an ensemble can become and at what cost; returns what `analysis.json` holds.
 
@@ -102,26 +118,34 @@ def analyse(
 
     - `request`: overrides (`gw.analyse("configuration=packing.extxyz", "parts=[tunability]")`), or one configuration.
     - `directory`: where the files and pictures go; None writes nothing.
+    - `overwrite`: whether an earlier run in `directory` is removed; otherwise a directory that holds one is refused.
     - `progress`: whether to show it on standard error.
     """
-    return _perform("analyse", request, directory, progress)
+    return _perform("analyse", request, directory, overwrite, progress)
 
 
 def _perform(
     name: str,
     given: tuple[str | Mapping[str, Any] | Experiment, ...],
     directory: str | Path | None,
+    overwrite: bool,
     progress: bool,
 ) -> dict[str, Any]:
     """Run a command on what was given: overrides, one configuration, or an experiment that is built already."""
     from .commands.table import load_command
+    from .config.data import may_overwrite
+    from .run.claim import claimed
 
     command = load_command(name)
     request = _request(given, name)
     if not isinstance(request, Experiment):
+        overwrite = overwrite or may_overwrite(request)
         request = command.build(request, Path.cwd())
     folder = None if directory is None else Path(directory)
-    return cast(dict[str, Any], command.run(request, folder, progress=progress))
+    with contextlib.ExitStack() as claim:
+        if folder is not None and is_first_process():
+            claim.enter_context(claimed(folder, f"directory={folder}", overwrite=overwrite))
+        return cast(dict[str, Any], command.run(request, folder, progress=progress))
 
 
 def _request(given: tuple[str | Mapping[str, Any] | Experiment, ...], command: str) -> Any:

@@ -96,11 +96,12 @@ def test_the_shell_completes_it(toy, monkeypatch, capfd):
 
 def test_python_composes_it(toy):
     config = gw.compose("times=3", command="greet")
-    assert dict(config) == {"whom": "world", "times": 3}
+    assert dict(config) == {"whom": "world", "times": 3, "overwrite": False}
 
 
 def test_it_has_a_schema(toy):
-    assert schema("greet")["properties"] == {"whom": {"type": "string"}, "times": {"type": "integer"}}
+    own = {"whom": {"type": "string"}, "times": {"type": "integer"}}
+    assert schema("greet")["properties"] == own | {"overwrite": {"type": "boolean"}}
 
 
 @pytest.mark.parametrize(

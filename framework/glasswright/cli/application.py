@@ -17,14 +17,24 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from .._errors import RequestError
+from .._errors import RequestError, RunError
 from ..commands.command import Command
 from ..commands.compose import compose, start
 from ..commands.table import load_command
-from ..config.compose import hydra_errors_explained, notes, output_folder, start_folder
+from ..config.compose import (
+    hydra_errors_explained,
+    notes,
+    output_folder,
+    planned_folder,
+    planned_subfolder,
+    settle_folder,
+    start_folder,
+)
+from ..config.data import may_overwrite
 from ..config.loader import Hydra, argument_parser
 from ..config.sweep import jobs
 from ..execution.hosts import join_hosts
+from ..run.claim import claimed, locked, new_folder, refuse_used
 from .parser import Parser
 
 logger = logging.getLogger(__name__)
@@ -68,8 +78,11 @@ def parser_of(name: str) -> argparse.ArgumentParser:
 
 def run_job(name: str, config: DictConfig) -> float | None:
     """What Hydra calls for each job of a sweep, in whatever process; returns what its sweeper minimises."""
-    command = load_command(name)
-    return _perform(command, command.build(config, start_folder()), output_folder())
+    command, folder = load_command(name), output_folder()
+    request = command.build(config, start_folder())
+    # Hydra has written its records already.
+    with claimed(folder, f"hydra.sweep.dir={folder}", overwrite=may_overwrite(config), keep=[".hydra"]):
+        return _perform(command, request, folder)
 
 
 def _run(instance: Hydra, name: str, config_name: str, given: argparse.Namespace) -> None:
@@ -77,11 +90,7 @@ def _run(instance: Hydra, name: str, config_name: str, given: argparse.Namespace
     join_hosts()
     config, overrides = _compose_run(instance, name, config_name, given)
     if config is None:
-        overall = compose(name, overrides, instance=instance, config_name=config_name, run_mode=RunMode.MULTIRUN)
-        for job in jobs(overall, overrides):
-            _build(command, compose(name, job, instance=instance, config_name=config_name))
-        _show_notes(instance)
-        instance.multirun(config_name=config_name, task_function=functools.partial(run_job, name), overrides=overrides)
+        _sweep(instance, name, config_name, overrides)
         return
     request = _build(command, config)
     _show_notes(instance)
@@ -99,12 +108,35 @@ def _run(instance: Hydra, name: str, config_name: str, given: argparse.Namespace
             failures.append(error)
             return None
 
-    try:
-        instance.run(config_name=config_name, task_function=attempt, overrides=overrides)
-    except OSError as error:  # the job's own were caught above: what is left is making the directory
-        raise RequestError(f"hydra.run.dir: cannot be written: {error}") from error
+    folder, named_by_time = planned_folder(config)
+    if named_by_time:
+        folder = new_folder(folder)
+        settle_folder(instance, RunMode.RUN, folder)
+    with claimed(folder, f"hydra.run.dir={folder}", overwrite=may_overwrite(config)):
+        try:
+            instance.run(config_name=config_name, task_function=attempt, overrides=overrides)
+        except OSError as error:  # the job's own were caught above: what is left is Hydra's records
+            raise RunError(f"cannot write into {folder}: {error.strerror or error}") from error
     if failures:
         raise failures[0]
+
+
+def _sweep(instance: Hydra, name: str, config_name: str, overrides: list[str]) -> None:
+    """Check all jobs of a sweep, and let Hydra run them in a folder that no other sweep works in."""
+    command = load_command(name)
+    overall = compose(name, overrides, instance=instance, config_name=config_name, run_mode=RunMode.MULTIRUN)
+    folder, named_by_time = planned_folder(overall, RunMode.MULTIRUN)
+    for number, job in enumerate(jobs(overall, overrides)):
+        config = compose(name, job, instance=instance, config_name=config_name)
+        _build(command, config)
+        if not (named_by_time or may_overwrite(config)):
+            refuse_used(folder / planned_subfolder(config, number), f"hydra.sweep.dir={folder}")
+    _show_notes(instance)
+    if named_by_time:
+        folder = new_folder(folder)
+        settle_folder(instance, RunMode.MULTIRUN, folder)
+    with locked(folder, f"hydra.sweep.dir={folder}"):
+        instance.multirun(config_name=config_name, task_function=functools.partial(run_job, name), overrides=overrides)
 
 
 def _compose_run(

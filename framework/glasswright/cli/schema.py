@@ -8,6 +8,7 @@ from .._errors import RequestError, suggestion
 from ..commands.command import AUTO
 from ..commands.table import COMMANDS, load_command
 from ..commands.train import TrainNode
+from ..config.data import OVERWRITE
 from ..config.nodes import SystemNode, TermNode, field_types, schedules
 from ..config.values import MISSING
 from ..registry.component import KINDS, Component
@@ -74,6 +75,7 @@ def schema(name: str = "train", *, preset: bool = False) -> dict[str, Any]:
     }
     command = load_command(name)
     keys = {key: value for key, value in shared.items() if key in command.shared} | dict(command.own)
+    keys[OVERWRITE] = {"type": "boolean"}
     if preset:
         keys |= {"defaults": {"type": "array"}, "hydra": {"type": "object"}}
     what = "preset" if preset else "configuration"

@@ -9,7 +9,7 @@ import numpy as np
 from .._errors import RequestError, suggestion
 from ..components.objective import NoObjective, Term
 from ..config.blocks import build_design, drop_open_objectives
-from ..config.data import Config, only, plain, to_yaml, with_keys, without
+from ..config.data import Config, only, plain, request_of, to_yaml, with_keys, without
 from ..config.instantiate import instantiate
 from ..config.values import integer, number
 from ..evaluation.design import resolve_design
@@ -52,7 +52,7 @@ def build_analysis(config: Config, folder: Path | None = None) -> Analysis:
     Raises `RequestError` with one line that names the key for everything that is wrong with it.
     """
     own = dict.fromkeys(OWN_KEYS) | plain(only(config, OWN_KEYS))
-    given = without(config, ["hydra", *OWN_KEYS])
+    given = without(request_of(config), OWN_KEYS)
     if own["run"] is not None and own["configuration"] is not None:
         raise RequestError("configuration: a run brings its own packing; name either run=… or configuration=…")
     options = _options(own)

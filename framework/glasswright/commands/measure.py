@@ -8,7 +8,7 @@ from typing import Any
 from .._errors import RequestError
 from ..config.blocks import build_property, check_required, fitting_properties
 from ..config.carried import with_trained
-from ..config.data import Config, is_given, plain, with_keys, without_hydra
+from ..config.data import Config, is_given, plain, request_of, with_keys
 from ..config.instantiate import instantiate
 from ..config.values import boolean, check_names
 from ..jobs import measure as job
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 def build_measurement(config: Config, folder: Path | None = None) -> MeasureRequest:
     """The `MeasureRequest` of a configuration of `measure`; file names are relative to `folder`."""
-    given = without_hydra(config)
+    given = request_of(config)
     if "system" in given:
         raise RequestError("system: the number of particles, species and the density come from configuration=FILE")
     packing = _packing(given, folder or Path.cwd())

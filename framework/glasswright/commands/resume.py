@@ -8,8 +8,9 @@ from typing import Any
 from .._errors import RequestError, suggestion
 from ..config.data import changed
 from ..config.security import check_targets
-from ..execution.hosts import join_hosts
+from ..execution.hosts import is_first_process, join_hosts
 from ..registry.registry import registry
+from ..run.claim import locked
 from ..run.directory import run_configuration
 from .command import Command
 from .table import COMMANDS, load_command
@@ -45,7 +46,12 @@ def resume(folder: Path, overrides: list[str], *, progress: bool) -> tuple[Comma
     if report is not None:
         logger.info("nothing is left to do")
         return command, report
-    return command, command.resumption.run(request, folder, progress=progress)
+    if not is_first_process():
+        return command, command.resumption.run(request, folder, progress=progress)
+    with locked(folder, f"DIR={folder}"):
+        # Somebody may have been at work in it until now.
+        report = command.resumption.finished(request, folder)
+        return command, report or command.resumption.run(request, folder, progress=progress)
 
 
 def command_of(config: Mapping[str, Any]) -> str | None:

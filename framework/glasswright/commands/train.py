@@ -16,7 +16,7 @@ from ..config.blocks import (
     drop_open_objectives,
     require_terms,
 )
-from ..config.data import Config, plain, to_yaml, without_hydra
+from ..config.data import Config, plain, request_of, to_yaml
 from ..config.instantiate import instantiate
 from ..config.nodes import SystemNode, field_types, node_class
 from ..config.values import (
@@ -61,7 +61,7 @@ def build(config: Config) -> Experiment:
 
     Raises `RequestError` with one line that names the key for everything that is wrong with it.
     """
-    return build_experiment(plain(without_hydra(config)))
+    return build_experiment(plain(request_of(config)))
 
 
 def build_experiment(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from .._errors import RequestError
-from ..config.data import Config, plain, without_hydra
+from ..config.data import Config, plain, request_of
 from ..config.nodes import SystemNode
 from ..config.values import (
     check_names,
@@ -24,7 +24,7 @@ OWN = ("run", "n_configurations", "n_untrained", "trained")
 
 def build_validation(config: Config) -> Validation:
     """The `Validation` that a configuration of `validate` describes."""
-    data = plain(without_hydra(config))
+    data = plain(request_of(config))
     check_names(data, dict.fromkeys((*SHARED, *OWN)), "", "key")
     own = {name: data.pop(name, None) for name in OWN}
     numbers = {

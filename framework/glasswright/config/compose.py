@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode as RunMode
 from omegaconf import DictConfig as DictConfig
+from omegaconf import OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from .._errors import RequestError
@@ -107,6 +108,30 @@ def notes(instance: Hydra) -> list[str]:
     """What was dropped from presets while this instance composed, one line each."""
     loader = instance.config_loader
     return list(loader.notes) if isinstance(loader, ConfigLoader) else []
+
+
+def planned_folder(config: DictConfig, run_mode: RunMode = RunMode.RUN) -> tuple[Path, bool]:
+    """The folder that a configuration plans for its run or sweep, and whether its name is made of the time."""
+    node = config.hydra.sweep if run_mode == RunMode.MULTIRUN else config.hydra.run
+    HydraConfig.instance().set_config(config)  # for interpolations of hydra.*
+    written: Any = OmegaConf.to_container(node, resolve=False)
+    with explained():
+        return Path(str(node.dir)), "${now:" in str(written["dir"])
+
+
+def planned_subfolder(config: DictConfig, number: int) -> str:
+    """The folder of a job within that of its sweep, from the configuration of the job and its number."""
+    with read_write(config.hydra), open_dict(config.hydra):
+        config.hydra.job.num, config.hydra.job.id = number, str(number)
+    HydraConfig.instance().set_config(config)
+    with explained():
+        return str(config.hydra.sweep.subdir)
+
+
+def settle_folder(instance: Hydra, run_mode: RunMode, folder: Path) -> None:
+    """Have Hydra use this folder for what this instance has composed last in a mode."""
+    assert isinstance(instance.config_loader, ConfigLoader)
+    instance.config_loader.settle_folder(run_mode, str(folder))
 
 
 def output_folder() -> Path:

@@ -12,6 +12,10 @@ from .messages import explain
 
 # What Hydra composes, or plain data of the same shape.
 Config = DictConfig | Mapping[str, Any]
+# Whether an earlier run in the run directory may be removed: a key of every configured command.
+OVERWRITE = "overwrite"
+# Keys that say where and how a run is started. They are no part of what it is, and are not kept in `config.yaml`.
+HOW = ("hydra", OVERWRITE)
 
 
 def plain(config: Config) -> dict[str, Any]:
@@ -41,6 +45,19 @@ def without(config: Config, names: Iterable[str]) -> DictConfig:
 def without_hydra(config: Config) -> DictConfig:
     """A copy of a configuration without its `hydra` node, parts of which can only be resolved while a job runs."""
     return without(config, ["hydra"])
+
+
+def request_of(config: Config) -> DictConfig:
+    """A copy of a configuration without the keys that say how a run is started rather than what it is."""
+    return without(config, HOW)
+
+
+def may_overwrite(config: Any) -> bool:
+    """Whether an earlier run in the run directory may be removed."""
+    value = config.get(OVERWRITE, False) if isinstance(config, Mapping) or OmegaConf.is_config(config) else False
+    if not isinstance(value, bool):
+        raise RequestError(f"{OVERWRITE}={value!r}: must be true or false")
+    return value
 
 
 def with_keys(config: Config, **keys: Any) -> DictConfig:

@@ -28,7 +28,7 @@ from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from .._errors import RequestError, suggestion
 from ..registry.component import KINDS
@@ -102,6 +102,19 @@ class ConfigLoader(ConfigLoaderImpl):
             config = self.compose_anew(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
             self._last[run_mode] = request, config
         return copy.deepcopy(config)
+
+    def settle_folder(self, run_mode: RunMode, folder: str) -> None:
+        """Give what was composed last in a mode its folder: that of the run, or of the sweep."""
+        _, config = self._last[run_mode]
+        with read_write(config.hydra):
+            config.hydra["sweep" if run_mode == RunMode.MULTIRUN else "run"].dir = folder
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """The configuration of a job of a sweep, which is in the folder of the sweep."""
+        config = super().load_sweep_config(master_config, sweep_overrides)
+        with read_write(config.hydra):
+            config.hydra.sweep.dir = master_config.hydra.sweep.dir
+        return config
 
     def compose_anew(self, config_name: str | None, overrides: list[str], run_mode: RunMode, *args: Any) -> DictConfig:
         """Compose a configuration, whatever was composed before."""

@@ -77,6 +77,7 @@ def primary(name: str, defaults: Iterable[Any] = (), **keys: Any) -> dict[str, A
     return {
         "defaults": [*defaults, "_self_", *quiet],
         **keys,
+        "overwrite": False,
         "hydra": {
             "run": {"dir": folder},
             "sweep": {"dir": folder, "subdir": "${hydra:job.num}"},

@@ -29,6 +29,11 @@ def join_hosts() -> None:
         jax.distributed.initialize()
 
 
+def is_first_process() -> bool:
+    """Whether this process is the one that writes: the only one, or the first of several."""
+    return not jax.distributed.is_initialized() or jax.process_index() == 0
+
+
 def exchange(numbered: dict[int, Any]) -> dict[int, Any]:
     """The union, in every process, of what each process has by number."""
     from jax.experimental.multihost_utils import process_allgather

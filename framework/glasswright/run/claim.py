@@ -1,0 +1,143 @@
+"""Whose a run directory is: a new one for each run, or one that holds no run, or one whose run may be overwritten."""
+
+import contextlib
+import itertools
+import shlex
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from .._errors import RequestError, RunError
+from .lock import FolderLock, refuse_busy
+
+# A run directory with one of these is complete. What it holds, and what to do instead of overwriting it.
+RESULTS = {
+    "result.json": "a finished training",
+    "validation.json": "a finished validation",
+    "analysis.json": "a finished analysis",
+    "measure.json": "a finished measurement",
+}
+UNFINISHED = "an unfinished run"
+# What a run that has begun leaves, if there is anything in it.
+BEGUN = ("config.yaml", "metrics.jsonl", "configurations.jsonl", "checkpoints")
+# What runs leave in folders of their own, by name patterns.
+FOLDERS = {
+    "checkpoints": ("step_*.ckpt", ".step_*.partial"),
+    ".hydra": ("config.yaml", "hydra.yaml", "overrides.yaml"),
+}
+# The other files that runs leave behind.
+FILES = (
+    "provenance.json",
+    "training.png",
+    "final.extxyz",
+    "best.extxyz",
+    "validation.png",
+    "tunability.png",
+    "predictiveness.png",
+    "bonds.png",
+    "bonds.npz",
+    "vibrations.png",
+)
+
+
+def run_in(folder: Path) -> str | None:
+    """The run that a folder holds, in words: `a finished training`, `an unfinished run`; None if it holds none."""
+    for name, run in RESULTS.items():
+        if (folder / name).exists():
+            return run
+    return UNFINISHED if any(_has_content(folder / name) for name in BEGUN) else None
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        return any(path.glob("*.ckpt")) if path.is_dir() else path.stat().st_size > 0
+    except OSError:
+        return False
+
+
+def refuse_used(folder: Path, title: str) -> None:
+    """Raise `RequestError` if a folder holds a run, begun or finished; says what to type instead."""
+    if run_in(folder) is not None:
+        refuse_busy(folder, title)
+        _refuse_used(folder, title)
+
+
+def _refuse_used(folder: Path, title: str) -> None:
+    run = run_in(folder)
+    if run is None:
+        return
+    command = f"glasswright resume {shlex.quote(str(folder))}"
+    instead = {
+        RESULTS["result.json"]: f"give it more steps with {command} train.steps=N, ",
+        UNFINISHED: f"go on with {command}, ",
+    }
+    raise RequestError(
+        f"{title}: holds {run}; {instead.get(run, '')}choose another directory, or have it removed with overwrite=true"
+    )
+
+
+@contextlib.contextmanager
+def locked(folder: Path, title: str) -> Iterator[None]:
+    """The folder belongs to this process as long as the context lasts; it is made unless it is there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise RequestError(f"{title}: cannot be written: {error.strerror or error}") from error
+    except OSError as error:
+        raise RunError(f"cannot write into {folder}: {error.strerror or error}") from error
+    with FolderLock(folder, title):
+        yield
+
+
+@contextlib.contextmanager
+def claimed(folder: Path, title: str, *, overwrite: bool = False, keep: Collection[str] = ()) -> Iterator[None]:
+    """The folder belongs to this process as long as the context lasts, and holds nothing of an earlier run.
+
+    Raises `RequestError` if another process has it, or if it holds a run and that may not be overwritten.
+
+    **Arguments:**
+
+    - `title`: how the folder was named in the request: `hydra.run.dir=run`.
+    - `overwrite`: whether an earlier run may be removed. Files that no run has written stay.
+    - `keep`: folders of this run that are there already.
+    """
+    if not overwrite:
+        # Before anything is written: not even a lock is left in a folder that is refused.
+        refuse_used(folder, title)
+    with locked(folder, title):
+        if overwrite:
+            remove_run(folder, keep)
+        else:
+            # Somebody may have been at work in it until now.
+            _refuse_used(folder, title)
+        yield
+
+
+def remove_run(folder: Path, keep: Collection[str] = ()) -> None:
+    """Remove what runs have left in a folder, and nothing else."""
+    files = [folder / name for name in (*RESULTS, *BEGUN, *FILES) if name not in FOLDERS]
+    own = [name for name in FOLDERS if name not in keep and not (folder / name).is_symlink()]
+    try:
+        for path in files:
+            path.unlink(missing_ok=True)
+            path.with_name(f".{path.name}.partial").unlink(missing_ok=True)
+        for name in own:
+            for path in [path for pattern in FOLDERS[name] for path in (folder / name).glob(pattern)]:
+                path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # somebody else's files are in it
+                (folder / name).rmdir()
+    except OSError as error:
+        raise RunError(f"cannot remove the earlier run in {folder}: {error.strerror or error}") from error
+
+
+def new_folder(path: Path) -> Path:
+    """Make a folder that was not there: `path`, or with the first free suffix `_1`, `_2`, …; returns which."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count():
+            folder = path if number == 0 else path.with_name(f"{path.name}_{number}")
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                return folder
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be made: {error.strerror or error}") from error
+    raise AssertionError("numbers do not end")
