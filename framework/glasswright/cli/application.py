@@ -178,6 +178,9 @@ def _perform(command: Command[Any, Any], request: Any, folder: Path) -> float | 
     report = command.run(request, folder, progress=True)
     for line in command.summarise(report, folder):
         print(line)
+    failure = command.failure(report)
+    if failure is not None:
+        raise RunError(failure)
     return command.score(report)
 
 

@@ -126,7 +126,7 @@ def _of_a_packing(given: Config, own: Mapping[str, Any], options: Mapping[str, A
         raise RequestError("n_configurations: a packing is given; fresh ones need run=… or experiment=… instead")
     wanted = only(given, ["potential", "protocol", "terms"])
     packing = {"configuration": own["configuration"], "relax": own["relax"], "trained": own["trained"]}
-    measured = build_measurement(with_keys(wanted, **packing), folder)
+    measured = build_measurement(with_keys(wanted, **packing), folder, differentiable=True)
     check_measurable(measured)
     # What follows the system follows the file.
     size = {

@@ -54,6 +54,7 @@ class Command(Generic[Request, Report]):
       the folder. Raises `RequestError` with one line that names the key for whatever is wrong.
     - `run`: does the work.
     - `summarise`: the lines that the terminal shows about a report whose files are in a folder.
+    - `failure`: what failed although there is a report, in one line; None if nothing did.
     - `score`: the number that a sweeper minimises; None where there is none.
     - `recognise`: whether a run directory's configuration is that of this command.
     - `resumption`: how to go on with an interrupted run; None if the command cannot.
@@ -66,6 +67,7 @@ class Command(Generic[Request, Report]):
     build: Callable[[Config, Path], Request]
     run: Work[Request, Report]
     summarise: Callable[[Report, Path], Iterable[str]]
+    failure: Callable[[Report], str | None] = lambda report: None
     score: Callable[[Report], float | None] = lambda report: None
     recognise: Callable[[Mapping[str, Any]], bool] = lambda configuration: False
     resumption: Resumption[Request, Report] | None = None

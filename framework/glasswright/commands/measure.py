@@ -11,6 +11,8 @@ from ..config.carried import with_trained
 from ..config.data import Config, is_given, plain, request_of, with_keys
 from ..config.instantiate import instantiate
 from ..config.values import boolean, check_names
+from ..evaluation.model import GivenPacking
+from ..evaluation.value_shape import only_usable
 from ..jobs import measure as job
 from ..jobs.measure import MeasureReport, MeasureRequest, check_measurable
 from ..physics.configuration import Configuration
@@ -24,8 +26,12 @@ _KEYS = dict.fromkeys(
 logger = logging.getLogger(__name__)
 
 
-def build_measurement(config: Config, folder: Path | None = None) -> MeasureRequest:
-    """The `MeasureRequest` of a configuration of `measure`; file names are relative to `folder`."""
+def build_measurement(config: Config, folder: Path | None = None, *, differentiable: bool = False) -> MeasureRequest:
+    """The `MeasureRequest` of a configuration of `measure`; file names are relative to `folder`.
+
+    Where no property is named, all that can be measured are taken, and with `differentiable` only those that have a
+    derivative.
+    """
     given = request_of(config)
     if "system" in given:
         raise RequestError("system: the number of particles, species and the density come from configuration=FILE")
@@ -49,11 +55,15 @@ def build_measurement(config: Config, folder: Path | None = None) -> MeasureRequ
     trained = with_trained({"potential": potential, "protocol": protocol}, data.get("trained") or {})
     potential, protocol = trained["potential"], trained["protocol"]
     properties = {key: build_property(key, node, protocol, size) for key, node in terms.items()}
+    if not properties:
+        given_packing = GivenPacking(packing.box, packing)
+        fitting = fitting_properties(protocol, size)
+        properties = only_usable(fitting, potential, given_packing, protocol.provides, trained=differentiable)
     return MeasureRequest(
         configuration=packing,
         potential=potential,
         protocol=protocol,
-        properties=properties or fitting_properties(protocol, size),
+        properties=properties,
         relax=boolean(data.get("relax", False), "relax"),
         gradient=boolean(data.get("gradient", False), "gradient"),
     )
@@ -107,6 +117,12 @@ def summarise(report: Mapping[str, Any], folder: Path) -> list[str]:
     return [*lines, f"results in {folder}"]
 
 
+def _failure(report: Mapping[str, Any]) -> str | None:
+    """What is wrong with the properties that could not be measured."""
+    errors = [entry["error"] for entry in report["properties"].values() if "error" in entry]
+    return "; ".join(errors) or None
+
+
 def _run(request: MeasureRequest, directory: Path | None, *, progress: bool) -> MeasureReport:
     return job.measure(request, directory)
 
@@ -125,4 +141,5 @@ MEASURE: Command[MeasureRequest, MeasureReport] = Command(
     build=_build_checked,
     run=_run,
     summarise=summarise,
+    failure=_failure,
 )

@@ -73,7 +73,12 @@ class Term(eqx.Module):
     weight: float = 1.0
     scale: float = 1.0
 
-    # The field `property` hides the built-in decorator.
+    # The field `property` hides the built-in decorator, here and below.
+    @builtins.property
+    def is_trained(self) -> bool:
+        """Whether something is wanted of the property, so that it needs a derivative."""
+        return self.weight > 0.0 and not isinstance(self.objective, NoObjective)
+
     @builtins.property
     def share(self) -> float:
         """Factor of the loss in the total: the weight over the scale squared."""

@@ -16,6 +16,7 @@ from ..components.objective import Term
 from ..components.property import AbstractProperty
 from ..components.sampler import AbstractSampler
 from .design import DesignValues
+from .property_value import UnusableValue
 
 logger = logging.getLogger(__name__)
 _warned: set[tuple[str, str]] = set()
@@ -26,14 +27,21 @@ def failure_of_property(
     values: DesignValues,
     measurement: Callable[[str], Callable[[DesignValues], dict[str, Array]]],
     where: str,
+    *,
+    gradients: bool = True,
 ) -> RunError | None:
     """The error that names the property which an exception came from; None if it came from no property.
 
-    `measurement(name)` is a function of `values` that measures one term; each is traced by itself.
+    `measurement(name)` is a function of `values` that measures one term; each is traced by itself, with its derivative
+    where `gradients` were wanted.
     """
+
+    def traced(name: str, values: DesignValues) -> Any:
+        return jax.vjp(measurement(name), values)[0] if gradients else measurement(name)(values)
+
     for name, term in terms.items():
         try:
-            jax.eval_shape(lambda v, n=name: jax.vjp(measurement(n), v)[0], values)
+            jax.eval_shape(lambda v, n=name: traced(n, v), values)
         except Exception as error:
             return RunError(f"terms.{name}.property: {describe_failure(error, term.property)} on {where}")
     return None
@@ -41,6 +49,8 @@ def failure_of_property(
 
 def describe_failure(error: BaseException, measured: AbstractProperty) -> str:
     """`PoissonRatio.measure raised ValueError: … (poisson_ratio.py, line 12)`."""
+    if isinstance(error, UnusableValue):
+        return str(error)
     advice = ""
     if isinstance(error, (jax.errors.JAXTypeError, jax.errors.JAXIndexError)):
         advice = "; measure must be made of operations that JAX can trace: no float(), no `if` on values, no NumPy"

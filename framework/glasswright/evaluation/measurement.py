@@ -17,6 +17,7 @@ from .design import DesignValues
 from .diagnosis import failure_of_property, warn_of_values
 from .model import GivenPacking
 from .problem import Problem
+from .property_value import real_value
 
 
 class Measurement(eqx.Module):
@@ -51,13 +52,21 @@ def in_box(system: System | GivenPacking, prepared: Prepared) -> Prepared:
     return moved
 
 
-def _values(problem: Problem, prepared: Prepared) -> Callable[[DesignValues], dict[str, Array]]:
-    """The values of all terms as a function of the design variables."""
+def _values(
+    problem: Problem, prepared: Prepared, *, trained: bool = False
+) -> Callable[[DesignValues], dict[str, Array]]:
+    """The values of all terms as a function of the design variables.
+
+    With `trained`, terms of which something is wanted must have a derivative.
+    """
 
     def values_at(design_values: DesignValues) -> dict[str, Array]:
         model = problem.at(design_values)
         state = model.protocol.attach(model.potential, in_box(model.system, prepared))
-        return {name: jnp.asarray(term.property.measure(state), dtype=float) for name, term in problem.terms.items()}
+        return {
+            name: real_value(term.property, state, trained=trained and term.is_trained)
+            for name, term in problem.terms.items()
+        }
 
     return values_at
 
@@ -71,7 +80,7 @@ def measure_with_gradients(problem: Problem, values: DesignValues, prepared: Pre
     - `values`: the design variables at which the packing was prepared.
     - `prepared`: without statistics, which would only cost their way to the device.
     """
-    measured, pull = jax.vjp(_values(problem, prepared), dict(values))
+    measured, pull = jax.vjp(_values(problem, prepared, trained=True), dict(values))
     zeros = jax.tree.map(jnp.zeros_like, measured)
     scalars = [name for name, value in measured.items() if value.ndim == 0]
     return Measurement(measured, {name: pull({**zeros, name: jnp.ones(())})[0] for name in scalars})
@@ -134,7 +143,11 @@ def measure_on_host(
         return on_host
     except Exception as error:
         failure = failure_of_property(
-            problem.terms, dict(values), lambda name: _values(problem.only([name]), bare), where
+            problem.terms,
+            dict(values),
+            lambda name: _values(problem.only([name]), bare, trained=gradients),
+            where,
+            gradients=gradients,
         )
         if failure is None:
             raise

@@ -29,6 +29,11 @@ class GivenPacking(eqx.Module):
         return self.largest_particles.n_particles
 
     @property
+    def n_species(self) -> int:
+        """Number of species."""
+        return int(np.max(self.largest_particles.species)) + 1
+
+    @property
     def dimension(self) -> int:
         """Dimension of space."""
         return self.largest_particles.dimension

@@ -1,9 +1,14 @@
-"""The shape of a property's values, known before anything is prepared: the property is traced on an abstract state."""
+"""What a property returns, known before anything is prepared: the property is traced on an abstract state."""
 
+import dataclasses
+import logging
+from collections.abc import Mapping
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, PyTree
 
 from .._errors import RequestError
 from ..components.property import AbstractProperty
@@ -13,44 +18,128 @@ from ..physics.potential import AbstractPotential
 from ..physics.state import Equilibrium, State
 from ..physics.system import System
 from .diagnosis import describe_failure
+from .model import GivenPacking
+from .property_value import UnusableValue, real_value
 
+logger = logging.getLogger(__name__)
 # Pairs for each particle in the abstract pair list: only their number has to be plausible.
 PAIRS = 8
+
+
+# Operations that may have no derivative: only properties that contain them are traced again with theirs, which takes
+# ten times as long as the trace itself.
+UNDIFFERENTIABLE = frozenset({"pure_callback", "io_callback", "while"})
+
+
+class UnusableProperty(RequestError):
+    """A property returns no real numbers, or has no derivative where it is to be trained."""
+
+
 _known: dict[Any, tuple[int, ...]] = {}
 
 
 def value_shape(
-    key: str, measured: AbstractProperty, potential: AbstractPotential, system: System, provided: type[State]
+    key: str,
+    measured: AbstractProperty,
+    potential: AbstractPotential,
+    system: System | GivenPacking,
+    provided: type[State],
+    *,
+    trained: bool = False,
 ) -> tuple[int, ...] | None:
     """Shape of the values; None where the protocol gives a state of its own, which only it can make.
 
-    A property that cannot be measured on such a system says so here, as a `RequestError` that begins with `key`.
+    A property that cannot be measured on such a system says so here, as a `RequestError` that begins with `key`, and
+    so does one that returns no real numbers or, where it is to be `trained`, has no derivative.
     """
     if not issubclass(Equilibrium, provided):
         return None
     leaves, structure = jax.tree.flatten(measured)
     size = (system.n_particles, system.n_species, system.dimension)
     # A trace is paid for once in a process, not for every job of a sweep.
-    name = (structure, tuple(leaves), type(potential), size) if not any(map(_is_array, leaves)) else None
+    name = (structure, tuple(leaves), type(potential), size, trained) if not any(map(_is_array, leaves)) else None
     if name is not None and name in _known:
         return _known[name]
+
+    state = _abstract(potential, system)
     try:
-        shape: tuple[int, ...] = jax.eval_shape(
-            lambda state: jnp.asarray(measured.measure(state), dtype=float), _abstract(potential, system)
-        ).shape
+        jaxpr, value = jax.make_jaxpr(lambda state: real_value(measured, state, trained=trained), return_shape=True)(
+            state
+        )
     except RequestError:
         raise
+    except UnusableValue as error:
+        raise UnusableProperty(f"{key}: {error}") from error
     except Exception as error:  # a property may fail in any way
         # A property says what it cannot be measured on with a `ValueError`; anything else is its own mistake.
         refused = isinstance(error, ValueError) and str(error)
         text = str(error).splitlines()[0] if refused else describe_failure(error, measured)
         raise RequestError(f"{key}: {text}") from error
+    if trained and _holds(jaxpr.jaxpr, UNDIFFERENTIABLE):
+        _check_derivative(key, measured, state)
+    shape: tuple[int, ...] = value.shape
     if name is not None:
         _known[name] = shape
     return shape
 
 
-def _abstract(potential: AbstractPotential, system: System) -> Equilibrium:
+def only_usable(
+    properties: Mapping[str, AbstractProperty],
+    potential: AbstractPotential,
+    system: System | GivenPacking,
+    provided: type[State],
+    *,
+    trained: bool = False,
+) -> dict[str, AbstractProperty]:
+    """The properties without those that cannot be measured on such a system, each of which is noted: nobody named them.
+
+    With `trained`, also without those that have no derivative.
+    """
+    result = {}
+    for name, measured in properties.items():
+        try:
+            value_shape(f"property {name}", measured, potential, system, provided, trained=trained)
+        except RequestError as error:
+            logger.info("note: left out %s", error)
+        else:
+            result[name] = measured
+    return result
+
+
+def _holds(jaxpr: Any, names: frozenset[str]) -> bool:
+    """Whether a jaxpr, or one within it, contains an operation of these names."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name in names:
+            return True
+        for parameter in jax.tree.leaves(equation.params, is_leaf=lambda x: hasattr(x, "eqns") or hasattr(x, "jaxpr")):
+            inner = getattr(parameter, "jaxpr", parameter)
+            if hasattr(inner, "eqns") and _holds(inner, names):
+                return True
+    return False
+
+
+def _check_derivative(key: str, measured: AbstractProperty, state: Equilibrium) -> None:
+    """Refuse a property that JAX cannot differentiate in the potential and the positions."""
+
+    def slopes(state: Equilibrium) -> PyTree:
+        arrays, others = eqx.partition((state.potential, state.configuration), eqx.is_inexact_array)
+
+        def value(arrays: PyTree) -> Array:
+            potential, configuration = eqx.combine(arrays, others)
+            return real_value(measured, dataclasses.replace(state, potential=potential, configuration=configuration))
+
+        _, pull = jax.vjp(value, arrays)
+        return pull(jnp.ones(jax.eval_shape(value, arrays).shape))
+
+    try:
+        jax.eval_shape(slopes, state)
+    except Exception as error:
+        raise UnusableProperty(
+            f"{key}: cannot be trained, it has no derivative: {describe_failure(error, measured)}"
+        ) from error
+
+
+def _abstract(potential: AbstractPotential, system: System | GivenPacking) -> Equilibrium:
     """An equilibrium without numbers: arrays are shapes and types."""
     configuration = jax.eval_shape(system.start, jax.random.key(0))
     n, d = configuration.fractional.shape

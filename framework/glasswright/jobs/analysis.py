@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from .._errors import RequestError, suggestion
 from ..evaluation.problem import Problem
+from ..evaluation.value_shape import value_shape
 from ..physics.configuration import Configuration
 from ..physics.pair_potential import AbstractPairPotential
 from ..physics.state import Equilibrium
@@ -73,6 +74,10 @@ def check_analysis(request: Analysis) -> None:
             f"parts: vibrations needs all modes, and {n} particles have {coordinates} coordinates; at most "
             f"{MOST_COORDINATES} are possible; leave it out, or take fewer particles"
         )
+    if {"tunability", "predictiveness"} & set(request.parts):
+        # Both are made of gradients.
+        for name, term in terms.items():
+            value_shape(f"terms.{name}.property", term.property, potential, model.system, provided, trained=True)
     for name in request.change:
         if name.partition("[")[0] not in terms:
             raise RequestError(f"change.{name}: no such property here; {suggestion(name, list(terms))}")

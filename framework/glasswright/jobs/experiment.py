@@ -111,7 +111,10 @@ def check_experiment(experiment: Experiment) -> Problem:
     provided = type(experiment.protocol).provides
     for name, term in experiment.terms.items():
         check_provided(name, term.property, provided)
-        shape = value_shape(f"terms.{name}.property", term.property, experiment.potential, experiment.system, provided)
+        key = f"terms.{name}.property"
+        shape = value_shape(
+            key, term.property, experiment.potential, experiment.system, provided, trained=term.is_trained
+        )
         try:
             term.objective.check(experiment.sampler)
             if shape is not None:

@@ -2,21 +2,25 @@
 
 import dataclasses
 import logging
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from .._errors import RequestError, RunError
 from ..components.objective import NoObjective, Term
 from ..components.property import AbstractProperty
 from ..components.protocol import AbstractProtocol, Outcome, Prepared
-from ..evaluation.design import Design, resolve_design, trainable_leaves
+from ..evaluation.design import Design, DesignValues, resolve_design, trainable_leaves
+from ..evaluation.diagnosis import describe_failure
 from ..evaluation.measurement import measure_on_host
 from ..evaluation.model import GivenPacking, Model
 from ..evaluation.problem import Problem
+from ..evaluation.value_shape import UnusableProperty, value_shape
 from ..physics.configuration import Configuration
 from ..physics.pair_list import build_pair_list
 from ..physics.potential import AbstractPotential
@@ -49,10 +53,15 @@ class MeasureRequest:
 
 
 class PropertyReport(TypedDict):
-    """The value of a property, and its gradient by parameter: numbers or nested lists of numbers."""
+    """The value of a property, and its gradient by parameter: numbers or nested lists of numbers.
+
+    A property that could not be measured has no value, and an `error` that says why. One without derivative has a
+    gradient of None.
+    """
 
     value: Any
-    gradient: NotRequired[dict[str, Any]]
+    gradient: NotRequired[dict[str, Any] | None]
+    error: NotRequired[str]
 
 
 class MeasureReport(TypedDict):
@@ -87,6 +96,11 @@ def check_measurable(request: MeasureRequest) -> None:
         raise RequestError("property=[]: no registered property fits this protocol")
     for name, wanted in request.properties.items():
         check_provided(name, wanted, type(request.protocol).provides)
+    refused = [error for name in request.properties if (error := _refusal(request, name)) is not None]
+    # One that fails does not take the others with it, but what can never be kept is refused.
+    for error in refused:
+        if isinstance(error, UnusableProperty) or len(refused) == len(request.properties):
+            raise error
     if issubclass(type(request.protocol).provides, Equilibrium) and not request.relax:
         force = max_force(request.potential, request.configuration)
         if not force <= FORCE_LIMIT:
@@ -94,6 +108,17 @@ def check_measurable(request: MeasureRequest) -> None:
                 f"configuration: not at a minimum of this potential: max|F| = {force:.3e}, at most {FORCE_LIMIT:g} is "
                 "accepted; give the parameters it was made with, or relax=true to relax it first"
             )
+
+
+def _refusal(request: MeasureRequest, name: str, *, trained: bool = False) -> RequestError | None:
+    """What is known to be wrong with a property before it is measured, or differentiated where it is `trained`."""
+    packing = GivenPacking(request.configuration.box, request.configuration)
+    measured, provided = request.properties[name], type(request.protocol).provides
+    try:
+        value_shape(f"terms.{name}.property", measured, request.potential, packing, provided, trained=trained)
+    except RequestError as error:
+        return error
+    return None
 
 
 def measure(request: MeasureRequest, directory: str | Path | None = None) -> MeasureReport:
@@ -105,16 +130,17 @@ def measure(request: MeasureRequest, directory: str | Path | None = None) -> Mea
         raise RunError(f"the packing could not be prepared: {outcome.name}")
     problem = _problem_of(request, prepared)
     values, where = problem.initial_values, "the configuration"
-    measurement = measure_on_host(problem, values, prepared, where, gradients=False, constant=True)
+    measured, errors = _measure_values(problem, values, prepared, where)
     report: MeasureReport = {"max_force": max_force(request.potential, prepared.configuration), "properties": {}}
     if request.relax:
         report["largest_displacement"] = _largest_displacement(request, prepared.configuration)
-    for name, value in measurement.values.items():
-        entry: PropertyReport = {"value": np.asarray(value).tolist()}
-        if request.gradient and values and np.ndim(value) == 0:
-            # Each property for itself: its digits do not depend on what else is measured.
-            gradients = measure_on_host(problem.only([name]), values, prepared, where, constant=True).gradients
-            entry["gradient"] = {key: np.asarray(g).tolist() for key, g in gradients[name].items()}
+    for name in request.properties:
+        if name in errors:
+            report["properties"][name] = {"value": None, "error": errors[name]}
+            continue
+        entry: PropertyReport = {"value": np.asarray(measured[name]).tolist()}
+        if request.gradient and values and np.ndim(measured[name]) == 0:
+            entry["gradient"] = _gradient(request, problem, name, prepared, where)
         report["properties"][name] = entry
     if directory is not None:
         make_folder(Path(directory))
@@ -137,6 +163,53 @@ def _largest_displacement(request: MeasureRequest, relaxed: Configuration) -> fl
             limit,
         )
     return moved
+
+
+def _measure_values(
+    problem: Problem, values: DesignValues, prepared: Prepared, where: str
+) -> tuple[Mapping[str, Array | np.ndarray], dict[str, str]]:
+    """The values of all properties together, or each by itself if that fails; and what is wrong with those that fail.
+
+    Raises `RunError` if all of them do.
+    """
+
+    def of(names: Iterable[str]) -> Mapping[str, Array | np.ndarray]:
+        return measure_on_host(problem.only(names), values, prepared, where, gradients=False, constant=True).values
+
+    measured: dict[str, Array | np.ndarray] = {}
+    errors: dict[str, str] = {}
+    try:
+        return of(problem.terms), {}
+    except Exception as error:  # a property may fail in any way, when it runs as well
+        for name, term in problem.terms.items():
+            try:
+                measured |= of([name])
+            except RunError as of_property:
+                errors[name] = str(of_property)
+            except Exception as of_property:
+                failure = describe_failure(of_property, term.property)
+                errors[name] = f"terms.{name}.property: {failure} on {where}"
+        if not measured:
+            raise RunError("; ".join(errors.values())) from error
+    return measured, errors
+
+
+def _gradient(
+    request: MeasureRequest, problem: Problem, name: str, prepared: Prepared, where: str
+) -> dict[str, Any] | None:
+    """The gradient of a property; None, with a warning, if it has none.
+
+    Each property for itself: its digits do not depend on what else is measured.
+    """
+    try:
+        refusal = _refusal(request, name, trained=True)
+        if refusal is not None:
+            raise refusal
+        measurement = measure_on_host(problem.only([name]), problem.initial_values, prepared, where, constant=True)
+    except (RequestError, RunError) as error:
+        logger.warning("property %s: no gradient: %s", name, str(error).removeprefix(f"terms.{name}.property: "))
+        return None
+    return {key: np.asarray(g).tolist() for key, g in measurement.gradients[name].items()}
 
 
 def _problem_of(request: MeasureRequest, prepared: Prepared) -> Problem:
