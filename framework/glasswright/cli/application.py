@@ -11,7 +11,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import jax
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -21,6 +20,7 @@ from .._errors import RequestError, RunError
 from ..commands.command import Command
 from ..commands.compose import compose, start
 from ..commands.table import load_command
+from ..commands.together import check_together
 from ..config.compose import (
     hydra_errors_explained,
     notes,
@@ -33,7 +33,8 @@ from ..config.compose import (
 from ..config.data import may_overwrite
 from ..config.loader import Hydra, argument_parser
 from ..config.sweep import jobs
-from ..execution.hosts import join_hosts
+from ..execution.hosts import hosts_joined
+from ..execution.peers import AbstractPeers
 from ..run.claim import claimed, locked, new_folder, refuse_used
 from .parser import Parser
 
@@ -62,7 +63,8 @@ def run(name: str, arguments: list[str]) -> int:
             if any(shows):
                 _show(instance, name, config_name, given, parser)
             else:
-                _run(instance, name, config_name, given)
+                with hosts_joined() as peers:
+                    _run(instance, name, config_name, given, peers)
         finally:
             GlobalHydra.instance().clear()
     return 0
@@ -85,16 +87,23 @@ def run_job(name: str, config: DictConfig) -> float | None:
         return _perform(command, request, folder)
 
 
-def _run(instance: Hydra, name: str, config_name: str, given: argparse.Namespace) -> None:
+def _run(instance: Hydra, name: str, config_name: str, given: argparse.Namespace, peers: AbstractPeers) -> None:
     command = load_command(name)
-    join_hosts()
     config, overrides = _compose_run(instance, name, config_name, given)
     if config is None:
+        if peers.count > 1:
+            raise RequestError(
+                f"--multirun: each of {peers.count} processes would run the whole sweep; start it in one process "
+                "(`srun --ntasks=1`), with hydra/launcher=submitit_slurm or joblib for several jobs at a time; or set "
+                "GLASSWRIGHT_HOSTS=off"
+            )
         _sweep(instance, name, config_name, overrides)
         return
     request = _build(command, config)
-    _show_notes(instance)
-    if jax.process_index() > 0:
+    if peers.rank == 0:
+        _show_notes(instance)
+    check_together(peers, name, request, config)
+    if peers.rank > 0:
         # The first process writes; the others only do their share of the work.
         command.run(request, None, progress=True)
         return

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ..commands.resume import RESUME_KEYS, resume
+from ..execution.hosts import hosts_joined
 from .parser import Parser
 
 
@@ -16,7 +17,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=f"possible: {', '.join(RESUME_KEYS)}")
     given = parser.parse_args(arguments)
     folder = Path(given.directory)
-    command, report = resume(folder, given.overrides, progress=True)
-    for line in command.summarise(report, folder):
-        print(line)
+    with hosts_joined() as peers:
+        command, report = resume(folder, given.overrides, progress=True)
+        if peers.rank == 0:
+            for line in command.summarise(report, folder):
+                print(line)
     return 0

@@ -8,12 +8,13 @@ from typing import Any
 from .._errors import RequestError, suggestion
 from ..config.data import changed
 from ..config.security import check_targets
-from ..execution.hosts import is_first_process, join_hosts
+from ..execution.hosts import is_first_process, peers
 from ..registry.registry import registry
 from ..run.claim import locked
 from ..run.directory import run_configuration
 from .command import Command
 from .table import COMMANDS, load_command
+from .together import check_together
 
 # What may change when a run goes on: nothing that has an effect on the steps already done.
 RESUME_KEYS = ("train.steps", "train.checkpoint_interval", "train.rejection_limit", "devices", "chunk_size")
@@ -26,7 +27,6 @@ def resume(folder: Path, overrides: list[str], *, progress: bool) -> tuple[Comma
 
     Raises `RequestError` if there is no run, if its command cannot go on, or if an override may not change.
     """
-    join_hosts()
     registry().check_strict()
     config = run_configuration(folder, "DIR")
     for override in overrides:
@@ -42,9 +42,11 @@ def resume(folder: Path, overrides: list[str], *, progress: bool) -> tuple[Comma
     if command.resumption is None:
         raise RequestError(f"DIR={folder}: is {command.noun}, which is not resumed; run it again")
     request = command.build(config, Path.cwd())
+    check_together(peers(), f"resume ({name})", request, DIR=str(folder))
     report = command.resumption.finished(request, folder)
     if report is not None:
-        logger.info("nothing is left to do")
+        if is_first_process():
+            logger.info("nothing is left to do")
         return command, report
     if not is_first_process():
         return command, command.resumption.run(request, folder, progress=progress)

@@ -1,5 +1,6 @@
 """Composed configurations as data, for code that knows no OmegaConf."""
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -25,6 +26,24 @@ def plain(config: Config) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise RequestError(explain(error)) from error
     return {str(key): value for key, value in data.items() if key != "hydra"}
+
+
+def resolved(config: Config) -> dict[str, Any]:
+    """A configuration as plain data, with everything resolved that can be, without its `hydra` node."""
+    node = without_hydra(config)
+    data: dict[str, Any] = _resolved(node)
+    return data
+
+
+def _resolved(node: Any) -> Any:
+    if not OmegaConf.is_config(node):
+        return node
+    raw: Any = OmegaConf.to_container(node, resolve=False)
+    for key in list(raw) if isinstance(raw, dict) else range(len(raw)):
+        # What is required and not given, or refers to what only a file says, stays as it is written.
+        with contextlib.suppress(OmegaConfBaseException):
+            raw[key] = _resolved(node[key])
+    return raw
 
 
 def only(config: Config, names: Iterable[str]) -> DictConfig:

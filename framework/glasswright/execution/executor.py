@@ -2,8 +2,8 @@
 
 On a CPU each configuration is prepared by itself. Threads come first: XLA computes outside of Python's lock, and all
 threads call the same compiled programs. Work that goes on for longer moves to worker processes, each bound to one
-core, which are faster but have to compile first. Several hosts under `jax.distributed` divide the configurations of a
-step among them and exchange the results bit by bit. No number depends on which process computed it.
+core, which are faster but have to compile first. Several hosts divide the configurations of a step among them and
+exchange the results bit by bit. No number depends on which process computed it.
 """
 
 import os
@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 
-from .hosts import exchange
+from .hosts import exchange, peers
 from .task import Item, Local, Result, Task
 from .worker import Unsendable
 from .worker_pool import WorkerPool
@@ -55,7 +55,7 @@ class Executor:
         if accelerators is None:
             accelerators = [] if jax.default_backend() == "cpu" else jax.local_devices()[: self.n_workers]
         self.accelerators = list(accelerators)
-        self.n_hosts, self.rank = jax.process_count(), jax.process_index()
+        self.n_hosts, self.rank = peers().count, peers().rank
         parallel = self.n_workers > 1 or worker_pool is not None
         self._threads = ThreadPoolExecutor(self.n_workers, "worker") if parallel else None
         self._compiled = False

@@ -1,50 +1,79 @@
 """Several processes, on one or several hosts, that divide the configurations of a run among them."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import jax
-import numpy as np
 
-from .._errors import RequestError
+from .._errors import RequestError, Stopped
 from .container import from_bytes, to_bytes
+from .peers import AbstractPeers, Alone, JaxPeers
+from .place import bind_visible_device, place
+from .star import Star
+
+# Seconds to wait for the other processes of a run.
+PATIENCE = 300.0
+_ALONE = Alone()
+_joined: AbstractPeers | None = None
 
 
-def join_hosts() -> None:
+def peers() -> AbstractPeers:
+    """The processes of the present run: those joined here, or by the caller under `jax.distributed`."""
+    if _joined is not None:
+        return _joined
+    return JaxPeers() if jax.distributed.is_initialized() and jax.process_count() > 1 else _ALONE
+
+
+@contextlib.contextmanager
+def hosts_joined() -> Iterator[AbstractPeers]:
     """Join the other processes of the run if SLURM's `srun` or JAX's variables say that there are any.
 
-    The variables are `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID`. Must be called before the
-    first array.
+    The variables are `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID`. At the end they wait for each
+    other; a process that fails tells the others. Must be entered before JAX looks for accelerators.
     """
-    if jax.distributed.is_initialized():
+    global _joined
+    own = None if _joined is not None or jax.distributed.is_initialized() else place()
+    if own is None:
+        yield peers()
         return
-    address = os.environ.get("JAX_COORDINATOR_ADDRESS")
-    if address and "JAX_NUM_PROCESSES" in os.environ:
-        number, count = os.environ.get("JAX_PROCESS_ID", "0"), os.environ["JAX_NUM_PROCESSES"]
-        if not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
-            raise RequestError(f"JAX_PROCESS_ID={number}, JAX_NUM_PROCESSES={count}: must be numbers, id below count")
-        if int(count) > 1:
-            jax.distributed.initialize(address, int(count), int(number))
-    elif int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1 and "SLURM_PROCID" in os.environ:
-        jax.distributed.initialize()
+    bind_visible_device()
+    joined = Star(own, _patience())
+    _joined = joined
+    try:
+        yield joined
+        joined.allgather(b"")
+    except Stopped:
+        raise
+    except BaseException as error:
+        joined.leave(error)
+        raise
+    finally:
+        joined.leave()
+        _joined = None
 
 
 def is_first_process() -> bool:
     """Whether this process is the one that writes: the only one, or the first of several."""
-    return not jax.distributed.is_initialized() or jax.process_index() == 0
+    return peers().rank == 0
 
 
 def exchange(numbered: dict[int, Any]) -> dict[int, Any]:
     """The union, in every process, of what each process has by number."""
-    from jax.experimental.multihost_utils import process_allgather
-
-    data = np.frombuffer(to_bytes(numbered), dtype=np.uint8)
-    sizes = np.asarray(process_allgather(np.asarray([len(data)]))).reshape(-1)
-    padded = np.zeros(int(sizes.max()), dtype=np.uint8)
-    padded[: len(data)] = data
-    parts = np.asarray(process_allgather(padded)).reshape(len(sizes), -1)
     union: dict[int, Any] = {}
-    for part, size in zip(parts, sizes, strict=True):
-        union |= {int(key): value for key, value in from_bytes(part[: int(size)].tobytes()).items()}
+    for part in peers().allgather(to_bytes(numbered)):
+        union |= {int(key): value for key, value in from_bytes(part).items()}
     # In the same order everywhere, or files would depend on which process computed what.
     return dict(sorted(union.items()))
+
+
+def _patience() -> float:
+    given = os.environ.get("GLASSWRIGHT_HOSTS_TIMEOUT", str(PATIENCE))
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = 0.0
+    if not 0.0 < seconds < float("inf"):
+        raise RequestError(f"GLASSWRIGHT_HOSTS_TIMEOUT={given}: must be a number of seconds")
+    return seconds

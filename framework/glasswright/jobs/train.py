@@ -17,6 +17,7 @@ from ..evaluation.loss import Evaluation, evaluate
 from ..evaluation.measurement import Sample
 from ..evaluation.model import Model
 from ..execution.executor import Executor
+from ..execution.peers import PeerLost
 from ..execution.signals import Terminated
 from ..run.checkpoint import Checkpoint
 from ..run.directory import RunDirectory, write_atomically
@@ -67,6 +68,7 @@ def resume(experiment: Experiment, directory: str | Path, *, progress: bool = Tr
             origin = "the beginning: there is no usable checkpoint" if state is None else f"step {state.step}"
             logger.info("going on from %s", origin)
         state = start if state is None else state
+        _check_same_step(executor, state)
         lines = cast(list[Metrics], RunDirectory.read_metrics(directory)[: state.step])
         if len(lines) < state.step:
             raise RunError(
@@ -80,6 +82,14 @@ def resume(experiment: Experiment, directory: str | Path, *, progress: bool = Tr
             (Path(directory) / "result.json").unlink(missing_ok=True)
             output = RunDirectory(directory, keep=lines)
         return _run(experiment, executor, output, state, lines, progress)
+
+
+def _check_same_step(executor: Executor, state: TrainingState) -> None:
+    """Raise `RunError` unless all processes go on from the same step."""
+    steps = executor.gather({executor.rank: state.step})
+    if len(set(steps.values())) > 1:
+        listed = ", ".join(f"process {rank} from step {step}" for rank, step in steps.items())
+        raise RunError(f"the processes would go on from different steps ({listed}): all have to see the same directory")
 
 
 def _last_state(experiment: Experiment, directory: str | Path) -> tuple[TrainingState | None, list[str]]:
@@ -137,6 +147,9 @@ def _run(
         if output is not None:
             write_end(output, experiment, state, samples, lines, result, frames)
         return result
+    except PeerLost as error:
+        where = "the directory of the run" if output is None else output.path
+        raise RunError(f"{error}; go on from the last checkpoint with: glasswright resume {where}") from error
     finally:
         if output is not None:
             output.close()

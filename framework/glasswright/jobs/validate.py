@@ -64,7 +64,10 @@ def validate(
         if folder is not None and executor.rank == 0:
             # What an earlier validation left here would be taken for this one's.
             start_folder(folder, request.config, () if resume else ("configurations.jsonl", "validation.json"))
-        known = {} if folder is None else _read_configurations(folder)
+        # The first process reads, and what it has read is valid for all: it soon goes on writing there.
+        own = _read_configurations(folder) if folder is not None and executor.rank == 0 else []
+        lines_before = executor.gather({executor.rank: own})[0]
+        known = {(line["ensemble"], line["index"]): line for line in lines_before}
         total = sum(request.numbers.values())
         meter = progress_bar("validate", total, shown=progress and executor.rank == 0)
         lines: dict[str, list[ConfigurationLine]] = {}
@@ -102,13 +105,13 @@ def validate(
         return report
 
 
-def _read_configurations(folder: Path) -> dict[tuple[str, int], ConfigurationLine]:
+def _read_configurations(folder: Path) -> list[ConfigurationLine]:
     """The configurations that an interrupted validation has left, without a line that was cut short."""
     path = folder / "configurations.jsonl"
     lines = cast(list[ConfigurationLine], read_lines(path))
     if path.exists():
         write_atomically(path, "".join(json.dumps(line) + "\n" for line in lines))
-    return {(line["ensemble"], line["index"]): line for line in lines}
+    return lines
 
 
 def _line(ensemble: str, sample: Sample) -> ConfigurationLine:
