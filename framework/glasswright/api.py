@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from .execution.hosts import is_first_process
+from .execution.hosts import peers
 from .jobs.experiment import Experiment
 
 
@@ -133,17 +133,20 @@ def _perform(
 ) -> dict[str, Any]:
     """Run a command on what was given: overrides, one configuration, or an experiment that is built already."""
     from .commands.table import load_command
+    from .commands.together import check_together
     from .config.data import may_overwrite
     from .run.claim import claimed
 
-    command = load_command(name)
-    request = _request(given, name)
+    command, processes = load_command(name), peers()
+    request = config = _request(given, name)
     if not isinstance(request, Experiment):
         overwrite = overwrite or may_overwrite(request)
         request = command.build(request, Path.cwd())
-    folder = None if directory is None else Path(directory)
+    check_together(processes, name, request, None if request is config else config)
+    # The first process writes; the others only do their share of the work.
+    folder = None if directory is None or processes.rank > 0 else Path(directory)
     with contextlib.ExitStack() as claim:
-        if folder is not None and is_first_process():
+        if folder is not None:
             claim.enter_context(claimed(folder, f"directory={folder}", overwrite=overwrite))
         return cast(dict[str, Any], command.run(request, folder, progress=progress))
 

@@ -1,6 +1,7 @@
 """What the processes of one run compare with each other before they begin."""
 
 import hashlib
+import re
 from typing import Any
 
 import jax
@@ -30,8 +31,6 @@ def check_together(
     """
     if peers.count == 1:
         return
-    kept = getattr(request, "config", None)
-    keys = yaml.safe_load(kept) if isinstance(kept, str) else {} if config is None else resolved(config)
     packages = versions()
     # Only its libraries compute.
     del packages["python"]
@@ -40,7 +39,7 @@ def check_together(
         {
             "command": command,
             **{name: value for name, value in further.items() if value is not None},
-            **{name: value for name, value in keys.items() if name not in MAY_DIFFER},
+            **{name: value for name, value in _keys(request, config).items() if name not in MAY_DIFFER},
             **({} if config is None else _hydra_overrides(config)),
             "version": packages,
             "plugin": {record["entry_point"]: f"{record['version']} ({record['status']})" for record in plugins()},
@@ -56,6 +55,18 @@ def _hydra_overrides(config: Config) -> dict[str, str]:
     hydra = config.get("hydra")
     given = [] if hydra is None else list(hydra.overrides.hydra)
     return {key: value for key, _, value in (str(override).partition("=") for override in given)}
+
+
+def _keys(request: Any, config: Config | None) -> dict[str, Any]:
+    """What was asked for, by key; or by field, for a request that no configuration describes."""
+    kept = getattr(request, "config", None)
+    if isinstance(kept, str):
+        keys: dict[str, Any] = yaml.safe_load(kept)
+        return keys
+    if config is not None:
+        return resolved(config)
+    # Without the addresses of functions, which differ between processes.
+    return {name: re.sub(r" at 0x\w+", "", repr(value)) for name, value in vars(request).items()}
 
 
 def _digest(request: Any) -> str:

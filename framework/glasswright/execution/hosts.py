@@ -9,12 +9,14 @@ import jax
 
 from .._errors import RequestError, Stopped
 from .container import from_bytes, to_bytes
-from .peers import AbstractPeers, Alone, JaxPeers
+from .peers import AbstractPeers, Alone, JaxPeers, PeerLost
 from .place import bind_visible_device, place
 from .star import Star
 
 # Seconds to wait for the other processes of a run.
 PATIENCE = 300.0
+# What a process says that has done its work.
+END = b"end"
 _ALONE = Alone()
 _joined: AbstractPeers | None = None
 
@@ -43,7 +45,8 @@ def hosts_joined() -> Iterator[AbstractPeers]:
     _joined = joined
     try:
         yield joined
-        joined.allgather(b"")
+        if set(joined.allgather(END)) != {END}:
+            raise PeerLost(f"process {joined.rank} of {joined.count} has done its work, but others go on")
     except Stopped:
         raise
     except BaseException as error:
@@ -63,6 +66,8 @@ def exchange(numbered: dict[int, Any]) -> dict[int, Any]:
     """The union, in every process, of what each process has by number."""
     union: dict[int, Any] = {}
     for part in peers().allgather(to_bytes(numbered)):
+        if part == END:
+            raise PeerLost("another process of the run has done its work already, and this one goes on")
         union |= {int(key): value for key, value in from_bytes(part).items()}
     # In the same order everywhere, or files would depend on which process computed what.
     return dict(sorted(union.items()))
