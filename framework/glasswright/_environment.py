@@ -14,8 +14,18 @@ if "xla_cpu_multi_thread_eigen" not in os.environ.get("XLA_FLAGS", ""):
 # Everything here is float64 (see docs/physics.md). JAX reads the variable when it is imported, which takes a second:
 # only what computes imports it.
 os.environ["JAX_ENABLE_X64"] = "1"
-if "jax" in sys.modules:
-    sys.modules["jax"].config.update("jax_enable_x64", True)
+
+
+def enable_64_bit() -> bool:
+    """Turn 64-bit numbers on; returns whether somebody had turned them off."""
+    jax = sys.modules.get("jax")
+    if jax is None or jax.config.jax_enable_x64:
+        return False
+    jax.config.update("jax_enable_x64", True)
+    return True
+
+
+enable_64_bit()
 
 libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 if libc is not None and hasattr(libc, "mallopt"):

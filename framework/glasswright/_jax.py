@@ -1,14 +1,59 @@
 """Helpers for JAX: derivatives stopped, traced values told apart, compiled functions that are cheap to call."""
 
 import functools
+import logging
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from ._environment import enable_64_bit
+from ._errors import RequestError, one_line
+
 Tree = TypeVar("Tree")
+
+logger = logging.getLogger(__name__)
+
+
+def prepare_jax() -> None:
+    """Make sure that JAX computes on a device that is there and in 64 bits, whatever others have set meanwhile.
+
+    Raises `RequestError` if the devices that were asked for are not there.
+    """
+    try:
+        jax.devices()
+    except Exception as error:  # whatever a backend raises
+        asked = _asked_platforms()
+        reason = one_line(error, 200).split(" (set JAX_PLATFORMS")[0]
+        detail = f" ({reason})" if reason else ""
+        raise RequestError(
+            f"JAX_PLATFORMS={asked}: there is no such device here, or JAX cannot use it{detail}; unset the variable, "
+            "or set JAX_PLATFORMS=cpu"
+        ) from error
+    if enable_64_bit():
+        logger.warning("something has set jax_enable_x64 to False; it is True again: all numbers here have 64 bits")
+    if jnp.zeros(()).dtype != jnp.float64:
+        raise RequestError("jax_enable_x64: 64-bit numbers are off here and cannot be turned on; leave the context")
+
+
+def _asked_platforms() -> str:
+    """The platforms that JAX was told to use."""
+    return str(getattr(jax.config, "jax_platforms", None) or os.environ.get("JAX_PLATFORMS", ""))
+
+
+def check_64_bit(tree: Any, key: str) -> None:
+    """Refuse a tree with arrays that were made while 64-bit numbers were off; `key` is what it is called."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if isinstance(leaf, jax.Array) and eqx.is_inexact_array(leaf) and leaf.dtype.itemsize < 8:
+            name = jax.tree_util.keystr(path, simple=True, separator=".")
+            raise RequestError(
+                f"{key + '.' if key else ''}{name}: has {8 * leaf.dtype.itemsize}-bit numbers; it was made while "
+                "jax_enable_x64 was False"
+            )
 
 
 def constant(tree: Tree) -> Tree:

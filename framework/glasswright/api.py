@@ -20,8 +20,10 @@ def compose(*overrides: str, command: str = "train") -> Any:
     Returns an OmegaConf configuration, for `gw.build` and for the function of the command's name. Raises `RequestError`
     with one line that names the key for whatever is wrong.
     """
+    from ._jax import prepare_jax
     from .commands.compose import compose_alone
 
+    prepare_jax()
     return compose_alone(command, list(overrides))
 
 
@@ -30,8 +32,10 @@ def build(config: Mapping[str, Any]) -> Experiment:
 
     Raises `RequestError` with one line that names the key for whatever is wrong.
     """
+    from ._jax import prepare_jax
     from .commands.train import build as build_experiment
 
+    prepare_jax()
     return build_experiment(config)
 
 
@@ -132,11 +136,13 @@ def _perform(
     progress: bool,
 ) -> dict[str, Any]:
     """Run a command on what was given: overrides, one configuration, or an experiment that is built already."""
+    from ._jax import prepare_jax
     from .commands.table import load_command
     from .commands.together import check_together
     from .config.data import may_overwrite
     from .run.claim import claimed
 
+    prepare_jax()
     command, processes = load_command(name), peers()
     request = config = _request(given, name)
     if not isinstance(request, Experiment):

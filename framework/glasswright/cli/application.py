@@ -11,18 +11,19 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from .._errors import RequestError, RunError
+from .._jax import prepare_jax
 from ..commands.command import Command
 from ..commands.compose import compose, start
 from ..commands.table import load_command
 from ..commands.together import check_together
 from ..config.compose import (
     hydra_errors_explained,
+    hydra_of_our_own,
     notes,
     output_folder,
     planned_folder,
@@ -57,16 +58,14 @@ def run(name: str, arguments: list[str]) -> int:
     if sum([given.run, given.multirun, *shows]) > 1:
         raise RequestError("only one of --run, --multirun, --cfg, --info, --help and --shell-completion is possible")
     config_name = given.config_name or name
-    with hydra_errors_explained():
+    with hydra_errors_explained(), hydra_of_our_own():
         instance = start(name, config_folder=given.config_path, extra_folder=given.config_dir)
-        try:
-            if any(shows):
-                _show(instance, name, config_name, given, parser)
-            else:
-                with hosts_joined() as peers:
-                    _run(instance, name, config_name, given, peers)
-        finally:
-            GlobalHydra.instance().clear()
+        if any(shows):
+            _show(instance, name, config_name, given, parser)
+        else:
+            with hosts_joined() as peers:
+                prepare_jax()
+                _run(instance, name, config_name, given, peers)
     return 0
 
 
@@ -80,6 +79,7 @@ def parser_of(name: str) -> argparse.ArgumentParser:
 
 def run_job(name: str, config: DictConfig) -> float | None:
     """What Hydra calls for each job of a sweep, in whatever process; returns what its sweeper minimises."""
+    prepare_jax()
     command, folder = load_command(name), output_folder()
     request = command.build(config, start_folder())
     # Hydra has written its records already.

@@ -81,6 +81,8 @@ def examine() -> dict[str, Any]:
         report["plugins"][plugin.entry_point] = plugin.status
         if plugin.status == "failed":
             problems.append(f"{plugin.label}: {plugin.error}")
+        if plugin.side_effect:
+            problems.append(f"{plugin.label}: {plugin.side_effect}")
     try:
         report["hydra"] = hydra_plugins()
     except Exception as error:  # one broken module among Hydra's plugins stops Hydra

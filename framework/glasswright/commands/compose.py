@@ -35,8 +35,6 @@ def compose(
 
 
 def compose_alone(command: str, overrides: list[str]) -> DictConfig:
-    """The configuration that overrides describe, without its `hydra` node; no Hydra stays behind in this process."""
-    try:
+    """The configuration that overrides describe, without its `hydra` node; Hydra's globals stay as they were."""
+    with composition.hydra_of_our_own():
         return closed(without_hydra(compose(command, overrides)))
-    finally:
-        composition.forget()

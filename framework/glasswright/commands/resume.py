@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .._errors import RequestError, suggestion
+from .._jax import prepare_jax
 from ..config.data import changed
 from ..config.security import check_targets
 from ..execution.hosts import is_first_process, peers
@@ -27,6 +28,7 @@ def resume(folder: Path, overrides: list[str], *, progress: bool) -> tuple[Comma
 
     Raises `RequestError` if there is no run, if its command cannot go on, or if an override may not change.
     """
+    prepare_jax()
     registry().check_strict()
     config = run_configuration(folder, "DIR")
     for override in overrides:

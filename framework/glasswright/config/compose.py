@@ -18,6 +18,7 @@ from .._errors import RequestError
 from ..registry.registry import registry
 from .loader import ConfigLoader, search_path_of
 from .loader import Hydra as Hydra
+from .loader import hydra_of_our_own as hydra_of_our_own
 from .messages import explain
 from .nodes import store
 from .security import check_targets
@@ -97,11 +98,6 @@ def hydra_errors_explained() -> Iterator[None]:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise RequestError(explain(error)) from error
-
-
-def forget() -> None:
-    """Leave no Hydra in this process."""
-    GlobalHydra.instance().clear()
 
 
 def notes(instance: Hydra) -> list[str]:

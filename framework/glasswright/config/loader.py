@@ -5,10 +5,11 @@ is not told from its run, wrong keys are explained, and what has just been compo
 """
 
 import argparse
+import contextlib
 import copy
 import functools
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,21 @@ from hydra._internal.defaults_list import create_defaults_list
 from hydra._internal.hydra import Hydra as Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
 from hydra.core.default_element import ResultDefault
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobRuntime
 from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import RunMode
+from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from .._errors import RequestError, suggestion
@@ -40,6 +47,27 @@ from .nodes import NESTED_PROPERTY
 from .presets import Slots, prune, slots_of
 
 logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def hydra_of_our_own() -> Iterator[None]:
+    """A context with Hydra's globals of our own: those of a caller who uses Hydra too are afterwards as they were."""
+    names = (GlobalHydra, HydraConfig, JobRuntime, VersionBase, ConfigStore)
+    found: dict[Any, Any] = Singleton._instances
+    before = {cls: found.pop(cls) for cls in names if cls in found}
+    if ConfigStore in before:
+        ConfigStore.instance().repo = _copied(before[ConfigStore].repo)
+    try:
+        yield
+    finally:
+        for cls in names:
+            found.pop(cls, None)
+        found.update(before)
+
+
+def _copied(nodes: Any) -> Any:
+    """The groups of a ConfigStore, which may be added to; their nodes are the same."""
+    return {name: _copied(node) for name, node in nodes.items()} if isinstance(nodes, dict) else nodes
 
 
 def search_path_of(folder: Path) -> ConfigSearchPath:

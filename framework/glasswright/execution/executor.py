@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 
+from .._jax import prepare_jax
 from .hosts import exchange, peers
 from .task import Item, Local, Result, Task
 from .worker import Unsendable
@@ -51,6 +52,7 @@ class Executor:
         accelerators: Sequence[jax.Device] | None = None,
         worker_pool: WorkerPool | None = None,
     ):
+        prepare_jax()
         self.n_workers = available_devices() if n_workers is None else n_workers
         if accelerators is None:
             accelerators = [] if jax.default_backend() == "cpu" else jax.local_devices()[: self.n_workers]

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
+from .._environment import enable_64_bit
 from .._errors import RunError, named
 
 if TYPE_CHECKING:
@@ -178,6 +179,8 @@ def _result(message: bytes, tasks: dict[bytes, Callable[[Any], Any]]) -> tuple[A
             tasks[digest] = pickle.loads(task)
     except Exception as error:
         return None, Unsendable(named(error))
+    # A module that the task has brought along may have turned them off.
+    enable_64_bit()
     try:
         return tasks[digest](item), None
     except Exception as error:

@@ -7,6 +7,7 @@ import numpy as np
 import optax
 
 from .._errors import RequestError
+from .._jax import check_64_bit, prepare_jax
 from ..components.combination import AbstractCombination
 from ..components.objective import Term
 from ..components.property import AbstractProperty
@@ -20,6 +21,7 @@ from ..physics.disorder import FIELDS
 from ..physics.potential import AbstractPotential
 from ..physics.state import State
 from ..physics.system import System
+from .memory import check_memory
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -91,6 +93,7 @@ class Experiment:
 
 def check_experiment(experiment: Experiment) -> Problem:
     """The problem of an experiment; everything that can be known to be wrong before the run is a `RequestError`."""
+    prepare_jax()
     for name, number, least in (
         ("train.steps", experiment.steps, 1),
         ("train.checkpoint_interval", experiment.checkpoint_interval, 1),
@@ -105,6 +108,8 @@ def check_experiment(experiment: Experiment) -> Problem:
     if not experiment.terms:
         raise RequestError("property=[]: nothing is asked for; name at least one property")
     system = experiment.system
+    check_memory(f"system.n_particles={system.n_particles}", system.n_particles, system.dimension, experiment.protocol)
+    check_64_bit(experiment.model, "")
     check_disorder(experiment.potential, jax.eval_shape(system.start, jax.random.key(0)), "system", system)
     check_start(experiment.potential, system, experiment.sampler)
     check_cutoff(experiment.potential, system.largest_particles, f"system.n_particles={system.n_particles}")

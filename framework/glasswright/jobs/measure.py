@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 from .._errors import RequestError, RunError
+from .._jax import check_64_bit, prepare_jax
 from ..components.objective import NoObjective, Term
 from ..components.property import AbstractProperty
 from ..components.protocol import AbstractProtocol, Outcome, Prepared
@@ -27,6 +28,7 @@ from ..physics.potential import AbstractPotential
 from ..physics.state import Equilibrium
 from ..run.directory import make_folder, write_json
 from .experiment import check_cutoff, check_disorder, check_provided
+from .memory import check_memory
 
 logger = logging.getLogger(__name__)
 # A packing counts as a minimum up to this force: coordinates written with 12 digits reach it, values are then good to
@@ -83,7 +85,11 @@ def max_force(potential: AbstractPotential, configuration: Configuration) -> flo
 
 def check_measurable(request: MeasureRequest) -> None:
     """Refuse what cannot be measured, before anything is written."""
+    prepare_jax()
     n = request.configuration.n_particles
+    check_memory(f"configuration with {n} particles", n, request.configuration.dimension, request.protocol)
+    check_64_bit(request.potential, "potential")
+    check_64_bit(request.configuration, "configuration")
     check_disorder(request.potential, request.configuration, "configuration")
     start = request.potential.start
     if start is not None and start.n_particles != n:

@@ -17,6 +17,7 @@ from typing import Any
 import pluggy
 
 from .. import hookspecs
+from .._environment import enable_64_bit
 from .._errors import RequestError, named, one_line, suggestion
 from .component import KINDS, Component, PluginError
 from .parameters import parameters
@@ -36,6 +37,7 @@ class PluginRecord:
     - `status`: `loaded`, `failed` or `disabled`.
     - `error`: why it failed, on one line; empty otherwise.
     - `attempted`: kind and name of each component that it called `register` for.
+    - `side_effect`: what it did to this process that had to be undone; empty otherwise.
     """
 
     entry_point: str
@@ -44,6 +46,7 @@ class PluginRecord:
     status: str = "loaded"
     error: str = ""
     attempted: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    side_effect: str = ""
 
     @property
     def label(self) -> str:
@@ -125,6 +128,9 @@ class Registry:
         except BaseException as error:
             record.status, record.error = "failed", _message(error)
             return record
+        finally:
+            if enable_64_bit():
+                record.side_effect = "sets jax_enable_x64 to False; undone, all numbers here have 64 bits"
         for component in components:
             self._components[component.kind][component.name] = component
         self.search_paths += [(f"{name}:{entry_point.name}", path) for path in paths]
@@ -174,6 +180,8 @@ def registry() -> Registry:
         record = result.load(entry_point)
         if record.status == "failed":
             logger.warning("%s skipped: %s", record.label, record.error)
+        if record.side_effect:
+            logger.warning("%s %s", record.label, record.side_effect)
     return result
 
 
