@@ -380,7 +380,7 @@ def small_disk(folder: Path, size: str):
 
 def test_a_run_on_a_disk_that_is_too_small_goes_on_on_a_larger_one(followed, tmp_path, capsys):
     size = (followed / "checkpoints" / NEWER).stat().st_size
-    with small_disk(tmp_path / "disk", f"{int(2.2 * size) // 1024}k"):
+    with small_disk(tmp_path / "disk", f"{int(2.4 * size) // 1024 + 60}k"):
         run = tmp_path / "disk" / "run"
         arguments = ["train", *SMALL, *RUNS["polyak, two followed"], "train.checkpoint_interval=2"]
         assert cli.main([*arguments, f"hydra.run.dir={run}"]) == cli.RUN_FAILED

@@ -86,6 +86,17 @@ class AbstractProtocol(eqx.Module):
         """
         return None
 
+    def compress(self, memory: Any) -> Any:
+        """What a checkpoint keeps of a cache, of which `expand` makes the whole cache again. By default all of it."""
+        return memory
+
+    def expand(self, potential: AbstractPotential, configuration: Configuration, compressed: Any) -> Any:
+        """The cache that `compress` was given, to the last bit; else the checkpoint keeps all of it.
+
+        `potential` and `configuration` are those that the cache was made for.
+        """
+        return compressed
+
     def prepare_many(self, potential: AbstractPotential, starts: Configuration, *, width: int) -> Prepared | None:
         """Prepare many configurations at once, at most `width` of them at a time: for accelerators.
 

@@ -13,6 +13,7 @@ from ..evaluation.loss import Evaluation
 from ..evaluation.measurement import Sample
 from ..evaluation.statistics import count_rejected, describe_rejected, sum_rejected
 from ..physics.potential import AbstractPotential
+from .best import Best
 from .experiment import Experiment
 from .training_state import TrainingState
 
@@ -49,6 +50,15 @@ class Metrics(TypedDict):
     seconds: float
 
 
+class BestResult(TypedDict):
+    """The step with the lowest loss, and what was measured in it."""
+
+    step: int
+    loss: float
+    design: dict[str, Any]
+    values: dict[str, Numbers]
+
+
 class TrainingResult(TypedDict):
     """The content of `result.json`."""
 
@@ -63,6 +73,7 @@ class TrainingResult(TypedDict):
     rejected: dict[str, int]
     rearranged: int
     seconds: float
+    best: NotRequired[BestResult]
 
 
 def step_metrics(
@@ -147,13 +158,13 @@ def reached(experiment: Experiment, loss: float | None) -> bool:
 
 
 def final_result(
-    experiment: Experiment, state: TrainingState, lines: Sequence[Metrics], seconds: float
+    experiment: Experiment, state: TrainingState, best: Best | None, lines: Sequence[Metrics], seconds: float
 ) -> TrainingResult:
-    """The result of a training that has ended at `state`, from the metrics of all its steps."""
+    """The result of a training that has ended at `state`, from the metrics of all its steps and the best of them."""
     with_loss = [line for line in lines if line["loss"] is not None]
     final, last = (with_loss or lines)[-1], lines[-1]
     potential = experiment.problem.at(state.values).potential
-    return {
+    result: TrainingResult = {
         "success": reached(experiment, last["loss"]) if experiment.can_succeed else None,
         "loss": final["loss"],
         "steps": len(lines),
@@ -166,6 +177,15 @@ def final_result(
         "rearranged": sum(line["rearranged"] for line in lines),
         "seconds": seconds,
     }
+    if best is not None:
+        line = lines[best.step]
+        result["best"] = {
+            "step": best.step,
+            "loss": best.loss,
+            "design": {**potential_parameters(experiment.problem.at(best.values).potential), **line["design"]},
+            "values": {name: term["value"] for name, term in line["terms"].items()},
+        }
+    return result
 
 
 def potential_parameters(potential: AbstractPotential) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Training: prepare and measure, evaluate the loss, change the design, until the target or the last step is reached."""
 
+import dataclasses
 import logging
 from pathlib import Path
 from time import perf_counter
@@ -22,6 +23,7 @@ from ..execution.signals import Terminated
 from ..run.checkpoint import Checkpoint
 from ..run.directory import RunDirectory, write_atomically
 from ..run.progress import progress_bar
+from .best import best_frames, best_of_lines, better
 from .experiment import Experiment
 from .metrics import Metrics, TrainingResult, check_rejections, final_result, reached, step_metrics
 from .training_files import final_frames, write_end, write_start
@@ -74,6 +76,8 @@ def resume(experiment: Experiment, directory: str | Path, *, progress: bool = Tr
             raise RunError(
                 f"{directory}/metrics.jsonl: has {len(lines)} of the {state.step} steps before the checkpoint"
             )
+        if state.best is None:
+            state = dataclasses.replace(state, best=best_of_lines(experiment, lines))
         output = None
         if executor.rank == 0:
             # What was changed for it stays changed if it is resumed again, and it has not ended before it does.
@@ -131,21 +135,23 @@ def _run(
                     break
                 broken = first_not_finite(state, next_state)
                 if broken is not None:
-                    _keep_last_good(executor, output, state)
+                    _keep_last_good(experiment, executor, output, state)
                     raise RunError(_describe_broken(broken, state.step, evaluation, output))
                 state = next_state
                 stopping = executor.any_process(stop.requested)
                 if stopping or state.step % experiment.checkpoint_interval == 0:
-                    checkpoint = to_checkpoint(state, executor)
+                    checkpoint = to_checkpoint(experiment, state, executor)
                     if output is not None:
                         output.write_checkpoint(state.step, checkpoint)
                 if stopping:
                     hint = "" if output is None else f"; go on with: glasswright resume {output.path}"
                     raise Stopped(f"stopped by SIGTERM after step {line['step']}{hint}")
-        result = final_result(experiment, state, lines, seconds_before + perf_counter() - begin)
+        best = next_state.best
+        result = final_result(experiment, state, best, lines, seconds_before + perf_counter() - begin)
         frames = final_frames(experiment, executor, state.values, samples)
+        frames_of_best = best_frames(experiment, executor, best)
         if output is not None:
-            write_end(output, experiment, state, samples, lines, result, frames)
+            write_end(output, experiment, state, samples, lines, result, frames, frames_of_best)
         return result
     except PeerLost as error:
         where = "the directory of the run" if output is None else output.path
@@ -155,9 +161,11 @@ def _run(
             output.close()
 
 
-def _keep_last_good(executor: Executor, output: RunDirectory | None, state: TrainingState) -> None:
+def _keep_last_good(
+    experiment: Experiment, executor: Executor, output: RunDirectory | None, state: TrainingState
+) -> None:
     """Write the checkpoint of the last state that was good, before an update that was not."""
-    checkpoint = to_checkpoint(state, executor)
+    checkpoint = to_checkpoint(experiment, state, executor)
     if output is not None:
         output.write_checkpoint(state.step, checkpoint)
 
@@ -213,7 +221,10 @@ def update(
     following = set(experiment.sampler.indices(state.step + 1))
     prepared = {s.index: s.prepared for s in samples if s.index in following and s.prepared is not None}
     lengths = _typical_lengths(state.lengths, evaluation.lengths)
-    return TrainingState(state.step + 1, values, optimizer, prepared, lengths, combination, factors)
+    best = better(experiment, state.best, state.step, state.values, samples, evaluation)
+    return TrainingState(
+        state.step + 1, values, optimizer, prepared, lengths, combination, factors, dict(state.values), best
+    )
 
 
 def _typical_lengths(before: dict[str, np.ndarray], medians: dict[str, float]) -> dict[str, np.ndarray]:

@@ -51,6 +51,7 @@ def write_end(
     lines: Sequence[Metrics],
     result: TrainingResult,
     frames: Sequence[str],
+    frames_of_best: Sequence[str],
 ) -> None:
     """Write the packings, the picture and, last, the result of a training."""
     from ..plots.training import training_figure
@@ -60,6 +61,8 @@ def write_end(
     diameters = getattr(experiment.problem.at(state.values).potential, "diameter", None)
     if frames:
         output.write_text("final.extxyz", "".join(frames))
+    if frames_of_best:
+        output.write_text("best.extxyz", "".join(frames_of_best))
     picture = training_figure(
         lines,
         {name: term.target for name, term in experiment.terms.items()},

@@ -15,6 +15,7 @@ from ..evaluation.model import Model
 from ..execution.executor import Executor
 from ..physics.configuration import Configuration
 from ..run.checkpoint import Checkpoint, pack, unpack
+from .best import Best, pack_best, unpack_best
 from .experiment import Experiment
 
 
@@ -30,6 +31,8 @@ class TrainingState(eqx.Module):
     - `lengths`: typical length of a configuration's gradient of each term, from the steps so far; NaN before.
     - `combination`: the state of the combination of terms.
     - `factors`: the factors of the terms in the last step, which only its metrics need.
+    - `prepared_values`: the design variables that `prepared` was prepared with; None if they are not known.
+    - `best`: the best step so far; None where there is none.
     """
 
     step: int
@@ -39,6 +42,8 @@ class TrainingState(eqx.Module):
     lengths: dict[str, np.ndarray]
     combination: PyTree = ()
     factors: dict[str, float] = dataclasses.field(default_factory=dict)
+    prepared_values: dict[str, Array] | None = None
+    best: Best | None = None
 
 
 def initial_state(experiment: Experiment) -> TrainingState:
@@ -86,27 +91,51 @@ def _has_become_worse(old: Any, new: Any) -> bool:
     return not bool(np.all(np.isfinite(numbers) | same))
 
 
-def to_checkpoint(state: TrainingState, executor: Executor) -> Checkpoint:
+def to_checkpoint(experiment: Experiment, state: TrainingState, executor: Executor) -> Checkpoint:
     """The checkpoint of a state, with the followed configurations of all processes: all of them have to call it."""
-    followed = executor.gather(
-        {
-            index: {
-                "outcome": int(prepared.outcome),
-                "statistics": {name: np.asarray(number).item() for name, number in prepared.statistics.items()},
-                "configuration": pack(prepared.configuration),
-                "memory": None if prepared.memory is None else pack(prepared.memory),
-            }
-            for index, prepared in state.prepared.items()
-        }
-    )
+    model = None if state.prepared_values is None else experiment.problem.at(state.prepared_values)
+    followed = executor.gather({index: _pack_prepared(model, item) for index, item in state.prepared.items()})
     content = {
         "values": pack(state.values),
         "optimizer": pack(state.optimizer),
         "lengths": pack(state.lengths),
         "combination": pack(state.combination),
         "prepared": followed,
+        "prepared_values": None if state.prepared_values is None else pack(state.prepared_values),
+        "best": pack_best(experiment, executor, state.best),
     }
     return Checkpoint(state.step, content)
+
+
+def _pack_prepared(model: Model | None, prepared: Prepared) -> dict[str, Any]:
+    """A followed configuration for a checkpoint: of its cache only what makes the same cache again, where that is less.
+
+    `model` is the one that it was prepared with.
+    """
+    packed: dict[str, Any] = {
+        "outcome": int(prepared.outcome),
+        "statistics": {name: np.asarray(number).item() for name, number in prepared.statistics.items()},
+        "configuration": pack(prepared.configuration),
+        "memory": None,
+    }
+    cache = prepared.memory
+    if cache is None:
+        return packed
+    if model is not None:
+        compressed = model.protocol.compress(cache)
+        if compressed is not cache:
+            again = model.protocol.expand(model.potential, prepared.configuration, compressed)
+            if _same_bits(again, cache):
+                return packed | {"compressed": pack(compressed)}
+    return packed | {"memory": pack(cache)}
+
+
+def _same_bits(first: PyTree, second: PyTree) -> bool:
+    """Whether two trees hold the same numbers to the last bit."""
+    ours, others = jax.tree.leaves(first), jax.tree.leaves(second)
+    return len(ours) == len(others) and all(
+        np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(ours, others, strict=True)
+    )
 
 
 def from_checkpoint(experiment: Experiment, checkpoint: Checkpoint) -> TrainingState:
@@ -114,7 +143,11 @@ def from_checkpoint(experiment: Experiment, checkpoint: Checkpoint) -> TrainingS
     start = initial_state(experiment)
     content = checkpoint.content
     values = unpack(content["values"], start.values)
-    model = experiment.problem.at(values)
+    # Checkpoints of earlier versions, which could only sum the terms, have no state of a combination, and no best step.
+    combination = unpack(content["combination"], start.combination) if "combination" in content else start.combination
+    before = content.get("prepared_values")
+    prepared_values = None if before is None else unpack(before, start.values)
+    model = experiment.problem.at(values if prepared_values is None else prepared_values)
     like = model.system.start(jax.random.key(0))
     return TrainingState(
         checkpoint.step,
@@ -122,20 +155,26 @@ def from_checkpoint(experiment: Experiment, checkpoint: Checkpoint) -> TrainingS
         unpack(content["optimizer"], start.optimizer),
         {int(index): _unpack_prepared(model, packed, like) for index, packed in content["prepared"].items()},
         unpack(content["lengths"], start.lengths),
-        # Checkpoints of earlier versions, which could only sum the terms, have no state of a combination.
-        unpack(content["combination"], start.combination) if "combination" in content else start.combination,
+        combination,
+        prepared_values=prepared_values,
+        best=unpack_best(content.get("best"), start.values),
     )
 
 
 def _unpack_prepared(model: Model, packed: dict[str, Any], like: Configuration) -> Prepared:
     """A followed configuration from a checkpoint, with the structure of `like`."""
     configuration = unpack(packed["configuration"], like)
+    protocol, compressed = model.protocol, packed.get("compressed")
     cache = None
-    if packed["memory"] is not None:
+    if packed["memory"] is not None or compressed is not None:
         # A cache that is computed now has the structure of the one in the checkpoint.
-        structure = model.protocol.remember(model.potential, configuration)
+        structure = protocol.remember(model.potential, configuration)
         if structure is None:
-            name = type(model.protocol).__name__
+            name = type(protocol).__name__
             raise ValueError(f"the protocol {name} keeps a memory and has no `remember` to make it anew")
-        cache = unpack(packed["memory"], structure)
+        if compressed is None:
+            cache = unpack(packed["memory"], structure)
+        else:
+            kept = unpack(compressed, protocol.compress(structure))
+            cache = protocol.expand(model.potential, configuration, kept)
     return Prepared(configuration, packed["outcome"], packed["statistics"], cache)

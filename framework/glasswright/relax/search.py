@@ -109,6 +109,12 @@ class Search:
 
         return MatrixFreeHessian(self.potential, self.configuration, self.neighbors())
 
+    def hessian_of_minimum(self, neighbors: PairList) -> AbstractHessian:
+        """The Hessian of the start, which is a minimum, from this pair list, as a search that ends there leaves it."""
+        self._neighbors = neighbors
+        self._accept()
+        return self.hessian() if self.factor is None else self.factor
+
     def moved(self) -> float:
         """The largest distance of a particle from its start, apart from a drift of all, in units of length."""
         return float(_largest_move(self.start, self.configuration))

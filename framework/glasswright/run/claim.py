@@ -28,6 +28,7 @@ FOLDERS = {
 FILES = (
     "provenance.json",
     "training.png",
+    "best.extxyz",
     "final.extxyz",
     "best.extxyz",
     "validation.png",

@@ -144,6 +144,14 @@ class Quench(gw.AbstractProtocol):
         search = self._search(potential, configuration)
         return Memory(search.neighbors(), search.hessian())
 
+    def compress(self, memory: Memory) -> PairList:
+        """The pairs, which set the order of all sums. The Hessian is as large as all other parts of a run together."""
+        return memory.neighbors
+
+    def expand(self, potential: gw.AbstractPotential, configuration: gw.Configuration, compressed: PairList) -> Memory:
+        """The pairs with the Hessian of the minimum, factored again."""
+        return Memory(compressed, self._search(potential, configuration).hessian_of_minimum(compressed))
+
     def attach(self, potential: gw.AbstractPotential, prepared: gw.Prepared) -> gw.Equilibrium:
         """The minimum with its linear response, and its derivative by the implicit function theorem."""
         memory = prepared.memory
