@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from glasswright import cli
+from glasswright.run import directory
 from glasswright.run.checkpoint import Checkpoint
 from glasswright.run.directory import RunDirectory
 
@@ -190,6 +191,33 @@ def test_without_a_usable_checkpoint_it_starts_again(followed, tmp_path, capsys)
     assert_same_end(run, followed)
 
 
+def sound_but_of_other_terms(path: Path) -> None:
+    path.write_bytes(other_optimizer(path))
+
+
+MISFITS = {
+    "another optimiser": lambda run: [sound_but_of_other_terms(run / "checkpoints" / name) for name in (OLDER, NEWER)],
+    "another optimiser and a damaged one": lambda run: [
+        sound_but_of_other_terms(run / "checkpoints" / NEWER),
+        (run / "checkpoints" / OLDER).write_bytes(b"nothing"),
+    ],
+    "another system": lambda run: (run / "config.yaml").write_text(
+        (run / "config.yaml").read_text().replace("n_particles: 128", "n_particles: 144")
+    ),
+}
+
+
+@pytest.mark.parametrize("misfit", MISFITS)
+def test_a_run_of_another_experiment_is_refused_and_left_alone(followed, tmp_path, capsys, misfit):
+    run = interrupt(followed, tmp_path / "run")
+    MISFITS[misfit](run)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    error = refused(run, capsys)
+    assert "cannot go on, and is left as it is" in error
+    assert "made by another experiment" in error
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
 def test_a_run_that_has_no_checkpoint_yet_starts_again(whole, tmp_path, capsys):
     run = interrupt(whole, tmp_path / "run", 2)
     shutil.rmtree(run / "checkpoints")
@@ -233,7 +261,8 @@ def test_an_interrupted_extension_is_not_taken_for_the_finished_run(followed, tm
     with monkeypatch.context() as patch:
         patch.setattr(RunDirectory, "append_metrics", killed)
         assert resume(run, f"train.steps={STEPS + 3}") == cli.INTERRUPTED
-    assert not (run / "result.json").exists()
+    # Nothing of the first part's end is taken for the end of this one.
+    assert not {"result.json", "final.extxyz", "training.png"} & {path.name for path in run.iterdir()}
     assert resume(run) == 0
     assert "nothing is left" not in capsys.readouterr().err
     assert json.loads((run / "result.json").read_text())["steps"] == len(lines(run)) == STEPS + 3
@@ -365,6 +394,69 @@ def test_a_disk_that_is_full_for_metrics_is_one_error(followed, tmp_path, capsys
     assert_same_end(run, followed)
 
 
+def interrupted_by(event, run: Path, monkeypatch, capsys) -> str:
+    """The error of a run after whose sixth line something happens to its directory."""
+    append = RunDirectory.append_metrics
+
+    def then(self, line):
+        if line["step"] == 5:
+            event(run, patch)
+        append(self, line)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, "append_metrics", then)
+        arguments = ["train", *SMALL, *RUNS["polyak, two followed"], f"hydra.run.dir={run}"]
+        assert cli.main(arguments) == cli.RUN_FAILED
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def make_read_only(run: Path, patch: pytest.MonkeyPatch) -> None:
+    """For the super-user permissions do not count: files that are there can be written, others not be made."""
+
+    def refuse(path, mode="r", *arguments):
+        if "r" not in mode and str(path).startswith(str(run)):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return open(path, mode, *arguments)
+
+    patch.setattr(directory, "open", refuse, raising=False)
+
+
+def test_a_directory_that_becomes_read_only_is_one_error(followed, tmp_path, monkeypatch, capsys):
+    run = tmp_path / "run"
+    error = interrupted_by(make_read_only, run, monkeypatch, capsys)
+    assert error == f"glasswright: error: cannot write {run / 'checkpoints' / NEWER}: Read-only file system"
+    assert resume(run) == 0
+    assert_same_end(run, followed)
+
+
+def remove(run: Path, patch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(run)
+
+
+def replace(run: Path, patch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(run)
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "metrics.jsonl").write_text("somebody else's\n")
+
+
+@pytest.mark.parametrize("event", [remove, replace])
+def test_a_directory_that_is_removed_is_one_error(tmp_path, monkeypatch, capsys, event):
+    run = tmp_path / "run"
+    error = interrupted_by(event, run, monkeypatch, capsys)
+    assert error == f"glasswright: error: cannot write {run / 'metrics.jsonl'}: it has been removed since the run began"
+    assert [path.name for path in run.rglob("*") if path.is_file()] == (["metrics.jsonl"] if event is replace else [])
+
+
+def test_a_clock_that_is_set_back_changes_nothing(followed, tmp_path, monkeypatch):
+    run, clock = interrupt(followed, tmp_path / "run"), iter(range(10**9, 0, -1000))
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: float(next(clock)))
+        assert resume(run) == 0
+    assert_same_end(run, followed)
+    seconds = [json.loads(line)["seconds"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert min(seconds) >= 0
+
+
 @contextlib.contextmanager
 def small_disk(folder: Path, size: str):
     """A file system of its own with so much room; skips where none can be mounted."""
@@ -421,13 +513,20 @@ def wait_for_lines(process: subprocess.Popen, metrics: Path, number: int) -> Non
         time.sleep(0.02)
 
 
-def test_sigterm_ends_a_run_in_good_order(tmp_path, cache):
+def test_sigterm_ends_a_run_in_good_order(tmp_path, cache, capsys):
     """As schedulers send it: the step ends, its state is written, and the exit is clean."""
     arguments = ["train", *SMALL, *RUNS["polyak, two followed"]]
     run = tmp_path / "run"
     process = start([*arguments, "train.steps=100000", f"hydra.run.dir={run}"], tmp_path, **cache)
     try:
         wait_for_lines(process, run / "metrics.jsonl", 4)
+        # While it works its directory is nobody else's.
+        for others in ([*arguments, f"hydra.run.dir={run}", "overwrite=true"], ["resume", str(run)]):
+            assert cli.main(others) == cli.REQUEST_WRONG
+            (busy,) = capsys.readouterr().err.splitlines()
+            assert f"={run}: process {process.pid} on " in busy
+            assert "is at work in it" in busy
+        assert process.poll() is None
         process.send_signal(signal.SIGTERM)
         output, error = process.communicate(timeout=300)
     finally:

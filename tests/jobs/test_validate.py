@@ -195,8 +195,10 @@ def test_a_folder_that_was_used_before_is_begun_anew(trained, validated, tmp_pat
     """What another validation has left there is not taken for this one's."""
     few = ["n_configurations=3", "n_untrained=0", "seed=4"]
     shutil.copytree(validated, tmp_path / "used")
+    assert validate(trained, tmp_path / "used", arguments=few) == cli.REQUEST_WRONG
+    assert read(tmp_path / "used") == read(validated)
     for name in ("used", "fresh"):
-        assert validate(trained, tmp_path / name, arguments=few) == 0
+        assert validate(trained, tmp_path / name, arguments=[*few, "overwrite=true"]) == 0
     assert read(tmp_path / "used") == read(tmp_path / "fresh")
     assert lines(tmp_path / "used") == lines(tmp_path / "fresh")
 

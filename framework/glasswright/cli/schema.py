@@ -105,6 +105,7 @@ def _value(parameter: Parameter) -> dict[str, Any]:
         "number": [{"type": "number"}],
         "boolean": [{"type": "boolean"}],
         "text": [{"type": "string"}],
+        "path": [{"type": "string"}],
         "array": [{"$ref": "#/$defs/numbers"}],
         "choice": [{"enum": [choice for choice in parameter.choices if choice is not None]}],
         "component": [{"$ref": f"#/$defs/{parameter.group}"}],

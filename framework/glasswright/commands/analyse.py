@@ -11,6 +11,7 @@ from ..components.objective import NoObjective, Term
 from ..config.blocks import build_design, drop_open_objectives
 from ..config.data import Config, only, plain, request_of, to_yaml, with_keys, without
 from ..config.instantiate import instantiate
+from ..config.paths import with_absolute_paths
 from ..config.values import integer, number
 from ..evaluation.design import resolve_design
 from ..evaluation.problem import GivenPacking, Model, Problem
@@ -59,7 +60,7 @@ def build_analysis(config: Config, folder: Path | None = None) -> Analysis:
     if own["configuration"] is not None:
         request = _of_a_packing(given, own, options, folder)
     else:
-        request = _of_an_ensemble(given, own, options)
+        request = _of_an_ensemble(given, own, options, folder or Path.cwd())
     check_analysis(request)
     return request
 
@@ -134,7 +135,8 @@ def _of_a_packing(given: Config, own: Mapping[str, Any], options: Mapping[str, A
         "dimension": measured.configuration.dimension,
         "n_species": int(measured.configuration.species.max()) + 1,
     }
-    data = plain(with_keys(wanted, **packing, system=size, design=given.get("design") or {}))
+    base = folder or Path.cwd()
+    data = with_absolute_paths(plain(with_keys(wanted, **packing, system=size, design=given.get("design") or {})), base)
     terms = data.get("terms") or {}
     drop_open_objectives(terms)
     objectives = {
@@ -151,14 +153,14 @@ def _of_a_packing(given: Config, own: Mapping[str, Any], options: Mapping[str, A
         packing=measured.configuration,
         source=str(own["configuration"]),
         implicit=not terms,
-        config=to_yaml(data | dict(own)),
+        config=to_yaml(data | dict(own) | {"configuration": str((base / str(own["configuration"])).resolve())}),
         **options,
     )
 
 
-def _of_an_ensemble(given: Config, own: Mapping[str, Any], options: Mapping[str, Any]) -> Analysis:
+def _of_an_ensemble(given: Config, own: Mapping[str, Any], options: Mapping[str, Any], folder: Path) -> Analysis:
     """Of a run, or of what a training would start from."""
-    data = plain(given)
+    data = with_absolute_paths(plain(given), folder)
     if not data.get("terms"):
         possible = ", ".join(registry().components("property"))
         raise RequestError(
@@ -189,7 +191,8 @@ def _of_an_ensemble(given: Config, own: Mapping[str, Any], options: Mapping[str,
 def _packing_of(run: str | None, system: Any) -> Any:
     """The first packing that a run ended with, if it followed any and this is still its system."""
     path = None if run is None else Path(run) / "final.extxyz"
-    if path is None or not path.exists():
+    # What is there before a run has ended is of an earlier part of it, at another design.
+    if path is None or not path.exists() or not path.with_name("result.json").exists():
         return None
     packing = read_frames(path)[0]
     same = packing.n_particles == system.n_particles and packing.box.shape == system.box.shape

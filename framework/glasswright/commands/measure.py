@@ -10,6 +10,7 @@ from ..config.blocks import build_property, check_required, fitting_properties
 from ..config.carried import with_trained
 from ..config.data import Config, is_given, plain, request_of, with_keys
 from ..config.instantiate import instantiate
+from ..config.paths import with_absolute_paths
 from ..config.values import boolean, check_names
 from ..evaluation.model import GivenPacking
 from ..evaluation.value_shape import only_usable
@@ -44,6 +45,7 @@ def build_measurement(config: Config, folder: Path | None = None, *, differentia
     }
     defaults = {name: None for name in ("run", "configuration") if not is_given(given, name)}
     data = plain(with_keys(given, system=size, **defaults))  # parameters left out follow the file
+    data = with_absolute_paths(data, folder or Path.cwd())
     check_names(data, _KEYS, "", "key")
     terms = data.get("terms") or {}
     for term in terms.values():
@@ -88,7 +90,8 @@ def _packing(given: Config, folder: Path) -> Configuration:
 
 def _packing_of_run(run: Path) -> Configuration:
     path = run / "final.extxyz"
-    if not path.exists():
+    # What is there before a run has ended is of an earlier part of it, at another design.
+    if not path.exists() or not path.with_name("result.json").exists():
         raise RequestError(
             f"run={run}: has no final.extxyz: it has not come to its end, or it follows no packings; "
             f"glasswright validate run={run} measures fresh ones"

@@ -8,11 +8,11 @@ from typing import Any
 from .._errors import RequestError, suggestion
 from .._jax import prepare_jax
 from ..config.data import changed
+from ..config.paths import run_request
 from ..config.security import check_targets
 from ..execution.hosts import is_first_process, peers
 from ..registry.registry import registry
 from ..run.claim import locked
-from ..run.directory import run_configuration
 from .command import Command
 from .table import COMMANDS, load_command
 from .together import check_together
@@ -30,7 +30,7 @@ def resume(folder: Path, overrides: list[str], *, progress: bool) -> tuple[Comma
     """
     prepare_jax()
     registry().check_strict()
-    config = run_configuration(folder, "DIR")
+    config = run_request(folder, "DIR")
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals or key not in RESUME_KEYS:

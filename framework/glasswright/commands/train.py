@@ -19,6 +19,7 @@ from ..config.blocks import (
 from ..config.data import Config, plain, request_of, to_yaml
 from ..config.instantiate import instantiate
 from ..config.nodes import SystemNode, field_types, node_class
+from ..config.paths import with_absolute_paths
 from ..config.values import (
     at_least_zero,
     check_names,
@@ -56,12 +57,12 @@ TrainNode = node_class(
 BASE = {"train_base": {"terms": {}, "train": TrainNode, "system": SystemNode, "design": {}}}
 
 
-def build(config: Config) -> Experiment:
-    """The experiment that a configuration of `train` describes.
+def build(config: Config, folder: Path | None = None) -> Experiment:
+    """The experiment that a configuration of `train` describes; file names are relative to `folder`.
 
     Raises `RequestError` with one line that names the key for everything that is wrong with it.
     """
-    return build_experiment(plain(request_of(config)))
+    return build_experiment(with_absolute_paths(plain(request_of(config)), folder or Path.cwd()))
 
 
 def build_experiment(
@@ -148,7 +149,7 @@ TRAIN: Command[Experiment, job.TrainingResult] = Command(
     noun="a training",
     shared=SHARED,
     nodes=BASE,
-    build=lambda config, folder: build(config),
+    build=build,
     run=_run,
     summarise=summarise,
     score=lambda result: result["loss"],

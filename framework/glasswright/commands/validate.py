@@ -7,6 +7,7 @@ from typing import Any, cast
 from .._errors import RequestError
 from ..config.data import Config, plain, request_of
 from ..config.nodes import SystemNode
+from ..config.paths import with_absolute_paths
 from ..config.values import (
     check_names,
     integer,
@@ -22,9 +23,9 @@ from .trained import build_trained
 OWN = ("run", "n_configurations", "n_untrained", "trained")
 
 
-def build_validation(config: Config) -> Validation:
-    """The `Validation` that a configuration of `validate` describes."""
-    data = plain(request_of(config))
+def build_validation(config: Config, folder: Path | None = None) -> Validation:
+    """The `Validation` that a configuration of `validate` describes; file names are relative to `folder`."""
+    data = with_absolute_paths(plain(request_of(config)), folder or Path.cwd())
     check_names(data, dict.fromkeys((*SHARED, *OWN)), "", "key")
     own = {name: data.pop(name, None) for name in OWN}
     numbers = {
@@ -96,7 +97,7 @@ VALIDATE: Command[Validation, ValidationReport] = Command(
     # `trained`: the design variables that the run has reached, filled in from its directory. `system`: a run of an
     # earlier version may not know all of its keys.
     nodes={"validate_base": {"terms": {}, "system": SystemNode, "trained": {}}},
-    build=lambda config, folder: build_validation(config),
+    build=build_validation,
     run=_run,
     summarise=summarise,
     score=lambda report: report["loss"],

@@ -44,6 +44,7 @@ from ..run.directory import run_configuration, run_design
 from .carried import carried_potential
 from .keys import check_key
 from .nodes import NESTED_PROPERTY
+from .paths import run_request
 from .presets import Slots, prune, slots_of
 
 logger = logging.getLogger(__name__)
@@ -277,7 +278,7 @@ class ConfigLoader(ConfigLoaderImpl):
             raise RequestError("run is required: run=DIRECTORY of a training")
         if not isinstance(folder, str):
             raise RequestError(f"run={folder!r}: must be the name of a directory")
-        given = run_configuration(Path(folder))
+        given = run_request(Path(folder))
         if "trained" in given:
             kind = "an analysis" if "parts" in given else "a validation"
             raise RequestError(f"run={folder}: is {kind}; name the directory of a training")

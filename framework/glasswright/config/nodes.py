@@ -30,7 +30,7 @@ SCHEDULES = (
 DEFAULT_OBJECTIVE = "target"
 # Properties that belong to another one are chosen from a group of their own: an option of `property` is a whole term.
 NESTED_PROPERTY = "quantity"
-_TYPES = {"integer": int, "number": float, "boolean": bool, "text": str}
+_TYPES = {"integer": int, "number": float, "boolean": bool, "text": str, "path": str}
 
 
 @dataclasses.dataclass

@@ -33,6 +33,10 @@ def check_value(parameter: Parameter, value: Any, key: str) -> Any:
     elif parameter.kind == "text":
         if not isinstance(value, str):
             raise RequestError(f"{key}={value!r}: must be a text")
+    elif parameter.kind == "path":
+        if not isinstance(value, str):
+            raise RequestError(f"{key}={value!r}: must be the name of a file or a directory")
+        return Path(value)
     elif parameter.kind == "choice":
         if value not in parameter.choices:
             raise RequestError(f"{key}={value}: {suggestion(str(value), map(str, parameter.choices))}")
@@ -129,6 +133,7 @@ def _expected(parameter: Parameter) -> str:
         "number": "a number",
         "boolean": "true or false",
         "text": "a text",
+        "path": "the name of a file or a directory",
         "array": "a number or a list of numbers",
         "schedule": "a number or a schedule",
         "component": f"a {parameter.group}",

@@ -13,6 +13,7 @@ from jaxtyping import Array, PRNGKeyArray
 from .._errors import RunError, Stopped, suggestion
 from ..components.objective import Term
 from ..components.protocol import Outcome, Prepared
+from ..config.paths import fingerprints
 from ..evaluation.ensemble import Ensemble, random_start
 from ..evaluation.measurement import Measurement, Sample, in_box, measure_on_host
 from ..evaluation.problem import Problem
@@ -101,7 +102,7 @@ def analyse(request: Analysis, directory: str | Path | None = None, *, progress:
         if folder is not None:
             stale = ("analysis.json", "bonds.npz", *(f"{part}.png" for part in PARTS))
             # What an earlier analysis left here would be taken for this one's.
-            start_folder(folder, request.config, stale)
+            start_folder(folder, request.config, stale, fingerprints(request.config))
         total = 1 + request.n_configurations * ("tunability" in request.parts) + len(request.parts)
         meter = progress_bar("analyse", total, shown=progress and executor.rank == 0)
         with meter as bar, Terminated() as stop:

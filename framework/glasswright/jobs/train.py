@@ -10,7 +10,7 @@ import equinox as eqx
 import numpy as np
 import optax
 
-from .._errors import RunError, Stopped
+from .._errors import RequestError, RunError, Stopped
 from ..evaluation.combining import combine_terms
 from ..evaluation.design import Design
 from ..evaluation.ensemble import Ensemble
@@ -59,7 +59,7 @@ def resume(experiment: Experiment, directory: str | Path, *, progress: bool = Tr
     """Go on with a training from its last checkpoint, to the same end as if it had never been interrupted.
 
     A checkpoint that cannot be read is named in a warning, and the one before it is used; without any, the training
-    starts again.
+    starts again. Raises `RequestError` if there is a sound one of another experiment.
     """
     start = initial_state(experiment)
     with Executor(experiment.devices) as executor:
@@ -83,7 +83,9 @@ def resume(experiment: Experiment, directory: str | Path, *, progress: bool = Tr
             # What was changed for it stays changed if it is resumed again, and it has not ended before it does.
             if experiment.config is not None:
                 write_atomically(Path(directory) / "config.yaml", experiment.config)
-            (Path(directory) / "result.json").unlink(missing_ok=True)
+            # Nor is the packing of its end one of this design.
+            for name in ("result.json", "final.extxyz", "training.png"):
+                (Path(directory) / name).unlink(missing_ok=True)
             output = RunDirectory(directory, keep=lines)
         return _run(experiment, executor, output, state, lines, progress)
 
@@ -97,13 +99,25 @@ def _check_same_step(executor: Executor, state: TrainingState) -> None:
 
 
 def _last_state(experiment: Experiment, directory: str | Path) -> tuple[TrainingState | None, list[str]]:
-    """The state of the newest checkpoint that can be used, if any, and what is wrong with those that cannot."""
+    """The state of the newest checkpoint that can be used, if any, and what is wrong with those that cannot.
+
+    Raises `RequestError` if none can be used and a sound one is of another experiment: to start again would lose it.
+    """
     failures: list[str] = []
+    misfits: list[str] = []
     for path in RunDirectory.checkpoints(directory):
         try:
-            return from_checkpoint(experiment, Checkpoint.read(path)), failures
+            checkpoint = Checkpoint.read(path)
         except ValueError as error:
             failures.append(f"{path}: {error}")
+            continue
+        try:
+            return from_checkpoint(experiment, checkpoint), failures
+        except ValueError as error:
+            failures.append(f"{path}: {error}")
+            misfits.append(f"{path} does not fit the experiment of config.yaml: {error}")
+    if misfits:
+        raise RequestError(f"DIR={directory}: cannot go on, and is left as it is: {misfits[0]}")
     return None, failures
 
 

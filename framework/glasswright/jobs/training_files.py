@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..config.carried import potential_as_text
+from ..config.paths import fingerprints
 from ..evaluation.design import DesignValues
 from ..evaluation.measurement import Sample
 from ..execution.executor import Executor
@@ -19,7 +20,7 @@ def write_start(output: RunDirectory, experiment: Experiment) -> None:
     """Write the configuration and the provenance of a run."""
     from ..run.provenance import provenance
 
-    output.write_json("provenance.json", provenance())
+    output.write_json("provenance.json", provenance(fingerprints(experiment.config)))
     if experiment.config is not None:
         output.write_text("config.yaml", experiment.config)
 

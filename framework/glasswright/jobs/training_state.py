@@ -143,6 +143,7 @@ def from_checkpoint(experiment: Experiment, checkpoint: Checkpoint) -> TrainingS
     start = initial_state(experiment)
     content = checkpoint.content
     values = unpack(content["values"], start.values)
+    _check_shapes(values, start.values)
     # Checkpoints of earlier versions, which could only sum the terms, have no state of a combination, and no best step.
     combination = unpack(content["combination"], start.combination) if "combination" in content else start.combination
     before = content.get("prepared_values")
@@ -161,9 +162,18 @@ def from_checkpoint(experiment: Experiment, checkpoint: Checkpoint) -> TrainingS
     )
 
 
+def _check_shapes(found: PyTree, expected: PyTree) -> None:
+    """Raise `ValueError` if arrays that an experiment determines are not of its shapes."""
+    shapes = [[np.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (found, expected)]
+    for shape, needed in zip(*shapes, strict=True):
+        if shape != needed:
+            raise ValueError(f"made by another experiment: an array of shape {shape} where one of {needed} belongs")
+
+
 def _unpack_prepared(model: Model, packed: dict[str, Any], like: Configuration) -> Prepared:
     """A followed configuration from a checkpoint, with the structure of `like`."""
     configuration = unpack(packed["configuration"], like)
+    _check_shapes(configuration, like)
     protocol, compressed = model.protocol, packed.get("compressed")
     cache = None
     if packed["memory"] is not None or compressed is not None:

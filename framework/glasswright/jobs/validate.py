@@ -10,6 +10,7 @@ import numpy as np
 
 from .._errors import RunError, Stopped
 from ..components.objective import Term
+from ..config.paths import fingerprints
 from ..evaluation.design import Design
 from ..evaluation.ensemble import VALIDATION, Ensemble
 from ..evaluation.measurement import Sample
@@ -63,7 +64,8 @@ def validate(
     with Executor(request.devices) as executor:
         if folder is not None and executor.rank == 0:
             # What an earlier validation left here would be taken for this one's.
-            start_folder(folder, request.config, () if resume else ("configurations.jsonl", "validation.json"))
+            stale = () if resume else ("configurations.jsonl", "validation.json")
+            start_folder(folder, request.config, stale, fingerprints(request.config))
         # The first process reads, and what it has read is valid for all: it soon goes on writing there.
         own = _read_configurations(folder) if folder is not None and executor.rank == 0 else []
         lines_before = executor.gather({executor.rank: own})[0]

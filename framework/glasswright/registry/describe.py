@@ -7,7 +7,14 @@ from typing import Any, TypedDict
 from .component import Component
 from .parameters import REQUIRED, Parameter, parameters
 
-TYPES = {"integer": "integer", "number": "number", "boolean": "true or false", "text": "text", "array": "numbers"}
+TYPES = {
+    "integer": "integer",
+    "number": "number",
+    "boolean": "true or false",
+    "text": "text",
+    "path": "path",
+    "array": "numbers",
+}
 _UNITS = re.compile(r"\bin (units of [^,;:.()]+|(?:energy|length|time|mass)[^,;:.()]* per [^,;:.()]+)")
 
 

@@ -8,6 +8,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -33,7 +34,7 @@ class Parameter:
     **Attributes:**
 
     - `name`: name of the constructor's argument.
-    - `kind`: `integer`, `number`, `boolean`, `text`, `choice`, `array`, `component`, `schedule` (a number or
+    - `kind`: `integer`, `number`, `boolean`, `text`, `path`, `choice`, `array`, `component`, `schedule` (a number or
       an optax schedule) or `any`.
     - `optional`: whether null is legal.
     - `default`: numbers, texts, lists and dictionaries, as a configuration holds them; or `REQUIRED`.
@@ -142,10 +143,12 @@ def _parameter(name: str, hint: Any, default: Any) -> Parameter | None:
         return make(kind="schedule") if float in options or jax.Array in options else None
     if any(_is_array(option) for option in options):
         return make(kind="array")
-    scalars = {bool: "boolean", int: "integer", float: "number", str: "text"}
+    scalars = {bool: "boolean", int: "integer", float: "number", str: "text", Path: "path"}
     kinds = {scalars.get(option) for option in options}
     if kinds == {"integer", "number"}:
         return make(kind="number")
+    if kinds in ({"path"}, {"path", "text"}):
+        return make(kind="path", default=str(default) if isinstance(default, Path) else default)
     (kind, *others) = kinds or {None}
     if kind is not None and not others:
         return make(kind=kind)

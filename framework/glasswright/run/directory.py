@@ -40,7 +40,8 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
 
 
@@ -66,14 +67,19 @@ def make_folder(path: Path) -> None:
         raise RunError(f"cannot write into {path}: {error.strerror or error}") from error
 
 
-def start_folder(folder: Path, config: str | None, stale: Iterable[str] = ()) -> None:
-    """The folder of a command that is no training, with what it was asked; of an earlier one, `stale` files go."""
+def start_folder(
+    folder: Path, config: str | None, stale: Iterable[str] = (), files: Mapping[str, Mapping[str, str]] | None = None
+) -> None:
+    """The folder of a command that is no training, with what it was asked; of an earlier one, `stale` files go.
+
+    `files` are those that the configuration names, as `provenance` keeps them.
+    """
     from .provenance import provenance
 
     make_folder(folder)
     for name in stale:
         (folder / name).unlink(missing_ok=True)
-    write_json(folder / "provenance.json", provenance())
+    write_json(folder / "provenance.json", provenance(files))
     if config is not None:
         write_atomically(folder / "config.yaml", config)
 
@@ -120,8 +126,14 @@ class RunDirectory:
         try:
             self._metrics.write(_line(line))
             self._metrics.flush()
+            # Whoever removes the folder, or puts another in its place, does not stop the writing into this file.
+            there = os.path.samestat(os.fstat(self._metrics.fileno()), os.stat(self.path / "metrics.jsonl"))
+        except FileNotFoundError:
+            there = False
         except OSError as error:
             raise RunError(f"cannot write {self.path / 'metrics.jsonl'}: {error.strerror or error}") from error
+        if not there:
+            raise RunError(f"cannot write {self.path / 'metrics.jsonl'}: it has been removed since the run began")
 
     def write_checkpoint(self, step: int, checkpoint: Checkpoint) -> None:
         """The training state before `step`; the last two are kept."""
@@ -133,7 +145,8 @@ class RunDirectory:
             raise RunError(f"cannot write {self.path / 'metrics.jsonl'}: {error.strerror or error}") from error
         write_atomically(folder / f"step_{step:08d}.ckpt", checkpoint.to_bytes())
         for old in sorted(folder.glob("step_*.ckpt"))[:-2]:
-            old.unlink()
+            with contextlib.suppress(OSError):  # one too many does no harm
+                old.unlink()
 
     @staticmethod
     def checkpoints(path: str | Path) -> list[Path]:

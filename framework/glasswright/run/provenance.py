@@ -4,6 +4,7 @@ import importlib.metadata
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict
 
@@ -23,6 +24,7 @@ class Provenance(TypedDict):
     platform: str
     git: str | None
     argv: list[str]
+    files: dict[str, Mapping[str, str]]
 
 
 def versions() -> dict[str, str]:
@@ -64,8 +66,13 @@ def plugins() -> list[dict[str, str]]:
     return [{field: getattr(record, field) for field in fields} for record in registry().plugins]
 
 
-def provenance() -> Provenance:
-    """The provenance of a result of this process."""
+def provenance(files: Mapping[str, Mapping[str, str]] | None = None) -> Provenance:
+    """The provenance of a result of this process.
+
+    **Arguments:**
+
+    - `files`: path and SHA-256 of each file that the configuration names, by its key there.
+    """
     return {
         "versions": versions(),
         "plugins": plugins(),
@@ -73,4 +80,5 @@ def provenance() -> Provenance:
         "platform": platform.platform(),
         "git": git_commit(),
         "argv": sys.argv,
+        "files": dict(files or {}),
     }

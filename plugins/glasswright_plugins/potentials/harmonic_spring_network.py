@@ -54,7 +54,7 @@ class HarmonicSpringNetwork(gw.AbstractPairPotential):
 
     def __init__(
         self,
-        packing: str,
+        packing: Path | str,
         cutoff: float | None = None,
         stiffness: float | Sequence[float] | Array = 1.0,
         rest_length: float | Sequence[float] | Array | None = None,
