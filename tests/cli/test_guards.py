@@ -26,6 +26,8 @@ PACKING = ROOT / "tests" / "reference" / "2d_n100_sp2_a5.extxyz"
 APP = """
 import hydra
 import glasswright as gw
+gw.compose()  # before anything of Hydra is used, and twice
+gw.compose("sampler.size=2")
 from hydra.core.hydra_config import HydraConfig
 
 @hydra.main(version_base=None, config_path=None)

@@ -53,11 +53,13 @@ logger = logging.getLogger(__name__)
 @contextlib.contextmanager
 def hydra_of_our_own() -> Iterator[None]:
     """A context with Hydra's globals of our own: those of a caller who uses Hydra too are afterwards as they were."""
+    # Hydra's plugins store their nodes when they are first imported: before the ConfigStore is copied.
+    Plugins.instance()
+    ConfigStore.instance()
     names = (GlobalHydra, HydraConfig, JobRuntime, VersionBase, ConfigStore)
     found: dict[Any, Any] = Singleton._instances
     before = {cls: found.pop(cls) for cls in names if cls in found}
-    if ConfigStore in before:
-        ConfigStore.instance().repo = _copied(before[ConfigStore].repo)
+    ConfigStore.instance().repo = _copied(before[ConfigStore].repo)
     try:
         yield
     finally:
