@@ -10,12 +10,16 @@ from glasswright._errors import RequestError
 from glasswright.commands import together
 from glasswright.commands.compose import compose
 from glasswright.commands.table import load_command
+from glasswright.config.data import resolved
 from glasswright.execution import hosts
 from glasswright.execution.container import from_bytes, to_bytes
 from glasswright.execution.peers import AbstractPeers
 from helpers import REFERENCE
+from omegaconf import OmegaConf
 
-PACKING = f"configuration={REFERENCE / '2d_n368_sp2_a5.extxyz'}"
+FILE = f"configuration={REFERENCE / '2d_n368_sp2_a5.extxyz'}"
+# Nothing is computed before the work begins.
+PACKING = [FILE, "property=[pressure]", "relax=true"]
 
 
 class Twin(AbstractPeers):
@@ -53,32 +57,31 @@ def words(monkeypatch: pytest.MonkeyPatch, command: str, *overrides: str, said: 
     ("command", "first", "second", "message"),
     [
         ("train", ["seed=1"], ["seed=2"], "seed: 1 in process 0, 2 in process 1 of 2"),
-        ("train", [], ["hydra.run.dir=r1"], "hydra.run.dir: not given in process 0, r1 in process 1"),
         ("train", ["hydra.run.dir=r0"], ["hydra.run.dir=r1"], "hydra.run.dir: r0 in process 0, r1 in process 1"),
         ("train", ["potential.inverse_range=5"], ["potential.inverse_range=6"], "potential.inverse_range: 5"),
         ("train", [], ["potential.diameter=sizes.txt"], "potential.diameter: "),
-        ("train", [], ["train.steps=7"], "train.steps: "),
-        (
-            "train",
-            ["seed=${oc.decode:${oc.env:RANK}}"],
-            ["seed=${oc.decode:${oc.env:OTHER_RANK}}"],
-            "seed: 0 in process 0, 1 in process 1",
-        ),
-        ("measure", [PACKING], [PACKING, "gradient=true"], "gradient: False in process 0, True in process 1"),
-        ("measure", [PACKING], [PACKING, "potential.diameter=[0.8,1.0]", "relax=true"], "potential.diameter: "),
-        ("analyse", [PACKING], [PACKING, "parts=[bonds]"], "parts: "),
+        ("measure", PACKING, [*PACKING, "gradient=true"], "gradient: False in process 0, True in process 1"),
+        ("measure", PACKING, [*PACKING, "potential.diameter=[0.8,1.0]"], "potential.diameter: "),
+        ("analyse", PACKING, [*PACKING, "parts=[bonds]"], "parts: "),
     ],
-    ids=lambda value: " ".join(value).replace(PACKING, "")[:40] if isinstance(value, list) else None,
+    ids=lambda value: " ".join(value).removeprefix(" ".join(PACKING))[:40] if isinstance(value, list) else None,
 )
 def test_processes_of_one_run_are_asked_for_the_same(monkeypatch, tmp_path, command, first, second, message):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RANK", "0")
-    monkeypatch.setenv("OTHER_RANK", "1")
     (tmp_path / "sizes.txt").write_text("0.8\n1.0\n")
     said = words(monkeypatch, command, *first)
-    assert words(monkeypatch, command, *first, "hydra.verbose=false", said=None)
     with pytest.raises(RequestError, match=message):
         words(monkeypatch, command, *second, said=said)
+
+
+def test_what_refers_to_the_environment_is_compared_by_its_value(monkeypatch):
+    """Also where a part of the configuration cannot be resolved before a file is read."""
+    config = OmegaConf.create(
+        {"seed": "${oc.env:RANK}", "a": {"b": ["${oc.env:RANK}", 1]}, "file": "${system.density}", "missing": "???"}
+    )
+    monkeypatch.setenv("RANK", "7")
+    expected = {"seed": "7", "a": {"b": ["7", 1]}, "file": "${system.density}", "missing": "???"}
+    assert resolved(config) == expected
 
 
 def test_a_file_of_the_same_name_must_say_the_same(monkeypatch, tmp_path):
@@ -110,9 +113,9 @@ def test_what_changes_no_result_may_differ(monkeypatch, overrides):
 
 
 def test_commands_and_versions_must_be_the_same(monkeypatch):
-    said = words(monkeypatch, "measure", PACKING)
+    said = words(monkeypatch, "measure", *PACKING)
     with pytest.raises(RequestError, match="command: measure in process 0, analyse in process 1"):
-        words(monkeypatch, "analyse", PACKING, said=said)
+        words(monkeypatch, "analyse", *PACKING, said=said)
     said = words(monkeypatch, "train")
     monkeypatch.setattr(together, "versions", lambda: {"python": "3", "glasswright": "0.0.1"})
     with pytest.raises(RequestError, match=r"version.glasswright: .* in process 0, 0.0.1 in process 1"):

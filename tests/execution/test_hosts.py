@@ -2,9 +2,12 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from glasswright import cli
+from glasswright.execution import worker_pool
 from glasswright.execution.container import from_bytes, to_bytes
 from glasswright.execution.executor import Executor
 from glasswright.execution.task import Result
+from glasswright.execution.worker import Worker
+from glasswright.execution.worker_pool import WorkerPool
+from helpers import REFERENCE
 
 SMALL = [
     "system.n_particles=128",
@@ -134,6 +141,82 @@ def test_two_processes_validate_as_one(tmp_path):
     assert cli.main([*arguments, f"hydra.run.dir={tmp_path / 'alone'}"]) == 0
     for name in ("validation.json", "configurations.jsonl"):
         assert (tmp_path / "first" / "check" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_lost_process_ends_the_other_and_the_run_goes_on_to_the_same_numbers(tmp_path):
+    start = ["train", "sampler=fresh", "sampler.size=3", *SMALL, "train.steps=400"]
+    folders = [tmp_path / "first", tmp_path / "second"]
+    running = start_on_two_hosts([*start, "hydra.run.dir=run"], folders)
+    run = tmp_path / "first" / "run"
+    try:
+        while not list(run.glob("checkpoints/*.ckpt")):
+            assert running[0].poll() is None
+            time.sleep(0.1)
+        running[1].kill()
+        _, error = running[0].communicate(timeout=600)
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+    assert running[0].returncode == 1
+    line = error.splitlines()[-1]
+    assert line.startswith("glasswright: error: process 1 of 2 on")
+    assert line.endswith(f"; go on from the last checkpoint with: glasswright resume {run}")
+    steps = len((run / "metrics.jsonl").read_text().splitlines()) + 2
+    for end in on_two_hosts(["resume", str(run), f"train.steps={steps}"], folders):
+        assert end.returncode == 0, end.stderr
+    assert cli.main([*start, f"train.steps={steps}", f"hydra.run.dir={tmp_path / 'alone'}"]) == 0
+    assert without_seconds(run) == without_seconds(tmp_path / "alone")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["measure", "analyse"])
+def test_two_processes_measure_and_analyse_as_one(tmp_path, command):
+    arguments = [command, f"configuration={REFERENCE / '2d_n368_sp2_a5.extxyz'}", "property=[poisson_ratio]"]
+    ends = on_two_hosts([*arguments, "hydra.run.dir=out"], [tmp_path / "first", tmp_path / "second"])
+    for end in ends:
+        assert end.returncode == 0, end.stderr
+    assert (ends[1].stdout, list((tmp_path / "second").iterdir())) == ("", [])
+    assert cli.main([*arguments, f"hydra.run.dir={tmp_path / 'alone'}"]) == 0
+    name = f"{'measure' if command == 'measure' else 'analysis'}.json"
+    assert (tmp_path / "first" / "out" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_training_does_not_notice_that_worker_processes_are_killed(tmp_path, monkeypatch, capfd):
+    """Each once, in the middle of a step: its configurations are computed again, to the same numbers."""
+    arguments = ["train", "sampler=fresh", "sampler.size=6", *SMALL, "train.steps=12"]
+    assert cli.main([*arguments, f"hydra.run.dir={tmp_path / 'undisturbed'}"]) == 0
+    monkeypatch.setattr(worker_pool, "START_AFTER", 0.0)
+    monkeypatch.setattr("glasswright.execution.executor.available_cores", lambda: 2)
+    killed: list[int] = []
+
+    class Struck(Worker):
+        """A worker whose first two kin are killed while they work on their second item."""
+
+        n_runs = 0
+
+        def run(self, *task):
+            self.n_runs += 1
+            if self.n_runs == 2 and len(killed) < 2:
+                killed.append(self.pid)
+                threading.Timer(0.05, os.kill, (self.pid, signal.SIGKILL)).start()
+            return super().run(*task)
+
+    monkeypatch.setattr(worker_pool, "Worker", Struck)
+    # The workers are there from the first step on.
+    start_after = WorkerPool.start_after
+
+    def start_and_wait(self, *arguments):
+        start_after(self, *arguments)
+        self.wait()
+
+    monkeypatch.setattr(WorkerPool, "start_after", start_and_wait)
+    assert cli.main([*arguments, f"hydra.run.dir={tmp_path / 'struck'}"]) == 0
+    assert len(killed) == 2
+    assert "ended by signal 9 (Killed)" in capfd.readouterr().err
+    assert without_seconds(tmp_path / "struck") == without_seconds(tmp_path / "undisturbed")
 
 
 def through_bytes(value):
