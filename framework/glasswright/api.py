@@ -140,20 +140,22 @@ def _perform(
     from .commands.table import load_command
     from .commands.together import check_together
     from .config.data import may_overwrite
+    from .config.paths import paths_read
     from .run.claim import claimed
 
     prepare_jax()
     command, processes = load_command(name), peers()
     request = config = _request(given, name)
+    reads: list[Path] = []
     if not isinstance(request, Experiment):
-        overwrite = overwrite or may_overwrite(request)
+        overwrite, reads = overwrite or may_overwrite(request), paths_read(request)
         request = command.build(request, Path.cwd())
     check_together(processes, name, request, None if request is config else config)
     # The first process writes; the others only do their share of the work.
     folder = None if directory is None or processes.rank > 0 else Path(directory)
     with contextlib.ExitStack() as claim:
         if folder is not None:
-            claim.enter_context(claimed(folder, f"directory={folder}", overwrite=overwrite))
+            claim.enter_context(claimed(folder, f"directory={folder}", overwrite=overwrite, reads=reads))
         return cast(dict[str, Any], command.run(request, folder, progress=progress))
 
 

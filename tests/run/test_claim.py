@@ -260,13 +260,13 @@ def test_every_command_refuses_a_used_folder(tmp_path, monkeypatch, capsys, requ
     write(tmp_path / "begun run" / "config.yaml")
     before = content(tmp_path)
     assert cli.main([command, *requests[command], "hydra.run.dir=used"]) == cli.REQUEST_WRONG
-    (error,) = capsys.readouterr().err.splitlines()
+    *_, error = capsys.readouterr().err.splitlines()
     assert error.startswith("glasswright: error: hydra.run.dir=used: holds a finished measurement; ")
     with pytest.raises(RequestError, match=r"directory=begun run: .* resume 'begun run', choose another directory"):
         PYTHON[command](*requests[command], directory="begun run")
     with claimed(tmp_path / "busy", "directory=busy"):
         assert cli.main([command, *requests[command], "hydra.run.dir=busy", "overwrite=true"]) == cli.REQUEST_WRONG
-        (error,) = capsys.readouterr().err.splitlines()
+        *_, error = capsys.readouterr().err.splitlines()
         assert f"hydra.run.dir=busy: process {os.getpid()} on " in error
     assert content(tmp_path) == before
 
@@ -289,6 +289,20 @@ def test_every_command_overwrites_if_told_to(tmp_path, monkeypatch, requests, co
     assert seen == [[LOCK, "notes.txt"]] * 2
     with pytest.raises(RequestError, match="overwrite='maybe': must be true or false"):
         PYTHON[command](*requests[command], "overwrite=maybe", directory="used")
+
+
+@pytest.mark.parametrize("command", ["validate", "analyse", "measure"])
+def test_nobody_overwrites_what_he_reads(tmp_path, requests, command):
+    source = requests["validate"][0].removeprefix("run=")
+    reads = [f"configuration={tmp_path / 'final.extxyz'}"] if command == "measure" else [f"run={source}"]
+    if command == "measure":
+        (tmp_path / "final.extxyz").write_bytes((REFERENCE / "2d_n368_sp2_a5.extxyz").read_bytes())
+    folder = tmp_path if command == "measure" else Path(source)
+    write(folder / "result.json", '{"design": {"diameter": [0.85, 1.0], "binding_energy": [0.1, 0.1, 0.1]}}')
+    before = content(folder)
+    with pytest.raises(RequestError, match=r"overwrite=true would remove .*, which is read"):
+        PYTHON[command](*reads, *requests[command][1:], directory=folder, overwrite=True)
+    assert content(folder) == before
 
 
 def test_overwriting_is_no_part_of_a_request(requests):

@@ -33,6 +33,7 @@ from ..config.compose import (
 )
 from ..config.data import may_overwrite
 from ..config.loader import Hydra, argument_parser
+from ..config.paths import paths_read
 from ..config.sweep import jobs
 from ..execution.hosts import hosts_joined
 from ..execution.peers import AbstractPeers
@@ -82,8 +83,9 @@ def run_job(name: str, config: DictConfig) -> float | None:
     prepare_jax()
     command, folder = load_command(name), output_folder()
     request = command.build(config, start_folder())
+    overwrite, reads = may_overwrite(config), paths_read(config)
     # Hydra has written its records already.
-    with claimed(folder, f"hydra.sweep.dir={folder}", overwrite=may_overwrite(config), keep=[".hydra"]):
+    with claimed(folder, f"hydra.sweep.dir={folder}", overwrite=overwrite, reads=reads, keep=[".hydra"]):
         return _perform(command, request, folder)
 
 
@@ -121,7 +123,7 @@ def _run(instance: Hydra, name: str, config_name: str, given: argparse.Namespace
     if named_by_time:
         folder = new_folder(folder)
         settle_folder(instance, RunMode.RUN, folder)
-    with claimed(folder, f"hydra.run.dir={folder}", overwrite=may_overwrite(config)):
+    with claimed(folder, f"hydra.run.dir={folder}", overwrite=may_overwrite(config), reads=paths_read(config)):
         try:
             instance.run(config_name=config_name, task_function=attempt, overrides=overrides)
         except OSError as error:  # the job's own were caught above: what is left is Hydra's records

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from omegaconf import OmegaConf
 
 from .._errors import RequestError
 from ..registry.component import Component
 from ..registry.parameters import parameters
 from ..registry.registry import registry
 from ..run.directory import read_json, run_configuration
+from .data import Config
 from .values import names_numbers
 
 
@@ -33,6 +35,14 @@ def fingerprints(config: str | None) -> dict[str, dict[str, str]]:
         for key, path in _paths(data, "", registry().by_target())
         if (digest := _digest(Path(path))) is not None
     }
+
+
+def paths_read(config: Config) -> list[Path]:
+    """The files and run directories that a composed configuration reads, as they are named."""
+    data: Any = OmegaConf.to_container(config, resolve=False) if OmegaConf.is_config(config) else dict(config)
+    named = [data.get(key) for key in ("run", "configuration")]
+    named += [path for _, path in _paths(data, "", registry().by_target())]
+    return [Path(path) for path in named if isinstance(path, str)]
 
 
 def run_request(folder: Path, key: str = "run") -> dict[str, Any]:

@@ -90,7 +90,14 @@ def locked(folder: Path, title: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def claimed(folder: Path, title: str, *, overwrite: bool = False, keep: Collection[str] = ()) -> Iterator[None]:
+def claimed(
+    folder: Path,
+    title: str,
+    *,
+    overwrite: bool = False,
+    keep: Collection[str] = (),
+    reads: Collection[Path] = (),
+) -> Iterator[None]:
     """The folder belongs to this process as long as the context lasts, and holds nothing of an earlier run.
 
     Raises `RequestError` if another process has it, or if it holds a run and that may not be overwritten.
@@ -100,10 +107,13 @@ def claimed(folder: Path, title: str, *, overwrite: bool = False, keep: Collecti
     - `title`: how the folder was named in the request: `hydra.run.dir=run`.
     - `overwrite`: whether an earlier run may be removed. Files that no run has written stay.
     - `keep`: folders of this run that are there already.
+    - `reads`: what the run reads: that is never removed.
     """
     if not overwrite:
         # Before anything is written: not even a lock is left in a folder that is refused.
         refuse_used(folder, title)
+    else:
+        _refuse_own_source(folder, title, reads)
     with locked(folder, title):
         if overwrite:
             remove_run(folder, keep)
@@ -111,6 +121,15 @@ def claimed(folder: Path, title: str, *, overwrite: bool = False, keep: Collecti
             # Somebody may have been at work in it until now.
             _refuse_used(folder, title)
         yield
+
+
+def _refuse_own_source(folder: Path, title: str, reads: Collection[Path]) -> None:
+    """Raise `RequestError` if what a run reads is part of the run that it would remove."""
+    place, ours = folder.resolve(), (*RESULTS, *BEGUN, *FILES)
+    for path in reads:
+        source = path.resolve()
+        if (source == place and run_in(folder) is not None) or (source.parent == place and source.name in ours):
+            raise RequestError(f"{title}: overwrite=true would remove {path}, which is read; choose another directory")
 
 
 def remove_run(folder: Path, keep: Collection[str] = ()) -> None:
