@@ -26,13 +26,14 @@ from ..physics.configuration import Configuration
 from ..physics.pair_list import build_pair_list
 from ..physics.potential import AbstractPotential
 from ..physics.state import Equilibrium
+from ..physics.units import natural_units
 from ..run.directory import make_folder, write_json
 from .experiment import check_cutoff, check_disorder, check_provided
 from .memory import check_memory
 
 logger = logging.getLogger(__name__)
-# A packing counts as a minimum up to this force: coordinates written with 12 digits reach it, values are then good to
-# about the same relative accuracy.
+# A packing counts as a minimum up to this force, in the potential's own units (`natural_units`): coordinates written
+# with 12 digits reach it, values are then good to about the same relative accuracy.
 FORCE_LIMIT = 1e-9
 
 
@@ -109,9 +110,10 @@ def check_measurable(request: MeasureRequest) -> None:
             raise error
     if issubclass(type(request.protocol).provides, Equilibrium) and not request.relax:
         force = max_force(request.potential, request.configuration)
-        if not force <= FORCE_LIMIT:
+        limit = FORCE_LIMIT * natural_units(request.potential, request.configuration).force
+        if not force <= limit:
             raise RequestError(
-                f"configuration: not at a minimum of this potential: max|F| = {force:.3e}, at most {FORCE_LIMIT:g} is "
+                f"configuration: not at a minimum of this potential: max|F| = {force:.3e}, at most {limit:g} is "
                 "accepted; give the parameters it was made with, or relax=true to relax it first"
             )
 
@@ -161,12 +163,14 @@ def _largest_displacement(request: MeasureRequest, relaxed: Configuration) -> fl
     change -= np.mean(change, axis=0)
     moved = float(np.max(np.linalg.norm(change @ np.asarray(relaxed.box).T, axis=1)))
     limit = getattr(request.protocol, "follow_limit", None)
-    if limit is not None and moved > limit:
+    unit = natural_units(request.potential, relaxed).length
+    if limit is not None and moved > limit * unit:
         logger.warning(
-            "relax=true: a particle moved by %.3g, further than protocol.follow_limit=%g: this is another minimum than "
+            "relax=true: a particle moved by %.3g, further than protocol.follow_limit=%g%s: this is another minimum than "
             "that of the given packing; is the potential the one that it was made with?",
             moved,
             limit,
+            "" if unit == 1.0 else f" in units of {unit:g}",
         )
     return moved
 

@@ -5,6 +5,7 @@ This is the only file that imports jaxopt, which is no longer maintained.
 
 import warnings
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -28,6 +29,7 @@ class MatrixFreeHessian(AbstractHessian):
     - `potential`, `configuration`, `neighbors`: the minimum.
     - `tolerance`: relative residual at which the iteration stops. Its error enters values and derivatives.
     - `max_iterations`: largest number of iterations; a solution that has not converged by then is NaN.
+    - `stiffness`: the unit of stiffness (`natural_units`), with which translations are pinned.
     """
 
     potential: AbstractPotential
@@ -35,6 +37,7 @@ class MatrixFreeHessian(AbstractHessian):
     neighbors: PairList
     tolerance: float = 1e-12
     max_iterations: int = 20_000
+    stiffness: float = eqx.field(static=True, default=1.0)
 
     def solve(self, force: Float[Array, "*batch n d"]) -> Float[Array, "*batch n d"]:
         """`H^-1` times forces, for one set of forces after the other."""
@@ -43,7 +46,7 @@ class MatrixFreeHessian(AbstractHessian):
         def product(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
             # Translations are pinned by the projector on them, as in the dense matrix.
             hessian_times_x: Array = potential.hessian_product(configuration, self.neighbors, x)
-            return hessian_times_x + jnp.mean(x, axis=0)[None]
+            return hessian_times_x + self.stiffness * jnp.mean(x, axis=0)[None]
 
         def solution(right: Float[Array, "n d"]) -> Float[Array, "n d"]:
             x: Array = solve_cg(product, right, tol=self.tolerance, maxiter=self.max_iterations)

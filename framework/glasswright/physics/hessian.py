@@ -67,17 +67,22 @@ class DenseHessian(AbstractHessian):
 
 
 def pinned_hessian(
-    potential: AbstractPotential, configuration: Configuration, neighbors: PairList
+    potential: AbstractPotential, configuration: Configuration, neighbors: PairList, stiffness: float = 1.0
 ) -> tuple[Float[Array, "nd nd"], Bool[Array, " n"]]:
-    """The Hessian with translations and rattlers pinned, in the lower triangle, and which particles are rattlers."""
+    """The Hessian with translations and rattlers pinned, in the lower triangle, and which particles are rattlers.
+
+    They are pinned with a stiffness that has to be like that of the other modes: the unit of stiffness
+    (`natural_units`).
+    """
     n, d = configuration.fractional.shape
     # The projector on uniform translations.
-    pin = jnp.broadcast_to(jnp.eye(d)[None, :, None, :] / n, (n, d, n, d)).reshape(n * d, n * d)
+    pin = jnp.broadcast_to(stiffness * jnp.eye(d)[None, :, None, :] / n, (n, d, n, d)).reshape(n * d, n * d)
     matrix = potential.add_hessian(pin, configuration, neighbors)
-    own = jnp.diagonal(matrix).reshape(n, d) - 1.0 / n
+    own = jnp.diagonal(matrix).reshape(n, d) - stiffness / n
     # The block of a rattler is exactly zero but for the rounding of the pin.
-    rattler = jnp.max(jnp.abs(own), axis=1) < 1e-14
-    matrix = matrix.at[jnp.arange(n * d), jnp.arange(n * d)].add(jnp.repeat(rattler.astype(matrix.dtype), d))
+    rattler = jnp.max(jnp.abs(own), axis=1) < 1e-14 * stiffness
+    pinned = jnp.repeat(stiffness * rattler.astype(matrix.dtype), d)
+    matrix = matrix.at[jnp.arange(n * d), jnp.arange(n * d)].add(pinned)
     return matrix, rattler
 
 
@@ -86,17 +91,20 @@ def pinned_hessian(
 ZERO_MODE = 1e-10
 
 
-def factor_hessian(potential: AbstractPotential, configuration: Configuration, neighbors: PairList) -> DenseHessian:
+def factor_hessian(
+    potential: AbstractPotential, configuration: Configuration, neighbors: PairList, stiffness: float = 1.0
+) -> DenseHessian:
     """Factor the Hessian of a configuration. Zero modes other than translations and rattlers make it unstable.
 
     **Arguments:**
 
     - `potential`, `configuration`: the interactions and the particles.
     - `neighbors`: the interacting pairs.
+    - `stiffness`: the unit of stiffness (`natural_units`), in energy per squared length.
 
     **Returns:** the factored Hessian; check its `is_stable`.
     """
-    matrix, rattler = pinned_hessian(potential, configuration, neighbors)
+    matrix, rattler = pinned_hessian(potential, configuration, neighbors, stiffness)
     return _factor(matrix, rattler)
 
 
@@ -109,7 +117,7 @@ def _factor(matrix: Float[Array, "nd nd"], rattler: Bool[Array, " n"]) -> DenseH
 
 
 def factor_pinning_zero_modes(
-    potential: AbstractPotential, configuration: Configuration, neighbors: PairList
+    potential: AbstractPotential, configuration: Configuration, neighbors: PairList, stiffness: float = 1.0
 ) -> tuple[DenseHessian, Int[Array, ""]]:
     """Factor the Hessian of a configuration with clusters that float free of all other particles.
 
@@ -121,10 +129,10 @@ def factor_pinning_zero_modes(
     **Returns:** the factored Hessian, whose `is_stable` is False if it has unstable modes; and the number of zero
     modes besides translations and rattlers.
     """
-    matrix, rattler = pinned_hessian(potential, configuration, neighbors)
+    matrix, rattler = pinned_hessian(potential, configuration, neighbors, stiffness)
     matrix = jnp.tril(matrix) + jnp.tril(matrix, -1).T
     eigenvalues, modes = jnp.linalg.eigh(matrix, symmetrize_input=False)
     scale = jnp.max(jnp.abs(eigenvalues))
     zero = jnp.abs(eigenvalues) < ZERO_MODE * scale
-    factor = _factor(matrix + (modes * zero) @ modes.T, rattler)
+    factor = _factor(matrix + stiffness * ((modes * zero) @ modes.T), rattler)
     return factor, jnp.sum(zero)

@@ -5,15 +5,22 @@ import functools
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from .bonds import BondContributions, bond_contributions
 from .configuration import Configuration
 from .elasticity import assemble_elastic_tensor, strain_basis
-from .hessian import ZERO_MODE, AbstractHessian
+from .hessian import AbstractHessian
 from .pair_list import PairList
 from .potential import AbstractPotential
 from .vibrations import VibrationalModes, vibrational_modes
+
+# A packing is rigid if some strain costs more than this share of what it would cost if particles moved affinely.
+# A solid carries at least one state of self-stress, of at most as many as it has bonds, and resists by about that
+# share: 1e-4 for ten thousand bonds, a half for jammed spheres. In packings that float, contacts overlap by what the
+# force tolerance leaves. The share is then 1e-10 for harmonic contacts and up to 3e-7 for Hertzian ones (tolerance
+# 1e-12, N = 96), whose stiffness vanishes with the overlap.
+RIGID = 1e-5
 
 
 class State(eqx.Module):
@@ -108,16 +115,31 @@ class Equilibrium(State):
 
         Second derivatives are taken in the linear strain, prestress included (docs/physics.md). `C` is stationary in
         the response, which needs no derivative here: the tensor is the second derivative of the energy along the joint
-        change of strain and response, and its gradient contains third derivatives of the energy only. Where nothing but
-        rounding is left, as for clusters that float free of each other, `C` is exactly zero and ratios of moduli are
-        not a number.
+        change of strain and response, and its gradient contains third derivatives of the energy only. Where the
+        packing is not rigid (`is_rigid`) and nothing but rounding is left, `C` is exactly zero, and ratios of moduli
+        are not a number.
         """
         d = self.configuration.dimension
-        strains, fixed = strain_basis(d), self._fixed_response
-        second = self.potential.second_variation(self.configuration, self.neighbors, strains, fixed)
-        relaxed = jnp.tensordot(jax.lax.stop_gradient(self._strain_force), fixed, axes=((1, 2), (1, 2)))
-        is_rigid = jnp.max(jnp.abs(second)) > ZERO_MODE * jnp.max(jnp.abs(relaxed))
-        return assemble_elastic_tensor(jnp.where(is_rigid, second, 0.0) / self.configuration.volume, d)
+        return assemble_elastic_tensor(jnp.where(self.is_rigid, self._strain_cost, 0.0) / self.configuration.volume, d)
+
+    @functools.cached_property
+    def _strain_cost(self) -> Float[Array, "m m"]:
+        """Second derivatives of the energy in the strains of `strain_basis`, with the response to them."""
+        strains, fixed = strain_basis(self.configuration.dimension), self._fixed_response
+        return self.potential.second_variation(self.configuration, self.neighbors, strains, fixed)
+
+    @functools.cached_property
+    def is_rigid(self) -> Bool[Array, ""]:
+        """Whether the packing is a solid: whether any strain costs energy, relative to an affine deformation.
+
+        An affine deformation costs the elastic energy and what the response regains, `Xi H^-1 Xi`. If nothing of it is
+        left, the packing floats, as spheres below jamming do and clusters that are free of each other. It has neither a
+        bulk nor a shear modulus then, and no ratio of them.
+        """
+        response, force = self._fixed_response, jax.lax.stop_gradient(self._strain_force)
+        relaxed = jnp.tensordot(force, response, axes=((1, 2), (1, 2)))
+        # Negated, so that a response that is not a number is not taken for none.
+        return ~(jnp.max(jnp.abs(self._strain_cost)) <= RIGID * jnp.max(jnp.abs(relaxed)))
 
     @functools.cached_property
     def bond_contributions(self) -> BondContributions:

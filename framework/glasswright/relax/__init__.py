@@ -4,6 +4,8 @@ from .._jax import fast_jit as fast_jit
 from ..physics.hessian import DenseHessian as DenseHessian
 from ..physics.hessian import factor_hessian as factor_hessian
 from ..physics.hessian import factor_pinning_zero_modes as factor_pinning_zero_modes
+from ..physics.units import Units as Units
+from ..physics.units import natural_units as natural_units
 from .batch import Relaxation as Relaxation
 from .fire import PAPER_SETTINGS as PAPER_SETTINGS
 from .fire import FireSettings as FireSettings

@@ -240,6 +240,7 @@ class Relaxation:
             self.tolerance[own],
             np.asarray(self.schedule.max_steps),
             np.asarray(enough),
+            self.schedule.longest_push,
         )
         self.lanes, self.fractional, report = descend_lanes(task, self.lanes, self.fractional)
         evaluations, pushes, n_pairs, converged, stuck, steps, renewals = np.asarray(report)
@@ -281,6 +282,8 @@ class Relaxation:
             which,
             again,
             np.asarray(self.schedule.force_tolerance),
+            self.schedule.move_cap,
+            self.schedule.units.stiffness,
         )
         self.minima, report = polish_minima(task, self.minima)
         self.totals["groups"] += 1

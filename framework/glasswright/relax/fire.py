@@ -3,6 +3,7 @@
 Sources: Bitzek et al., PRL 97, 170201 (2006); FIRE 2.0: Guénolé et al., Comput. Mater. Sci. 175, 109584 (2020).
 """
 
+import dataclasses
 from typing import Any, TypeAlias
 
 import equinox as eqx
@@ -15,6 +16,7 @@ from .._jax import fast_jit
 from ..physics.configuration import Configuration
 from ..physics.pair_list import PairList
 from ..physics.potential import AbstractPotential
+from ..physics.units import Units
 
 # The start of a search consists of NumPy's arrays (`fire_start`).
 AnyArray: TypeAlias = Array | np.ndarray[Any, Any]
@@ -29,6 +31,8 @@ class FireSettings(eqx.Module):
     - `grow`, `shrink`: factors of the time step after steps down- and uphill.
     - `mixing_start`, `mixing_decay`: share of the velocity that is turned towards the force, and its decay.
     - `move_cap`: largest move of a particle in one step, in units of length.
+
+    Time steps are those of particles of mass one.
     """
 
     time_step_start: float | None = None
@@ -39,6 +43,15 @@ class FireSettings(eqx.Module):
     mixing_start: float = 0.25
     mixing_decay: float = 0.98
     move_cap: float = 0.1
+
+    def scaled(self, units: Units) -> "FireSettings":
+        """The constants in the user's units, from those in the `units` of the potential and the packing."""
+        return dataclasses.replace(
+            self,
+            time_step_start=None if self.time_step_start is None else self.time_step_start * units.time,
+            time_step_max=None if self.time_step_max is None else self.time_step_max * units.time,
+            move_cap=self.move_cap * units.length,
+        )
 
 
 # As the paper runs it; its added constant inside the force norm is left out, which is what lets it reach 1e-12 sooner.

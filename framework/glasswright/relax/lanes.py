@@ -107,6 +107,7 @@ class Descent(eqx.Module):
     - `tolerance`: the force to descend to, for each lane.
     - `max_evaluations`: most force evaluations of a descent.
     - `enough_idle`: how many idle lanes end the chunk.
+    - `longest_push`: longest move of a particle in a step of pushing particles apart.
     """
 
     potential: AbstractPotential
@@ -119,6 +120,7 @@ class Descent(eqx.Module):
     tolerance: Float[AnyArray, " w"]
     max_evaluations: Int[AnyArray, ""]
     enough_idle: Int[AnyArray, ""]
+    longest_push: float
 
 
 @eqx.filter_jit(donate="all-except-first")
@@ -172,7 +174,9 @@ def descend_lanes(
         stuck = jnp.logical_not(state.covered)
         if isinstance(potential, AbstractPairPotential):
             left = jnp.where(old.evaluations == 0, most - pushes, 0)
-            parted, steps = jax.vmap(lambda c, p, m: push_apart(potential, c, p, m))(here, listed, left)
+            parted, steps = jax.vmap(lambda c, p, m: push_apart(potential, c, p, m, task.longest_push))(
+                here, listed, left
+            )
             # Lanes whose particles were pushed wait for another list, to see whether that was enough.
             state = select_lanes(steps > 0, eqx.tree_at(lambda s: s.fractional, old, parted), state)
             stuck, pushes = stuck & (steps == 0), pushes + steps
@@ -214,6 +218,8 @@ class Polish(eqx.Module):
     - `radius`: of the pair lists.
     - `which`: the configurations of the group; their number for none.
     - `again`: which of them go on from where Newton's steps have led already.
+    - `move_cap`: longest move of a particle in one step.
+    - `stiffness`: the unit of stiffness.
     """
 
     potential: AbstractPotential
@@ -223,6 +229,8 @@ class Polish(eqx.Module):
     which: Int[AnyArray, " g"]
     again: Bool[AnyArray, " g"]
     force_tolerance: Float[AnyArray, ""]
+    move_cap: float
+    stiffness: float
 
 
 @eqx.filter_jit(donate="all-except-first")
@@ -239,12 +247,12 @@ def polish_minima(task: Polish, minima: Minima) -> tuple[Minima, Int[Array, "5 g
     listed = jax.vmap(lambda c: find_pairs(c, task.radius, capacity))(configuration)
 
     def factor(c: Configuration, p: PairList) -> DenseHessian:
-        return factor_hessian(task.potential, c, p)
+        return factor_hessian(task.potential, c, p, task.stiffness)
 
     def newton(c: Configuration, p: PairList, h: DenseHessian) -> NewtonState:
         # With a Hessian that is not positive definite a line search would be wasted.
         age = jnp.where(h.is_stable, 0, 1)
-        state: NewtonState = newton_steps(task.potential, c, p, task.force_tolerance, h, age)
+        state: NewtonState = newton_steps(task.potential, c, p, task.force_tolerance, h, age, task.move_cap)
         return state
 
     first = jax.vmap(factor)(configuration, listed)

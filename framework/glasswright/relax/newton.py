@@ -24,6 +24,7 @@ from ..physics.potential import AbstractPotential
 # step of a training (N = 368, learning rate 1e-3, one core).
 PATIENCE = 20.0
 SECANTS = 5
+# Longest move of a particle in one step, in units of length.
 MOVE_CAP = 0.1
 TINY = float(np.finfo(float).tiny)
 # A trial of the line search: scale of the step, where it leads, energy and gradient there, and whether it is accepted.
@@ -99,6 +100,7 @@ def newton_steps(
     force_tolerance: Float[ArrayLike, ""],
     factor: DenseHessian,
     age: Int[ArrayLike, ""],
+    move_cap: float = MOVE_CAP,
 ) -> NewtonState:
     """Step towards the minimum near `configuration` with one factor, for as long as it serves.
 
@@ -124,7 +126,7 @@ def newton_steps(
     def step(s: NewtonState) -> NewtonState:
         move = -s.secants.solve(factor, s.gradient)
         longest = jnp.sqrt(jnp.max(jnp.sum(move**2, axis=1)))
-        move = move * jnp.minimum(1.0, MOVE_CAP / jnp.maximum(longest, TINY))
+        move = move * jnp.minimum(1.0, move_cap / jnp.maximum(longest, TINY))
         before = largest(s.gradient)
 
         def rejected(carry: Trial) -> Bool[Array, ""]:

@@ -14,6 +14,7 @@ from .fire import TINY
 
 # One time step cannot serve a start in which a particle is held stiffer than the median by more than this factor.
 UNEVEN = 1e4
+# In units of length.
 LONGEST_MOVE = 0.1
 
 
@@ -23,6 +24,7 @@ def push_apart(
     configuration: Configuration,
     neighbors: PairList,
     max_steps: Int[ArrayLike, ""],
+    longest_move: float = LONGEST_MOVE,
 ) -> tuple[Float[Array, "n d"], Int[Array, ""]]:
     """Move each particle by its force over its stiffness, until none is held much stiffer than the median.
 
@@ -48,7 +50,7 @@ def push_apart(
         force = -potential.gradient(at(fractional), neighbors)
         move = force / (2.0 * jnp.maximum(stiff, TINY))[:, None]
         length = jnp.linalg.norm(move, axis=1, keepdims=True)
-        move = move * jnp.minimum(1.0, LONGEST_MOVE / jnp.maximum(length, TINY))
+        move = move * jnp.minimum(1.0, longest_move / jnp.maximum(length, TINY))
         fractional = fractional + sum(move[:, b, None] * inverse_box[:, b][None] for b in range(move.shape[1]))
         return fractional, stiffness(fractional), steps + 1
 

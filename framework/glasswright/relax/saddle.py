@@ -14,14 +14,19 @@ from ..physics.potential import AbstractPotential
 
 @eqx.filter_jit
 def leave_saddle(
-    potential: AbstractPotential, configuration: Configuration, neighbors: PairList, distance: Float[ArrayLike, ""]
+    potential: AbstractPotential,
+    configuration: Configuration,
+    neighbors: PairList,
+    distance: Float[ArrayLike, ""],
+    stiffness: float = 1.0,
 ) -> Configuration:
     """Move along the softest mode, downhill, until the particle that moves most has moved by `distance`.
 
     A minimum can turn into a saddle under a change of the potential without any force: where a pair crosses a distance
-    at which the curvature of the potential jumps, the Hessian jumps too. A descent would stay there.
+    at which the curvature of the potential jumps, the Hessian jumps too. A descent would stay there. `stiffness` is the
+    unit of stiffness, as in `factor_hessian`.
     """
-    matrix, _ = pinned_hessian(potential, configuration, neighbors)
+    matrix, _ = pinned_hessian(potential, configuration, neighbors, stiffness)
     _, modes = jnp.linalg.eigh(jnp.tril(matrix) + jnp.tril(matrix, -1).T, symmetrize_input=False)
     mode = modes[:, 0].reshape(configuration.fractional.shape)
     mode = mode * distance / jnp.sqrt(jnp.max(jnp.sum(mode**2, axis=1)))

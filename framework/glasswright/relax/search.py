@@ -17,7 +17,7 @@ from .fire import fire, fire_start
 from .newton import NewtonEnd, newton_steps
 from .push_apart import push_apart
 from .saddle import leave_saddle
-from .schedule import MAX_FACTORS, MAX_PUSHES, MAX_SADDLES, SADDLE_STEP, WIDEST_SKIN, QuenchSchedule
+from .schedule import MAX_FACTORS, MAX_PUSHES, MAX_SADDLES, WIDEST_SKIN, QuenchSchedule
 
 _factor_hessian = fast_jit(factor_hessian)
 _factor_pinning_zero_modes = fast_jit(factor_pinning_zero_modes)
@@ -82,7 +82,11 @@ class Search:
                 return
             self.counts["saddles"] += 1
             self.configuration = leave_saddle(
-                self.potential, self.configuration, self.neighbors(), np.asarray(SADDLE_STEP)
+                self.potential,
+                self.configuration,
+                self.neighbors(),
+                np.asarray(self.schedule.saddle_step),
+                self.schedule.units.stiffness,
             )
         self.outcome = Outcome.unstable
 
@@ -107,7 +111,9 @@ class Search:
         # Here, for what it imports is slow to load and seldom needed.
         from ..physics.adjoint import MatrixFreeHessian
 
-        return MatrixFreeHessian(self.potential, self.configuration, self.neighbors())
+        return MatrixFreeHessian(
+            self.potential, self.configuration, self.neighbors(), stiffness=self.schedule.units.stiffness
+        )
 
     def hessian_of_minimum(self, neighbors: PairList) -> AbstractHessian:
         """The Hessian of the start, which is a minimum, from this pair list, as a search that ends there leaves it."""
@@ -137,7 +143,13 @@ class Search:
         if not isinstance(self.potential, AbstractPairPotential):
             return
         for _ in range(MAX_PUSHES):
-            fractional, steps = push_apart(self.potential, self.configuration, self.neighbors(), np.asarray(MAX_PUSHES))
+            fractional, steps = push_apart(
+                self.potential,
+                self.configuration,
+                self.neighbors(),
+                np.asarray(MAX_PUSHES),
+                self.schedule.longest_push,
+            )
             if int(steps) == 0:
                 return
             self.counts["evaluations"] += int(steps)
@@ -173,7 +185,9 @@ class Search:
 
     def _pin_zero_modes(self) -> None:
         """Take the Hessian of a force-free point that Cholesky refused, if only zero modes made it do so."""
-        factor, zero_modes = _factor_pinning_zero_modes(self.potential, self.configuration, self.neighbors())
+        factor, zero_modes = _factor_pinning_zero_modes(
+            self.potential, self.configuration, self.neighbors(), self.schedule.units.stiffness
+        )
         self.counts["factorisations"] += 1
         if bool(factor.is_stable):
             self.factor = factor
@@ -182,7 +196,9 @@ class Search:
     def _factorise(self) -> DenseHessian:
         """The factored Hessian of where the search stands."""
         self.counts["factorisations"] += 1
-        factor: DenseHessian = _factor_hessian(self.potential, self.configuration, self.neighbors())
+        factor: DenseHessian = _factor_hessian(
+            self.potential, self.configuration, self.neighbors(), self.schedule.units.stiffness
+        )
         return factor
 
     def _fire(self, tolerance: float) -> None:
@@ -217,7 +233,13 @@ class Search:
                 return False
             tolerance = np.asarray(self.schedule.force_tolerance)
             state = newton_steps(
-                self.potential, self.configuration, self.neighbors(), tolerance, factor, np.asarray(age)
+                self.potential,
+                self.configuration,
+                self.neighbors(),
+                tolerance,
+                factor,
+                np.asarray(age),
+                self.schedule.move_cap,
             )
             self.counts["evaluations"] += int(state.iterations)
             self.configuration = dataclasses.replace(self.configuration, fractional=state.fractional)

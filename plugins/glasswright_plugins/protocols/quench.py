@@ -5,13 +5,18 @@ import glasswright as gw
 import jax
 import numpy as np
 from glasswright.neighbors import PairList
-from glasswright.relax import QuenchSchedule, Relaxation, Search, fast_jit
+from glasswright.relax import QuenchSchedule, Relaxation, Search, fast_jit, natural_units
 from glasswright.relax.batch import bytes_per_configuration, expected_pairs
 from jaxtyping import Array, Bool, PRNGKeyArray
 
 # Assembling and factoring cost n² memory and n³ time: 200 MB and about two seconds at 5000 coordinates, where solving
 # with products alone takes as long and says nothing about stability.
 DENSE_LIMIT = 5000
+
+
+# What a packing that could not be prepared is shaken by before the next attempt: the standard deviation of
+# displacements, in units of length.
+RESTART_KICK = 1e-2
 
 
 class Memory(eqx.Module):
@@ -53,9 +58,13 @@ class Quench(gw.AbstractProtocol):
 
     **Arguments:**
 
+    Forces and lengths below are in units of the potential's own: in the user's units for packings that resemble those
+    of the paper in spacing and stiffness, and the same fraction of their forces and spacing for all others, whatever
+    the unit of energy or length (`natural_units`).
+
     - `method`: `newton` (FIRE, then Newton) or `fire` (the paper's FIRE all the way).
-    - `force_tolerance`: largest force component of an accepted minimum, in energy per length.
-    - `hand_over`: force at which Newton takes over.
+    - `force_tolerance`: largest force component of an accepted minimum, in units of force (1 in the paper's units).
+    - `hand_over`: force at which Newton takes over, in units of force.
     - `max_steps`: most force evaluations of FIRE.
     - `skin`: least width added to the cutoff in pair lists, in units of length.
     - `follow_limit`: a particle that moves further than this in one step of the design has rearranged.
@@ -102,7 +111,7 @@ class Quench(gw.AbstractProtocol):
         # What is not a number is refused one by one, without a program for many.
         if not first.uses_newton or first.outcome is not None:
             return None
-        relaxation = Relaxation(potential, starts, self._schedule, width=width)
+        relaxation = Relaxation(potential, starts, first.schedule, width=width)
         relaxation.run()
         memory = Memory(relaxation.neighbors, relaxation.hessian)
         outcome = np.asarray(relaxation.outcome)
@@ -128,15 +137,17 @@ class Quench(gw.AbstractProtocol):
         if not previous.accepted:
             # The same search from the same place would end the same way.
             key = jax.random.key(0) if key is None else key
-            start = start.moved(1e-2 * jax.random.normal(key, start.fractional.shape))
+            kick = RESTART_KICK * natural_units(potential, start).length
+            start = start.moved(kick * jax.random.normal(key, start.fractional.shape))
             return self.prepare(potential, start, key=key)
         search, memory = self._search(potential, start), previous.memory
-        followed = search.uses_newton and search.follow(memory.neighbors, memory.hessian, self.follow_limit)
+        limit = self.follow_limit * search.schedule.units.length
+        followed = search.uses_newton and search.follow(memory.neighbors, memory.hessian, limit)
         if not followed:
             search = search.again()
             search.relax()
         lost = search.uses_newton and not followed
-        rearranged = not followed and search.moved() >= self.follow_limit
+        rearranged = not followed and search.moved() >= limit
         return self._prepared(search, lost=int(lost), rearranged=int(rearranged))
 
     def remember(self, potential: gw.AbstractPotential, configuration: gw.Configuration) -> Memory:
@@ -157,15 +168,15 @@ class Quench(gw.AbstractProtocol):
         memory = prepared.memory
         return gw.attach_equilibrium(potential, prepared.configuration, memory.neighbors, memory.hessian)
 
-    @property
-    def _schedule(self) -> QuenchSchedule:
-        return QuenchSchedule(self.force_tolerance, self.hand_over, self.max_steps, self.skin, self.method)
+    def _schedule(self, potential: gw.AbstractPotential, start: gw.Configuration) -> QuenchSchedule:
+        schedule = QuenchSchedule(self.force_tolerance, self.hand_over, self.max_steps, self.skin, self.method)
+        return schedule.scaled(natural_units(potential, start))
 
     def _search(self, potential: gw.AbstractPotential, start: gw.Configuration) -> Search:
         """A search from the start, with the kind of Hessian that suits its size."""
         small = isinstance(potential, gw.AbstractPairPotential) and start.fractional.size <= DENSE_LIMIT
         dense = self.hessian == "dense" or (self.hessian == "auto" and small)
-        return Search(potential, start, self._schedule, dense=dense)
+        return Search(potential, start, self._schedule(potential, start), dense=dense)
 
     def _prepared(self, search: Search, **statistics: int) -> gw.Prepared:
         """The result of a search that has ended."""
