@@ -14,13 +14,16 @@ class AbstractProperty(eqx.Module):
 
     A subclass needs `measure` alone. The class attributes are optional: `requires` names the kind of state it reads
     (`Equilibrium` for anything that needs the Hessian), `units` and `source` document it; `is_isotropic` says that a
-    scalar (or a list of scalars) does not change when the packing is turned.
+    scalar (or a list of scalars) does not change when the packing is turned; `needs_rigidity` says that only solids
+    have the property, as is true of every ratio of moduli. A packing that is not rigid (`Equilibrium.is_rigid`) has no
+    value then, and is counted as `not_rigid`.
     """
 
     requires: ClassVar[type[State]] = State
     units: ClassVar[str] = ""
     source: ClassVar[str] = ""
     is_isotropic: ClassVar[bool] = True
+    needs_rigidity: ClassVar[bool] = False
 
     # `Any`: a subclass takes the kind of state that `requires` names.
     @abc.abstractmethod

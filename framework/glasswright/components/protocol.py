@@ -15,13 +15,18 @@ from ..physics.state import State
 
 
 class Outcome(enum.IntEnum):
-    """How the preparation of one configuration ended. All but `converged` are rejections, which are counted."""
+    """How the preparation and measurement of one configuration ended.
+
+    All but `converged` are rejections, which are counted. `not_rigid` is a packing that is no solid where a property
+    was asked for that only solids have, such as Poisson's ratio.
+    """
 
     converged = 0
     max_steps = 1
     unstable = 2
     overflow = 3
     nonfinite = 4
+    not_rigid = 5
 
 
 def _as_arrays(numbers: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -19,6 +19,8 @@ from .design import DesignValues
 from .property_value import UnusableValue
 
 logger = logging.getLogger(__name__)
+# Why there is no ratio of moduli.
+NOT_RIGID = "the packing is not rigid: its bulk and shear modulus are zero, and it has no ratio of them"
 _warned: set[tuple[str, str]] = set()
 
 
@@ -101,11 +103,17 @@ def forget_warnings() -> None:
     _warned.clear()
 
 
-def warn_of_values(index: int, values: Mapping[str, Any], gradients: Mapping[str, Mapping[str, Any]]) -> None:
+def warn_of_values(
+    index: int, values: Mapping[str, Any], gradients: Mapping[str, Mapping[str, Any]], *, is_rigid: bool = True
+) -> None:
     """Log a warning for the first value of each property that cannot be trained, and why."""
     for name, value in values.items():
         gradient = [np.asarray(part) for part in gradients.get(name, {}).values()]
-        if not np.all(np.isfinite(value)):
+        if not is_rigid:
+            if np.all(np.isfinite(value)):
+                continue
+            what = f"is not finite, because {NOT_RIGID}; configurations like this are counted as not_rigid and left out"
+        elif not np.all(np.isfinite(value)):
             what = "is not finite; configurations like this are counted as nonfinite and left out"
         elif not all(np.all(np.isfinite(part)) for part in gradient):
             what = "is finite but its gradient is not; configurations like this are counted as nonfinite and left out"

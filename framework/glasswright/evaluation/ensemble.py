@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from .._jax import fast_jit
-from ..components.protocol import Prepared
+from ..components.protocol import Outcome, Prepared
 from ..execution.executor import Executor
 from ..execution.task import Result, Task
 from ..physics.configuration import Configuration
@@ -23,6 +23,7 @@ from .measurement import (
     measure_many_values,
     measure_many_with_gradients,
     measure_on_host,
+    outcome_of_measurement,
 )
 from .model import GivenPacking, Model
 from .problem import Problem
@@ -141,14 +142,15 @@ class Ensemble(Task[Request, Result[Prepared]]):
             if potential.start is not None:
                 start = dataclasses.replace(potential.start, box=system.box)
             prepared = protocol.prepare(potential, start, key=key)
-        measurement = None
+        outcome, measurement = Outcome(int(prepared.outcome)), None
         if prepared.accepted:
             where = f"configuration {request.index}"
             measurement = measure_on_host(self.problem, request.values, prepared, where, gradients=self.gradients)
+            outcome = outcome_of_measurement(self.problem, request.values, prepared, measurement)
         if not request.keep:
             prepared = dataclasses.replace(prepared, memory=None)
         statistics = {name: np.asarray(number).item() for name, number in prepared.statistics.items()}
-        return _result(int(prepared.outcome), statistics, measurement, prepared)
+        return _result(int(outcome), statistics, measurement, prepared)
 
     def _numbers(self, *numbers: int) -> Iterator[np.ndarray]:
         """Seed, stream and further numbers as arrays, which are traced; Python's would be compiled in."""
@@ -201,11 +203,15 @@ class Ensemble(Task[Request, Result[Prepared]]):
         for k, index in enumerate(indices):
             measurement = jax.tree.map(lambda x, k=k: np.asarray(x[k]), measured)
             numbers = {name: np.asarray(number)[k].item() for name, number in statistics.items()}
+            outcome = int(outcomes[k])
+            if outcome == Outcome.converged:
+                row = jax.tree.map(lambda x, k=k: x[k], bare)
+                outcome = int(outcome_of_measurement(self.problem, values, row, measurement))
             if index in keep:
                 kept = jax.tree.map(lambda x, k=k: x[k], prepared)
             else:
                 kept = Prepared(jax.tree.map(lambda x, k=k: x[k], configurations), outcomes[k], numbers)
-            results.append(_result(int(outcomes[k]), numbers, measurement, kept))
+            results.append(_result(outcome, numbers, measurement, kept))
         return Result([result.gathered for result in results], [result.local for result in results if result.local])
 
 

@@ -8,14 +8,16 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Bool
 
 from .._jax import fast_jit
+from ..components.property import AbstractProperty
 from ..components.protocol import Outcome, Prepared
+from ..physics.state import Equilibrium, State
 from ..physics.system import System
 from .design import DesignValues
 from .diagnosis import failure_of_property, warn_of_values
-from .model import GivenPacking
+from .model import GivenPacking, Model
 from .problem import Problem
 from .property_value import real_value
 
@@ -63,12 +65,20 @@ def _values(
     def values_at(design_values: DesignValues) -> dict[str, Array]:
         model = problem.at(design_values)
         state = model.protocol.attach(model.potential, in_box(model.system, prepared))
-        return {
+        values = {
             name: real_value(term.property, state, trained=trained and term.is_trained)
             for name, term in problem.terms.items()
         }
+        return {name: _of_solids(problem.terms[name].property, state, value) for name, value in values.items()}
 
     return values_at
+
+
+def _of_solids(measured: AbstractProperty, state: State, value: Array) -> Array:
+    """The value of a property; not a number where the property needs a solid and the packing is none."""
+    if not (measured.needs_rigidity and isinstance(state, Equilibrium)):
+        return value
+    return jnp.where(state.is_rigid, value, jnp.nan)
 
 
 @fast_jit
@@ -159,10 +169,39 @@ def measure_sample(
 ) -> Sample:
     """Measure a prepared configuration; a value that is not finite is an outcome, and never averaged in."""
     statistics = {name: np.asarray(number).item() for name, number in prepared.statistics.items()}
-    measurement = None
+    outcome, measurement = Outcome(int(prepared.outcome)), None
     if prepared.accepted:
         measurement = measure_on_host(problem, values, prepared, f"configuration {index}", gradients=gradients)
-    return classify(index, prepared.outcome, statistics, measurement, prepared)
+        outcome = outcome_of_measurement(problem, values, prepared, measurement)
+    return classify(index, outcome, statistics, measurement, prepared)
+
+
+@fast_jit
+def _is_rigid(model: Model, prepared: Prepared) -> Bool[Array, ""]:
+    state = model.protocol.attach(model.potential, in_box(model.system, prepared))
+    return state.is_rigid if isinstance(state, Equilibrium) else jnp.ones((), dtype=bool)
+
+
+def is_rigid(problem: Problem, values: DesignValues, prepared: Prepared) -> bool:
+    """Whether an accepted packing is a solid, as `Equilibrium.is_rigid` says; True for states that do not say it."""
+    return bool(_is_rigid(problem.at(values), dataclasses.replace(prepared, statistics={})))
+
+
+def outcome_of_measurement(
+    problem: Problem, values: DesignValues, prepared: Prepared, measurement: Measurement
+) -> Outcome:
+    """The outcome of an accepted packing, given what was measured on it: `not_rigid` where that is why a value lacks.
+
+    Whether the packing is rigid is looked at only where a value is not finite: ratios of moduli are not a number if it
+    is not. `classify` decides about all other values that are not finite.
+    """
+    if _is_finite(measurement) or is_rigid(problem, values, prepared):
+        return Outcome.converged
+    return Outcome.not_rigid
+
+
+def _is_finite(measurement: Measurement) -> bool:
+    return all(np.all(np.isfinite(number)) for number in jax.tree.leaves(measurement))
 
 
 def classify(
@@ -170,10 +209,11 @@ def classify(
 ) -> Sample:
     """The sample of a configuration, rejected as `nonfinite` if a value or a gradient is not finite."""
     outcome = Outcome(int(outcome))
-    if outcome == Outcome.converged and measurement is not None:
-        warn_of_values(index, measurement.values, measurement.gradients)
+    if outcome in (Outcome.converged, Outcome.not_rigid) and measurement is not None:
+        is_solid = outcome == Outcome.converged
+        warn_of_values(index, measurement.values, measurement.gradients, is_rigid=is_solid)
     if outcome != Outcome.converged:
         measurement = None
-    elif not all(np.all(np.isfinite(number)) for number in jax.tree.leaves(measurement)):
+    elif measurement is not None and not _is_finite(measurement):
         outcome, measurement = Outcome.nonfinite, None
     return Sample(index, outcome, statistics, measurement, prepared)

@@ -17,8 +17,8 @@ from ..components.objective import NoObjective, Term
 from ..components.property import AbstractProperty
 from ..components.protocol import AbstractProtocol, Outcome, Prepared
 from ..evaluation.design import Design, DesignValues, resolve_design, trainable_leaves
-from ..evaluation.diagnosis import describe_failure
-from ..evaluation.measurement import measure_on_host
+from ..evaluation.diagnosis import NOT_RIGID, describe_failure
+from ..evaluation.measurement import is_rigid, measure_on_host
 from ..evaluation.model import GivenPacking, Model
 from ..evaluation.problem import Problem
 from ..evaluation.value_shape import UnusableProperty, value_shape
@@ -139,6 +139,9 @@ def measure(request: MeasureRequest, directory: str | Path | None = None) -> Mea
     problem = _problem_of(request, prepared)
     values, where = problem.initial_values, "the configuration"
     measured, errors = _measure_values(problem, values, prepared, where)
+    lacking = [name for name, value in measured.items() if not np.all(np.isfinite(value))]
+    if lacking and not is_rigid(problem, values, prepared):
+        errors |= {name: f"terms.{name}.property: {NOT_RIGID}" for name in lacking}
     report: MeasureReport = {"max_force": max_force(request.potential, prepared.configuration), "properties": {}}
     if request.relax:
         report["largest_displacement"] = _largest_displacement(request, prepared.configuration)
@@ -166,8 +169,8 @@ def _largest_displacement(request: MeasureRequest, relaxed: Configuration) -> fl
     unit = natural_units(request.potential, relaxed).length
     if limit is not None and moved > limit * unit:
         logger.warning(
-            "relax=true: a particle moved by %.3g, further than protocol.follow_limit=%g%s: this is another minimum than "
-            "that of the given packing; is the potential the one that it was made with?",
+            "relax=true: a particle moved by %.3g, further than protocol.follow_limit=%g%s: this is another minimum "
+            "than that of the given packing; is the potential the one that it was made with?",
             moved,
             limit,
             "" if unit == 1.0 else f" in units of {unit:g}",

@@ -15,6 +15,7 @@ class Anisotropy(gw.AbstractProperty):
     requires = gw.Equilibrium
     units = "dimensionless"
     source = "Norris, J. Mech. Mater. Struct. 1, 223 (2006): the Euclidean projection on isotropy"
+    needs_rigidity = True
 
     def measure(self, state: gw.Equilibrium) -> Float[Array, ""]:
         tensor = state.elastic_tensor

@@ -4,7 +4,7 @@ import glasswright as gw
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._parts import needed_state
+from ._parts import needed_state, needs_rigidity
 from .bulk_modulus import BulkModulus
 from .shear_modulus import ShearModulus
 
@@ -28,6 +28,11 @@ class Pair(gw.AbstractProperty):
     def requires(self) -> type[gw.State]:  # type: ignore[override]
         """The state that both of them can be measured on."""
         return needed_state(self.first, self.second)
+
+    @property
+    def needs_rigidity(self) -> bool:  # type: ignore[override]
+        """Whether either is a property of solids only."""
+        return needs_rigidity(self.first, self.second)
 
     def measure(self, state: gw.State) -> Float[Array, "2"]:
         values = [jnp.asarray(part.measure(state)) for part in (self.first, self.second)]

@@ -14,6 +14,7 @@ class PoissonRatio(gw.AbstractProperty):
     requires = gw.Equilibrium
     units = "dimensionless"
     source = "Zu & Goodrich, Commun. Mater. 5 (2024), doi 10.1038/s43246-024-00583-4, Eq. 2"
+    needs_rigidity = True
 
     def measure(self, state: gw.Equilibrium) -> Float[Array, ""]:
         return gw.poisson_ratio(state.elastic_tensor)

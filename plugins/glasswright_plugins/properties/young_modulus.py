@@ -14,6 +14,7 @@ class YoungModulus(gw.AbstractProperty):
     requires = gw.Equilibrium
     units = "energy / volume"
     source = "Landau & Lifshitz, Theory of Elasticity, section 5 (three dimensions)"
+    needs_rigidity = True
 
     def measure(self, state: gw.Equilibrium) -> Float[Array, ""]:
         d = state.configuration.dimension

@@ -54,20 +54,21 @@ class Quench(gw.AbstractProtocol):
     not positive definite, no progress), FIRE goes on to a hundredth of that force, and so on. The minimiser is part of
     the ensemble's definition: `method=fire` is the paper's, without the constant inside its norm.
 
+    Arguments that are forces and lengths are in units of the potential's own (`natural_units`). For packings that
+    resemble those of the paper in spacing and stiffness, these are the user's units. For all others they make the
+    arguments the same fractions of stiffness and spacing as for those.
+
     Source: Zu & Goodrich, Commun. Mater. 5 (2024), Methods; docs/physics.md.
 
     **Arguments:**
-
-    Forces and lengths below are in units of the potential's own: in the user's units for packings that resemble those
-    of the paper in spacing and stiffness, and the same fraction of their forces and spacing for all others, whatever
-    the unit of energy or length (`natural_units`).
 
     - `method`: `newton` (FIRE, then Newton) or `fire` (the paper's FIRE all the way).
     - `force_tolerance`: largest force component of an accepted minimum, in units of force (1 in the paper's units).
     - `hand_over`: force at which Newton takes over, in units of force.
     - `max_steps`: most force evaluations of FIRE.
-    - `skin`: least width added to the cutoff in pair lists, in units of length.
-    - `follow_limit`: a particle that moves further than this in one step of the design has rearranged.
+    - `skin`: least width added to the cutoff in pair lists, in units of length (1 in the paper's units).
+    - `follow_limit`: a particle that moves further than this in one step of the design has rearranged; in units of
+      length.
     - `hessian`: `dense` (factored once), `matrix_free` (conjugate gradients), or `auto`: dense for pair potentials of
       up to 5000 coordinates.
     - `stability`: what a minimum has to be stable against: `fixed_box`, motions of the particles in their box, as in
