@@ -122,10 +122,21 @@ def summarise(result: Mapping[str, Any], folder: Path) -> list[str]:
     """How a training ended."""
     end = {True: "target reached", False: "target not reached", None: "done"}[result["success"]]
     loss = "nothing accepted" if result["loss"] is None else f"loss {result['loss']:.3e}"
-    return [
-        f"{end} after {result['steps']} steps: {loss}, in {result['seconds']:.1f} s",
-        f"results in {folder}",
-    ]
+    lines = [f"{end} after {result['steps']} steps: {loss}, in {result['seconds']:.1f} s"]
+    best = result.get("best")
+    if best is not None and not result["success"] and _is_clearly_better(best["loss"], result["loss"]):
+        lines.append(
+            f"best was step {best['step']} with loss {best['loss']:.3e}: see best.extxyz, and best in result.json"
+        )
+    if "average" in result:
+        of = f"of steps {result['average']['first_step']} to {result['average']['last_step']}"
+        lines.append(f"the average design {of} can be validated as well: validate run=… design_of=average")
+    return [*lines, f"results in {folder}"]
+
+
+def _is_clearly_better(best: float, last: float | None) -> bool:
+    """Whether a loss is below another one by more than half of it."""
+    return last is not None and last - best > 0.5 * abs(last)
 
 
 def _run(request: Experiment, directory: Path | None, *, progress: bool) -> job.TrainingResult:
@@ -142,7 +153,8 @@ def _finished(request: Experiment, folder: Path) -> job.TrainingResult | None:
     if not (folder / "result.json").exists():
         return None
     result = cast(job.TrainingResult, read_json(folder / "result.json"))
-    return result if result.get("success") or request.steps <= result["steps"] else None
+    lost = result.get("ended") in ("diverged", "out_of_bounds")
+    return result if result.get("success") or lost or request.steps <= result["steps"] else None
 
 
 TRAIN: Command[Experiment, job.TrainingResult] = Command(

@@ -16,11 +16,12 @@ from ..jobs import validate as job
 from ..jobs.validate import Validation
 from ..jobs.validation_report import ValidationReport
 from ..run.directory import read_json
+from ..run.reached import DESIGNS
 from .command import NUMBERS_BY_NAME, Command, Resumption
 from .train import SHARED
 from .trained import build_trained
 
-OWN = ("run", "n_configurations", "n_untrained", "trained")
+OWN = ("run", "design_of", "n_configurations", "n_untrained", "trained")
 
 
 def build_validation(config: Config, folder: Path | None = None) -> Validation:
@@ -38,6 +39,11 @@ def build_validation(config: Config, folder: Path | None = None) -> Validation:
         raise RequestError(
             f"run={own['run']}: {type(experiment.potential).__name__} belongs to the one packing that it was trained "
             "on: there are no others to validate it on"
+        )
+    if own["design_of"] == "best" and not experiment.sampler.is_population:
+        raise RequestError(
+            "design_of=best: each step of this run saw another sample, and the lowest loss is a matter of chance; "
+            "possible: final, average"
         )
     models = {"trained": trained.model, "untrained": experiment.model}
     return Validation(
@@ -90,6 +96,7 @@ VALIDATE: Command[Validation, ValidationReport] = Command(
     shared=SHARED,
     own={
         "run": {"type": "string"},
+        "design_of": {"enum": list(DESIGNS)},
         "n_configurations": {"type": "integer", "minimum": 1},
         "n_untrained": {"type": "integer", "minimum": 0},
         "trained": NUMBERS_BY_NAME,

@@ -25,6 +25,13 @@ class AbstractProperty(eqx.Module):
     is_isotropic: ClassVar[bool] = True
     needs_rigidity: ClassVar[bool] = False
 
+    def physical_bounds(self, dimension: int) -> tuple[float, float] | None:
+        """The interval that holds the value of every stable solid; None, the default, where there is no such interval.
+
+        A training whose value has left it, and stays outside, is stopped.
+        """
+        return None
+
     # `Any`: a subclass takes the kind of state that `requires` names.
     @abc.abstractmethod
     def measure(self, state: Any) -> Float[Array, "*shape"]:

@@ -41,6 +41,7 @@ from .._errors import RequestError, suggestion
 from ..registry.component import KINDS
 from ..registry.registry import registry
 from ..run.directory import run_configuration, run_design
+from ..run.reached import DESIGNS
 from .carried import carried_potential
 from .keys import check_key
 from .nodes import NESTED_PROPERTY
@@ -290,9 +291,11 @@ class ConfigLoader(ConfigLoaderImpl):
         if "configuration" in config:
             config = self._without_choices(config, given)
         overridden = [override.key_or_group for override in self._overrides]
-        trained = {
-            name: value for name, value in run_design(Path(folder)).items() if not _is_overridden(name, overridden)
-        }
+        which = self._given(config, "design_of") if "design_of" in config else "final"
+        if which not in DESIGNS:
+            raise RequestError(f"design_of={which}: {suggestion(str(which), DESIGNS)}")
+        reached = run_design(Path(folder), which)
+        trained = {name: value for name, value in reached.items() if not _is_overridden(name, overridden)}
         OmegaConf.set_struct(config, False)
         merged = OmegaConf.merge(config, given, {"trained": trained, "run": str(Path(folder).resolve())})
         assert isinstance(merged, DictConfig)

@@ -5,6 +5,7 @@ from typing import Any, NotRequired, TypedDict
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -13,7 +14,9 @@ from ..evaluation.loss import Evaluation
 from ..evaluation.measurement import Sample
 from ..evaluation.statistics import count_rejected, describe_rejected, sum_rejected
 from ..physics.potential import AbstractPotential
+from ..run.reached import average_design, last_half
 from .best import Best
+from .ending import Ending
 from .experiment import Experiment
 from .training_state import TrainingState
 
@@ -59,6 +62,14 @@ class BestResult(TypedDict):
     values: dict[str, Numbers]
 
 
+class AverageResult(TypedDict):
+    """The mean of the designs of the last steps."""
+
+    first_step: int
+    last_step: int
+    design: dict[str, Any]
+
+
 class TrainingResult(TypedDict):
     """The content of `result.json`."""
 
@@ -73,7 +84,9 @@ class TrainingResult(TypedDict):
     rejected: dict[str, int]
     rearranged: int
     seconds: float
+    ended: Ending
     best: NotRequired[BestResult]
+    average: NotRequired[AverageResult]
 
 
 def step_metrics(
@@ -158,7 +171,12 @@ def reached(experiment: Experiment, loss: float | None) -> bool:
 
 
 def final_result(
-    experiment: Experiment, state: TrainingState, best: Best | None, lines: Sequence[Metrics], seconds: float
+    experiment: Experiment,
+    state: TrainingState,
+    best: Best | None,
+    lines: Sequence[Metrics],
+    seconds: float,
+    ended: Ending,
 ) -> TrainingResult:
     """The result of a training that has ended at `state`, from the metrics of all its steps and the best of them."""
     with_loss = [line for line in lines if line["loss"] is not None]
@@ -176,7 +194,14 @@ def final_result(
         "rejected": sum_rejected(line["rejected"] for line in lines),
         "rearranged": sum(line["rearranged"] for line in lines),
         "seconds": seconds,
+        "ended": ended,
     }
+    if not experiment.sampler.is_population:
+        steps = last_half(len(lines))
+        average = average_design(lines)
+        values = {name: jnp.asarray(value, dtype=float) for name, value in average.items()}
+        parameters = potential_parameters(experiment.problem.at(values).potential)
+        result["average"] = {"first_step": steps[0], "last_step": steps[-1], "design": {**parameters, **average}}
     if best is not None:
         line = lines[best.step]
         result["best"] = {

@@ -24,6 +24,7 @@ from ..run.checkpoint import Checkpoint
 from ..run.directory import RunDirectory, write_atomically
 from ..run.progress import progress_bar
 from .best import best_frames, best_of_lines, better
+from .ending import Ending, lost_its_way
 from .experiment import Experiment
 from .metrics import Metrics, TrainingResult, check_rejections, final_result, reached, step_metrics
 from .training_files import final_frames, write_end, write_start
@@ -139,8 +140,10 @@ def _run(
                 samples, evaluation = evaluate_step(experiment, executor, state)
                 next_state = update(experiment, state, samples, evaluation)
                 line = step_metrics(state, next_state, samples, evaluation, seconds=perf_counter() - clock)
-                last = reached(experiment, line["loss"]) or state.step + 1 >= experiment.steps
                 lines.append(line)
+                succeeded = reached(experiment, line["loss"])
+                lost = None if succeeded else lost_its_way(experiment, lines)
+                last = succeeded or lost is not None or state.step + 1 >= experiment.steps
                 if output is not None:
                     output.append_metrics(line)
                 bar.update(line, last=last)
@@ -161,7 +164,12 @@ def _run(
                     hint = "" if output is None else f"; go on with: glasswright resume {output.path}"
                     raise Stopped(f"stopped by SIGTERM after step {line['step']}{hint}")
         best = next_state.best
-        result = final_result(experiment, state, best, lines, seconds_before + perf_counter() - begin)
+        ended: Ending = "target" if succeeded else "last_step"
+        if lost is not None:
+            ended, why = lost
+            logger.warning("stopped after step %d of %d: %s", line["step"], experiment.steps, why)
+        seconds = seconds_before + perf_counter() - begin
+        result = final_result(experiment, state, best, lines, seconds, ended)
         frames = final_frames(experiment, executor, state.values, samples)
         frames_of_best = best_frames(experiment, executor, best)
         if output is not None:

@@ -12,6 +12,7 @@ import yaml
 
 from .._errors import RequestError, RunError
 from .checkpoint import Checkpoint
+from .reached import average_design, best_line
 
 
 def plain(value: Any) -> Any:
@@ -221,11 +222,18 @@ def _texts(node: Any) -> list[str]:
     return [node] if isinstance(node, str) else []
 
 
-def run_design(folder: Path) -> dict[str, Any]:
-    """The design variables that a run has reached: of its end, or of its last step so far."""
+def run_design(folder: Path, which: str = "final") -> dict[str, Any]:
+    """The design variables that a run has reached: of its end or last step so far, its best step, or an average."""
     lines = RunDirectory.read_metrics(folder)
     if not lines:
         raise RequestError(f"run={folder}: has no metrics yet: there is no design to validate")
+    if which == "average":
+        return average_design(lines)
+    if which == "best":
+        best = best_line(lines)
+        if best is None:
+            raise RequestError(f"run={folder}: no step has a loss: there is no best design")
+        return dict(best["design"])
     names = list(lines[-1].get("design") or {})
     result = folder / "result.json"
     if not result.exists():

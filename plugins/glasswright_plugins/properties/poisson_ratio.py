@@ -16,5 +16,9 @@ class PoissonRatio(gw.AbstractProperty):
     source = "Zu & Goodrich, Commun. Mater. 5 (2024), doi 10.1038/s43246-024-00583-4, Eq. 2"
     needs_rigidity = True
 
+    def physical_bounds(self, dimension: int) -> tuple[float, float]:
+        """-1 (no bulk modulus) to 1 in two dimensions, 1/2 in three (no shear modulus)."""
+        return -1.0, 1.0 if dimension == 2 else 0.5
+
     def measure(self, state: gw.Equilibrium) -> Float[Array, ""]:
         return gw.poisson_ratio(state.elastic_tensor)
