@@ -1,16 +1,19 @@
 """What tests share: the reference packings, components by name, and the command line in a process of its own."""
 
+import contextlib
 import functools
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import glasswright as gw
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from glasswright.registry import registry
 from glasswright.run.extxyz import read_configuration
 
@@ -35,6 +38,14 @@ class Reference:
     def state(self) -> gw.Equilibrium:
         """With what properties share: computed once, outside of `jax.jit`."""
         return self.protocol.attach(self.potential, self.prepared)
+
+
+@contextlib.contextmanager
+def no_pictures() -> Iterator[None]:
+    """A context in which trainings draw nothing: it would take longer than they do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("glasswright.plots.training.training_figure", lambda *_: b"picture")
+        yield
 
 
 def glasswright(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess:
