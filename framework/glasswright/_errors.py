@@ -16,6 +16,10 @@ class Stopped(Exception):
     """A signal ended the run early and nothing is lost: one line that says how to resume it (exit code 0)."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C ended the run early and nothing is lost: one line that says how to resume it (exit code 130)."""
+
+
 # Characters of a message that are shown: some libraries put whole arrays into theirs.
 LONGEST = 300
 

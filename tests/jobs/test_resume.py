@@ -231,8 +231,8 @@ def test_nothing_is_left_of_a_finished_run(followed, capsys):
     before = {path: path.stat().st_mtime_ns for path in followed.rglob("*")}
     assert resume(followed) == 0
     assert "nothing is left to do" in capsys.readouterr().err
-    assert resume(followed, f"train.steps={STEPS - 2}") == 0
-    assert "nothing is left to do" in capsys.readouterr().err
+    assert resume(followed, f"train.steps={STEPS - 2}") == cli.REQUEST_WRONG
+    assert f"train.steps={STEPS - 2}: the run has made {STEPS} steps already" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in followed.rglob("*")} == before
 
 

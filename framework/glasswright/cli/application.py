@@ -6,8 +6,10 @@ handed the request that was built. The jobs of a sweep compose and build their o
 """
 
 import argparse
+import dataclasses
 import functools
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from .._errors import RequestError, RunError
+from .._errors import RequestError, RunError, Stopped, named, one_line
 from .._jax import prepare_jax
 from ..commands.command import Command
 from ..commands.compose import compose, start
@@ -33,11 +35,13 @@ from ..config.compose import (
 )
 from ..config.data import may_overwrite
 from ..config.loader import Hydra, argument_parser
+from ..config.overrides import quoted_paths
 from ..config.paths import paths_read
-from ..config.sweep import jobs
+from ..config.sweep import is_basic_sweeper, jobs
 from ..execution.hosts import hosts_joined
 from ..execution.peers import AbstractPeers
 from ..run.claim import claimed, locked, new_folder, refuse_used
+from ..run.progress import label
 from .parser import Parser
 
 logger = logging.getLogger(__name__)
@@ -47,6 +51,7 @@ def run(name: str, arguments: list[str]) -> int:
     """Run a configured command; returns the exit code."""
     parser = parser_of(name)
     given = parser.parse_intermixed_args(arguments)
+    given.overrides = quoted_paths(given.overrides)
     if given.experimental_rerun is not None:
         raise RequestError("--experimental-rerun: refused, it would execute what is in a pickle")
     shows = [
@@ -78,8 +83,43 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     return parser
 
 
-def run_job(name: str, config: DictConfig) -> float | None:
-    """What Hydra calls for each job of a sweep, in whatever process; returns what its sweeper minimises."""
+@dataclasses.dataclass(frozen=True)
+class FailedJob:
+    """A job of a sweep that has failed: its number and overrides, and why on one line."""
+
+    number: int
+    overrides: tuple[str, ...]
+    reason: str
+
+    def __str__(self) -> str:
+        return f"job {self.number} ({' '.join(self.overrides)}): {self.reason}"
+
+
+def run_job(name: str, config: DictConfig) -> float | FailedJob | None:
+    """What Hydra calls for each job of a sweep, in whatever process; returns what its sweeper minimises.
+
+    Hydra's own sweeper minimises nothing: it is given what failed, and why.
+    """
+    hydra = HydraConfig.get()
+    number, overrides = int(hydra.job.num), tuple(hydra.overrides.task)
+    print(f"glasswright: job {number}: {' '.join(overrides)}", file=sys.stderr)
+    before = label.set(f"job {number}")
+    try:
+        return _run_job(name, config)
+    except Exception as error:
+        if isinstance(error, Stopped):
+            raise
+        reason = one_line(error) if isinstance(error, (RequestError, RunError)) else named(error)
+        failed = FailedJob(number, overrides, reason)
+        print(f"glasswright: failed: {failed}", file=sys.stderr)
+        if not is_basic_sweeper(hydra.sweeper):
+            raise
+        return failed
+    finally:
+        label.reset(before)
+
+
+def _run_job(name: str, config: DictConfig) -> float | None:
     prepare_jax()
     command, folder = load_command(name), output_folder()
     request = command.build(config, start_folder())
@@ -147,7 +187,13 @@ def _sweep(instance: Hydra, name: str, config_name: str, overrides: list[str]) -
         folder = new_folder(folder)
         settle_folder(instance, RunMode.MULTIRUN, folder)
     with locked(folder, f"hydra.sweep.dir={folder}"):
-        instance.multirun(config_name=config_name, task_function=functools.partial(run_job, name), overrides=overrides)
+        task = functools.partial(run_job, name)
+        batches = instance.multirun(config_name=config_name, task_function=task, overrides=overrides)
+    if is_basic_sweeper(overall.hydra.sweeper):
+        results = [job.return_value for batch in batches for job in batch]
+        failed = [result for result in results if isinstance(result, FailedJob)]
+        if failed:
+            raise RunError(f"{len(failed)} of {len(results)} jobs failed: {'; '.join(map(str, failed))}")
 
 
 def _compose_run(

@@ -65,8 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Stopped as stop:
         print(f"glasswright: {stop}", file=sys.stderr)
         return DONE
-    except KeyboardInterrupt:
-        print("glasswright: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"glasswright: {str(stop) or 'interrupted'}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has left (`glasswright plugins | head`): nothing is wrong.

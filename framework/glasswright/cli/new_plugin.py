@@ -1,6 +1,7 @@
 """`glasswright plugins new`: a complete package with one component, ready to be installed, tested and used."""
 
 import re
+import shlex
 from pathlib import Path
 
 from .._errors import RequestError, suggestion
@@ -13,7 +14,7 @@ FIRST_USE = {
     "property": (
         "glasswright train 'property=[poisson_ratio,@name@]' terms.@name@.weight=0.01 terms.@name@.objective.target=5"
     ),
-    "potential": "glasswright train potential=@name@ ~design.binding_energy",
+    "potential": "glasswright train potential=@name@ '~design.binding_energy'",
     "protocol": "glasswright train protocol=@name@",
     "sampler": "glasswright train sampler=@name@",
     "objective": (
@@ -62,7 +63,8 @@ def new_plugin(name: str, kind: str = "property", directory: str | None = None) 
         except OSError as error:
             raise RequestError(f"--directory {folder}: cannot be written: {error}") from error
         print(path)
-    print(f"\nnext: pip install -e '{folder}[test]' && pytest {folder}\n      {values['command']}")
+    quoted = shlex.quote(str(folder))
+    print(f"\nnext: pip install -e {shlex.quote(f'{folder}[test]')} && pytest {quoted}\n      {values['command']}")
     return folder
 
 

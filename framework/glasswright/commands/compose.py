@@ -3,6 +3,7 @@
 from ..config import compose as composition
 from ..config.compose import DictConfig, Hydra, RunMode
 from ..config.data import closed, without_hydra
+from ..config.overrides import quoted_paths
 from .table import load_command
 
 
@@ -31,7 +32,7 @@ def compose(
     with composition.explained():
         if instance is None:
             instance = start(command, config_folder, extra_folder)
-        return composition.compose(instance, config_name or command, overrides or [], run_mode)
+        return composition.compose(instance, config_name or command, quoted_paths(overrides or []), run_mode)
 
 
 def compose_alone(command: str, overrides: list[str]) -> DictConfig:

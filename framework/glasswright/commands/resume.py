@@ -8,6 +8,7 @@ from typing import Any
 from .._errors import RequestError, suggestion
 from .._jax import prepare_jax
 from ..config.data import changed
+from ..config.overrides import parse
 from ..config.paths import run_request
 from ..config.security import check_targets
 from ..execution.hosts import is_first_process, peers
@@ -16,6 +17,7 @@ from ..run.claim import locked
 from .command import Command
 from .table import COMMANDS, load_command
 from .together import check_together
+from .train import TrainNode
 
 # What may change when a run goes on: nothing that has an effect on the steps already done.
 RESUME_KEYS = ("train.steps", "train.checkpoint_interval", "train.rejection_limit", "devices", "chunk_size")
@@ -32,10 +34,8 @@ def resume(folder: Path, overrides: list[str], *, progress: bool) -> tuple[Comma
     registry().check_strict()
     config = run_request(folder, "DIR")
     for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals or key not in RESUME_KEYS:
-            raise RequestError(f"{override}: cannot be changed in a resumed run; {suggestion(key, RESUME_KEYS)}")
-        config = changed(config, key, value)
+        key, value = _parsed(override)
+        config = changed(config, key, value, {"train": TrainNode})
     check_targets(config, registry())
     name = command_of(config)
     if name is None:
@@ -56,6 +56,14 @@ def resume(folder: Path, overrides: list[str], *, progress: bool) -> tuple[Comma
         # Somebody may have been at work in it until now.
         report = command.resumption.finished(request, folder)
         return command, report or command.resumption.run(request, folder, progress=progress)
+
+
+def _parsed(override: str) -> tuple[str, Any]:
+    """The key and the value of an override, as Hydra reads it, if the key is one that may change."""
+    name = override.partition("=")[0]
+    if "=" not in override or name not in RESUME_KEYS:
+        raise RequestError(f"{override}: cannot be changed in a resumed run; {suggestion(name, RESUME_KEYS)}")
+    return parse(override)
 
 
 def command_of(config: Mapping[str, Any]) -> str | None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from .._errors import RequestError
 from ..components.objective import AbstractObjective
 from ..config.blocks import (
     build_chunk_size,
@@ -31,7 +32,7 @@ from ..evaluation.design import trainable_leaves
 from ..jobs import train as job
 from ..jobs.experiment import Experiment
 from ..physics.potential import AbstractPotential
-from ..run.directory import read_json
+from ..run.directory import RunDirectory, read_json
 from .command import Command, Resumption
 
 # The keys of a training; other commands share some of them.
@@ -150,6 +151,9 @@ def _resume(request: Experiment, directory: Path | None, *, progress: bool) -> j
 
 def _finished(request: Experiment, folder: Path) -> job.TrainingResult | None:
     """The result of a training that has reached its target or its last step."""
+    made = len(RunDirectory.read_metrics(folder))
+    if request.steps < made:
+        raise RequestError(f"train.steps={request.steps}: the run has made {made} steps already; give at least as many")
     if not (folder / "result.json").exists():
         return None
     result = cast(job.TrainingResult, read_json(folder / "result.json"))

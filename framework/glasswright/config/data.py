@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -100,13 +99,18 @@ def is_given(config: Config, key: str) -> bool:
     return config.get(key) is not None
 
 
-def changed(data: Mapping[str, Any], key: str, text: str) -> dict[str, Any]:
-    """Plain data with another value, given as YAML, under a dotted key."""
+def changed(data: Mapping[str, Any], key: str, value: Any, nodes: Mapping[str, type]) -> dict[str, Any]:
+    """Plain data with another value under a dotted key, converted to the type that `nodes` have for it by block."""
     config = OmegaConf.create(dict(data))
+    block, _, name = key.partition(".")
     try:
-        OmegaConf.update(config, key, yaml.safe_load(text), force_add=True)
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
-        raise RequestError(f"{key}={text}: cannot be read: {' '.join(str(error).split())}") from error
+        if name and block in nodes:
+            typed = OmegaConf.structured(nodes[block])
+            OmegaConf.update(typed, name, value)
+            value = OmegaConf.select(typed, name)
+        OmegaConf.update(config, key, value, force_add=True)
+    except OmegaConfBaseException as error:
+        raise RequestError(f"{key}={value}: {explain(error).partition(': ')[2]}") from error
     return plain(config)
 
 

@@ -1,11 +1,14 @@
 """Whether a key of a configuration exists, and what to say if it does not."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from .._errors import RequestError, suggestion
+from ..registry.component import KINDS
 from ..registry.registry import registry
+from .nodes import schedules
 
 
 def check_key(config: DictConfig, key: str) -> None:
@@ -23,13 +26,61 @@ def check_key(config: DictConfig, key: str) -> None:
         if node._get_flag("struct") is False:
             return
         if node._is_none() or node._is_missing() or part not in node._content:
-            raise _missing_key(key, here, depth, node)
+            raise _missing_key(config, key, here, depth, node)
         node = node._get_node(part)
         if not OmegaConf.is_config(node):
             node = node._value()
 
 
-def _missing_key(key: str, here: str, depth: int, node: DictConfig) -> RequestError:
+def check_choice(config: DictConfig, key: str, value: Any, slots: Mapping[str, str]) -> None:
+    """Refuse a component's name where its keys are: `terms.x.objective=band` for `objective@terms.x.objective=band`.
+
+    **Arguments:**
+
+    - `slots`: the component chosen at each place: `terms.x.objective` → `objective/target`.
+    """
+    if not isinstance(value, str) or "." not in key:
+        return
+    group = slots.get(key, "").partition("/")[0]
+    if not group:
+        place = OmegaConf.select(config, key, throw_on_missing=False)
+        names = [kind for kind in KINDS if value in registry().components(kind)]
+        if value in schedules():
+            group = "schedule"
+        elif names and key.rsplit(".", 1)[-1] in names and (place is None or OmegaConf.is_dict(place)):
+            group = key.rsplit(".", 1)[-1]
+    if group:
+        raise RequestError(f"{key}={value}: a component is chosen by {group}@{key}={value}")
+
+
+def _places(node: DictConfig, above: str = "") -> Iterator[str]:
+    """The dotted keys of all values that somebody may set."""
+    for name in map(str, node):
+        key = f"{above}.{name}" if above else str(name)
+        if name in ("_target_", "hydra", "design", "change", "trained"):
+            continue
+        value: Any = node._get_node(name)
+        if OmegaConf.is_dict(value) and not (value._is_none() or value._is_missing()):
+            yield from _places(value, key)
+        else:
+            yield key
+
+
+def _meant(config: DictConfig, key: str) -> list[str]:
+    """The keys that end as this one does and have its parts in the same order: those that may be meant by it."""
+    parts = key.split(".")
+
+    def fits(place: str) -> bool:
+        rest = iter(place.split("."))
+        return place.rsplit(".", 1)[-1] == parts[-1] and all(part in rest for part in parts)
+
+    return sorted(filter(fits, _places(config)), key=lambda place: (place.count("."), place))
+
+
+def _missing_key(config: DictConfig, key: str, here: str, depth: int, node: DictConfig) -> RequestError:
+    meant = _meant(config, key)
+    if meant:
+        return RequestError(f"{key}: no such key; did you mean {' or '.join(map(repr, meant[:3]))}?")
     known = [] if node._is_none() or node._is_missing() else [str(k) for k in node if k not in ("_target_", "hydra")]
     name = here.rsplit(".", 1)[-1]
     if here.startswith("terms.") and depth == 1:

@@ -43,7 +43,8 @@ from ..registry.registry import registry
 from ..run.directory import run_configuration, run_design
 from ..run.reached import DESIGNS
 from .carried import carried_potential
-from .keys import check_key
+from .keys import check_choice, check_key
+from .messages import suggestion_of_extra
 from .nodes import NESTED_PROPERTY
 from .paths import run_request
 from .presets import Slots, prune, slots_of
@@ -56,9 +57,9 @@ def hydra_of_our_own() -> Iterator[None]:
     """A context with Hydra's globals of our own: those of a caller who uses Hydra too are afterwards as they were."""
     # Hydra's plugins store their nodes when they are first imported: before the ConfigStore is copied.
     Plugins.instance()
-    ConfigStore.instance()
     names = (GlobalHydra, HydraConfig, JobRuntime, VersionBase, ConfigStore)
     found: dict[Any, Any] = Singleton._instances
+    ConfigStore.instance()
     before = {cls: found.pop(cls) for cls in names if cls in found}
     ConfigStore.instance().repo = _copied(before[ConfigStore].repo)
     try:
@@ -362,12 +363,25 @@ class ConfigLoader(ConfigLoaderImpl):
         """Every key that an override names must exist, unless it is added with `+`."""
         for override in self._overrides:
             key = override.key_or_group
+            self._check_group_of_hydra(override)
             is_group = self._repository.group_exists(key) and not isinstance(override.value(), dict)
             if is_group or override.package or override.is_hydra_override() or override.is_add():
                 continue
             if override.is_force_add() or override.is_sweep_override() or key.startswith("hydra"):
                 continue
             check_key(config, key)
+            check_choice(config, key, override.value(), self._slots)
+
+    def _check_group_of_hydra(self, override: Override) -> None:
+        """Refuse `hydra.launcher=joblib`, which is written with a slash."""
+        key, value = override.key_or_group, override.value()
+        group = key.replace(".", "/", 1)
+        if key.startswith("hydra.") and isinstance(value, str) and self._repository.group_exists(group):
+            names = self._repository.get_group_options(group, ObjectType.CONFIG)
+            hint = (
+                "" if value in names else f", which has no option {value}; {suggestion_of_extra(group, value, names)}"
+            )
+            raise RequestError(f"{override.input_line}: is chosen with a slash, {group}={value}{hint}")
 
 
 def _is_overridden(name: str, keys: list[str]) -> bool:

@@ -8,6 +8,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from .._errors import RequestError, suggestion
 
+# The extra of this package that installs an option of a group of Hydra.
+_EXTRAS = {
+    "launcher": {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit"},
+    "sweeper": {"optuna": "optuna"},
+}
 _EXPECTED = {"Integer": "an integer", "Float": "a number", "Boolean": "true or false", "String": "a text"}
 
 
@@ -16,9 +21,7 @@ def explain(error: BaseException) -> str:
     if isinstance(error, RequestError):
         return str(error)
     if isinstance(error, OverrideParseException):
-        reason = _first_line(error)
-        advice = "write key=value, and quote lists for the shell: 'key=[1,2]'"
-        return f"{error.override}: cannot be read ({reason}); {advice}"
+        return _unreadable(error)
     text = str(error)
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error.__context__
     override = re.match(r"Error merging override (.*)", text, re.DOTALL)
@@ -34,7 +37,8 @@ def explain(error: BaseException) -> str:
     if available and missing:
         group, wanted = available.group(1), missing.group(2).rsplit("/", 1)[-1]
         where = missing.group(1) or ""
-        return f"{where}{group}={wanted}: no such option; {suggestion(wanted, available.group(2).split())}"
+        options = available.group(2).split()
+        return f"{where}{group}={wanted}: no such option; {suggestion_of_extra(group, wanted, options)}"
     twice = re.search(r"(\S+) appears more than once in the final defaults list", text)
     if twice:
         name = re.sub(r".*@terms\.([^.]+).*", r"\1", twice.group(1))
@@ -56,6 +60,28 @@ def explain(error: BaseException) -> str:
     if isinstance(error, HydraException):
         return _flat(text)
     return f"{type(error).__name__}: {_flat(text)}"
+
+
+def suggestion_of_extra(group: str, name: str, known: Iterable[str]) -> str:
+    """What to say of a name that a group of Hydra does not have: the extra that brings it, or the other names."""
+    extra = _EXTRAS.get(group.removeprefix("hydra/"), {}).get(name)
+    if extra is None:
+        return suggestion(name, known)
+    return f"install the extra that has it: pip install 'glasswright[{extra}]'"
+
+
+def _unreadable(error: OverrideParseException) -> str:
+    """What to say of an override that Hydra cannot parse."""
+    key, equals, value = error.override.partition("=")
+    # Paths are not code: brackets and braces of lists are.
+    if equals and value and value[0] not in "[{\"'" and re.search(r"[/\\.~ ()]|[^\x00-\x7f]", value):
+        escaped = value.replace("'", "\\'")
+        return (
+            f"{error.override}: cannot be read; a path or text with such characters needs quotes of its own: "
+            f"\"{key}='{escaped}'\""
+        )
+    advice = "write key=value, and quote lists for the shell: 'key=[1,2]'"
+    return f"{error.override}: cannot be read ({_first_line(error)}); {advice}"
 
 
 def unknown_key(key: str, known: Iterable[str], what: str = "key") -> RequestError:

@@ -29,11 +29,16 @@ def jobs(overall: DictConfig, overrides: list[str]) -> list[list[str]]:
     parsed += [override for override in configured if override.get_key_element() not in given]
     own = [override for override in parsed if not override.is_hydra_override()]
     of_hydra = [str(o.input_line) for o in parsed if o.is_hydra_override() and o.key_or_group != "hydra.mode"]
-    if str(sweeper.get("_target_", "")).endswith("BasicSweeper"):
+    if is_basic_sweeper(sweeper):
         combinations = jobs_of_sweep(own)[:MOST_CHECKED_JOBS]
     else:
         combinations = [[_representative(override) for override in own]]
     return [[*of_hydra, *job] for job in combinations]
+
+
+def is_basic_sweeper(sweeper: DictConfig) -> bool:
+    """Whether a node of `hydra.sweeper` is that of Hydra's own sweeper, which runs all combinations."""
+    return str(sweeper.get("_target_", "")).endswith("BasicSweeper")
 
 
 def _representative(override: Override) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from .._errors import RequestError, Stopped
+from .._errors import Interrupted, RequestError, Stopped
 from .container import from_bytes, to_bytes
 from .peers import AbstractPeers, Alone, JaxPeers, PeerLost
 from .place import bind_visible_device, place
@@ -47,7 +47,7 @@ def hosts_joined() -> Iterator[AbstractPeers]:
         yield joined
         if set(joined.allgather(END)) != {END}:
             raise PeerLost(f"process {joined.rank} of {joined.count} has done its work, but others go on")
-    except Stopped:
+    except (Stopped, Interrupted):
         raise
     except BaseException as error:
         joined.leave(error)

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from .._errors import RunError, Stopped, suggestion
+from .._errors import RunError, suggestion
 from ..components.objective import Term
 from ..components.protocol import Outcome, Prepared
 from ..config.paths import fingerprints
@@ -65,9 +65,9 @@ class _Run:
     stop: Terminated
 
     def check_stop(self) -> None:
-        """Raise `Stopped` once a SIGTERM has arrived in any process."""
+        """Raise `Stopped` or `Interrupted` once a SIGTERM or a Ctrl-C has arrived in any process."""
         if self.executor.any_process(self.stop.requested):
-            raise Stopped("stopped by SIGTERM; the analysis is not complete")
+            raise self.stop.error("before the analysis was complete")
 
     def write(self, name: str, draw: Callable[[], bytes]) -> None:
         """Write a picture, where files are wanted."""

@@ -10,7 +10,7 @@ import equinox as eqx
 import numpy as np
 import optax
 
-from .._errors import RequestError, RunError, Stopped
+from .._errors import RequestError, RunError
 from ..evaluation.combining import combine_terms
 from ..evaluation.design import Design
 from ..evaluation.ensemble import Ensemble
@@ -44,8 +44,8 @@ def train(experiment: Experiment, directory: str | Path | None = None, *, progre
     - `directory`: where the run directory's files go; None writes nothing.
     - `progress`: whether to show a bar (on a terminal) or lines (elsewhere) on standard error.
 
-    Raises `RequestError` if the experiment is wrong, `RunError` if too many configurations are rejected, and `Stopped`
-    at the end of the step in which a SIGTERM arrived, with a checkpoint written.
+    Raises `RequestError` if the experiment is wrong, `RunError` if too many configurations are rejected, and
+    `Stopped` or `Interrupted` at the end of the step in which a SIGTERM or a Ctrl-C arrived, with a checkpoint written.
     """
     state = initial_state(experiment)
     with Executor(experiment.devices) as executor:
@@ -162,7 +162,7 @@ def _run(
                         output.write_checkpoint(state.step, checkpoint)
                 if stopping:
                     hint = "" if output is None else f"; go on with: glasswright resume {output.path}"
-                    raise Stopped(f"stopped by SIGTERM after step {line['step']}{hint}")
+                    raise stop.error(f"after step {line['step']}{hint}")
         best = next_state.best
         ended: Ending = "target" if succeeded else "last_step"
         if lost is not None:

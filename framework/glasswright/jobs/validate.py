@@ -8,7 +8,7 @@ from typing import cast
 
 import numpy as np
 
-from .._errors import RunError, Stopped
+from .._errors import RunError
 from ..components.objective import Term
 from ..config.paths import fingerprints
 from ..evaluation.design import Design
@@ -94,7 +94,7 @@ def validate(
                     _check_rejections(request, name, lines[name])
                     if executor.any_process(stop.requested):
                         hint = "" if folder is None else f"; go on with: glasswright resume {folder}"
-                        raise Stopped(f"stopped by SIGTERM after {sum(map(len, lines.values()))} configurations{hint}")
+                        raise stop.error(f"after {sum(map(len, lines.values()))} configurations{hint}")
         # In the order of the indices, whatever order an interruption has left.
         ordered = {name: sorted(of_ensemble, key=lambda line: line["index"]) for name, of_ensemble in lines.items()}
         reports = {name: report_ensemble(request.terms, of_ensemble) for name, of_ensemble in ordered.items()}

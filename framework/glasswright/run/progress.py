@@ -1,5 +1,6 @@
 """Progress of long work on standard error: a bar on a terminal, lines of text elsewhere."""
 
+import contextvars
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +8,12 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.table import Column
+
+# What comes before the progress of one of several jobs, such as `job 3`.
+label: contextvars.ContextVar[str] = contextvars.ContextVar("label", default="")
+# On terminals narrower than this, only the most important is shown.
+WIDE = 120
 
 
 def describe(line: Mapping[str, Any]) -> str:
@@ -33,33 +40,36 @@ class Progress:
     - `name`: what the bar is called.
     - `total`: number of steps or samples.
     - `seconds_between_lines`: where there is no terminal, lines in between are left out.
+    - `console`: where to show it; None is standard error.
     """
 
-    def __init__(self, name: str, total: int, seconds_between_lines: float = 10.0):
+    def __init__(self, name: str, total: int, seconds_between_lines: float = 10.0, console: Console | None = None):
         self.total, self.done = total, 0
         self.seconds_between_lines = seconds_between_lines
         self._printed = float("-inf")
-        self._console = Console(stderr=True)
-        self._bar = RichProgress(
-            TextColumn(f"[bold]{name}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[line]}"),
-            console=self._console,
-            disable=not self._console.is_terminal,
-        )
-        self._task = self._bar.add_task(name, total=total, start=False, line="preparing and compiling …")
+        self._label = label.get()
+        self._console = console or Console(stderr=True)
+        wide = self._console.width >= WIDE
+        # The text takes what the other columns leave, and is cut rather than wrapped.
+        line = Column(ratio=1, no_wrap=True, overflow="ellipsis")
+        columns = [
+            TextColumn(f"[bold]{self._label or name}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=20 if wide else 8),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            *([TimeElapsedColumn(), TextColumn("left")] if wide else []),
+            TimeRemainingColumn(table_column=Column(no_wrap=True), compact=not wide),
+            TextColumn("{task.fields[line]}", table_column=line),
+        ]
+        self.bar = RichProgress(*columns, console=self._console, expand=True, disable=not self._console.is_terminal)
+        self._task = self.bar.add_task(name, total=total, start=False, line="preparing and compiling …")
 
     def __enter__(self) -> "Progress":
-        self._bar.start()
-        self._bar.start_task(self._task)
+        self.bar.start()
+        self.bar.start_task(self._task)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        self.bar.stop()
 
     def update(self, line: Mapping[str, Any], last: bool = False) -> None:
         """Show a step of training by its line of metrics; the first and the last step are always printed."""
@@ -78,10 +88,11 @@ class Progress:
     def _show(self, text: str, position: str, always: bool) -> None:
         """Update the bar, or print a line."""
         if self._console.is_terminal:
-            self._bar.update(self._task, completed=self.done, line=text)
+            self.bar.update(self._task, completed=self.done, line=text)
         elif always or time.monotonic() - self._printed > self.seconds_between_lines:
             self._printed = time.monotonic()
-            self._console.print(f"{position}  {text}", highlight=False, soft_wrap=True)
+            begin = f"{self._label}  " if self._label else ""
+            self._console.print(f"{begin}{position}  {text}", highlight=False, soft_wrap=True)
 
 
 class Silent:
