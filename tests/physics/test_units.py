@@ -73,7 +73,7 @@ def test_units_are_the_papers_for_what_resembles_it(name):
 def test_units_do_not_depend_on_positions():
     potential, start = make("lennard_jones"), STARTS[2]
     moved = dataclasses.replace(start, fractional=0.5 * start.fractional)
-    assert natural_units(potential, start) == natural_units(potential, moved) == Units(1.0, 64.0)
+    assert natural_units(potential, start) == natural_units(potential, moved) == Units(1.0, 256.0)
 
 
 def test_particles_that_do_not_touch_have_units_too():

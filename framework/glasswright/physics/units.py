@@ -86,7 +86,10 @@ def natural_units(potential: AbstractPotential, configuration: Configuration) ->
     n, d = configuration.fractional.shape
     box = np.asarray(configuration.box)
     reach = float(potential.reach(configuration))
-    spacing = float(abs(np.linalg.det(box / np.max(np.abs(box)))) / n) ** (1.0 / d) * float(np.max(np.abs(box)))
+    # In units of the longest entry, so that no volume overflows; what is not a number has no spacing.
+    longest = float(np.max(np.abs(box)))
+    with np.errstate(invalid="ignore"):
+        spacing = longest * float(abs(np.linalg.det(box / longest)) / n) ** (1.0 / d)
     length = min(spacing, reach) if reach > 0.0 else spacing
     if isinstance(potential, AbstractPairPotential):
         # Neighbours on the densest lattice are a little further from each other than the mean spacing.
