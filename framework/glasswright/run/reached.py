@@ -28,4 +28,6 @@ def average_design(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def best_line(lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The metrics of the step with the lowest loss, the first of several; None if no step has a loss."""
-    return min((line for line in lines if line["loss"] is not None), key=lambda line: float(line["loss"]), default=None)
+    return min(
+        (line for line in lines if line.get("loss") is not None), key=lambda line: float(line["loss"]), default=None
+    )
