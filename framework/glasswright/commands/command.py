@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from ..config.data import Config
 
@@ -19,6 +19,7 @@ AUTO: JsonSchema = {"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 
 NUMBERS_BY_NAME: JsonSchema = {"type": "object", "additionalProperties": {"$ref": "#/$defs/numbers"}}
 
 
+@runtime_checkable
 class Work(Protocol[RequestIn, ReportOut]):
     """The work of a command: takes a request, writes into a directory (None writes nothing), returns a report."""
 
