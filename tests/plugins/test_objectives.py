@@ -22,20 +22,22 @@ Fresh, Tracked = component("sampler", "fresh"), component("sampler", "tracked")
 WeightedSum = component("combination", "weighted_sum")
 
 
-VALUES = np.random.default_rng(0).normal(size=(6, 5)) + np.arange(5.0)
+VALUES = jnp.asarray(np.random.default_rng(0).normal(size=(6, 5)) + np.arange(5.0))
 TARGET = np.array([0.1, 0.7, 2.5, 2.9, 4.4])
 WEIGHTS = np.array([1.0, 0.5, 0.0, 2.0, 1.0])
-ALL = np.ones(6, dtype=bool)
+ALL = jnp.ones(6, dtype=bool)
 
 
 def test_a_curve_is_the_mean_of_weighted_squares():
     plain = Curve(TARGET, WEIGHTS).loss(VALUES, ALL, Tracked(6))
-    expected = np.mean(WEIGHTS * (VALUES.mean(axis=0) - TARGET) ** 2)
+    expected = float(np.mean(WEIGHTS * (VALUES.mean(axis=0) - TARGET) ** 2))
     assert float(plain) == pytest.approx(expected, rel=1e-13)
     # A row that was not accepted does not count, whatever is in it.
-    accepted = np.array([True, True, False, True, True, True])
-    some = Curve(TARGET, WEIGHTS).loss(np.where(accepted[:, None], VALUES, 0.0), accepted, Tracked(6))
-    assert float(some) == pytest.approx(np.mean(WEIGHTS * (VALUES[accepted].mean(axis=0) - TARGET) ** 2), rel=1e-13)
+    accepted = jnp.array([True, True, False, True, True, True])
+    some = Curve(TARGET, WEIGHTS).loss(jnp.where(accepted[:, None], VALUES, 0.0), accepted, Tracked(6))
+    assert float(some) == pytest.approx(
+        float(np.mean(WEIGHTS * (VALUES[accepted].mean(axis=0) - TARGET) ** 2)), rel=1e-13
+    )
 
 
 def test_a_curve_without_weights_is_the_target_over_the_number_of_points():
@@ -48,13 +50,13 @@ def test_a_curve_without_weights_is_the_target_over_the_number_of_points():
 
 def test_a_curve_is_estimated_without_bias():
     """Over all samples of two out of a population drawn with replacement: the loss of the population's own mean."""
-    both = np.array([True, True])
+    both = jnp.array([True, True])
     loss = jax.jit(jax.vmap(lambda pair: Curve(TARGET, WEIGHTS).loss(pair, both, Fresh(2))))
     plain = jax.jit(jax.vmap(lambda pair: Curve(TARGET, WEIGHTS, "plain").loss(pair, both, Fresh(2))))
-    pairs = np.array([VALUES[[i, j]] for i, j in itertools.product(range(6), repeat=2)])
-    expected = np.mean(WEIGHTS * (VALUES.mean(axis=0) - TARGET) ** 2)
+    pairs = jnp.stack([VALUES[jnp.array([i, j])] for i, j in itertools.product(range(6), repeat=2)])
+    expected = float(np.mean(WEIGHTS * (VALUES.mean(axis=0) - TARGET) ** 2))
     assert float(jnp.mean(loss(pairs))) == pytest.approx(expected, rel=1e-12)
-    bias = np.mean(WEIGHTS * VALUES.var(axis=0)) / 2
+    bias = float(np.mean(WEIGHTS * VALUES.var(axis=0))) / 2
     assert float(jnp.mean(plain(pairs))) == pytest.approx(expected + bias, rel=1e-12)
 
 
@@ -82,21 +84,21 @@ def test_curves_that_ask_for_nothing_are_refused(arguments, message):
 
 
 def test_a_ratio_of_means_is_not_the_mean_of_ratios():
-    pairs = np.abs(VALUES[:, 1:3]) + 1.0
-    wanted = pairs[:, 0].mean() / pairs[:, 1].mean()
+    pairs = jnp.abs(VALUES[:, 1:3]) + 1.0
+    wanted = float(pairs[:, 0].mean() / pairs[:, 1].mean())
     assert abs(np.mean(pairs[:, 0] / pairs[:, 1]) - wanted) > 1e-3
     loss = Ratio(0.3).loss(pairs, ALL, Tracked(6))
     assert float(loss) == pytest.approx((wanted - 0.3) ** 2, rel=1e-12)
     assert float(Ratio(wanted).loss(pairs, ALL, Tracked(6))) < 1e-30
-    assert np.isnan(float(Ratio(0.3).loss(pairs * [1.0, 0.0], ALL, Tracked(6))))
+    assert np.isnan(float(Ratio(0.3).loss(pairs * jnp.array([[1.0, 0.0]]), ALL, Tracked(6))))
 
 
 def test_a_ratio_on_target_is_estimated_without_bias():
     """Where the population is on target the numerator of the estimate vanishes on average over all samples of two."""
-    pairs = np.abs(VALUES[:, 1:3]) + 1.0
-    wanted = pairs[:, 0].mean() / pairs[:, 1].mean()
-    both = np.array([True, True])
-    samples = np.array([pairs[[i, j]] for i, j in itertools.product(range(6), repeat=2)])
+    pairs = jnp.abs(VALUES[:, 1:3]) + 1.0
+    wanted = float(pairs[:, 0].mean() / pairs[:, 1].mean())
+    both = jnp.array([True, True])
+    samples = jnp.stack([pairs[jnp.array([i, j])] for i, j in itertools.product(range(6), repeat=2)])
     losses = jax.vmap(lambda pair: Ratio(wanted).loss(pair, both, Fresh(2)))(samples)
     numerators = losses * samples[:, :, 1].mean(axis=1) ** 2
     assert abs(float(jnp.mean(numerators))) < 1e-12 * float(jnp.max(jnp.abs(numerators)))
@@ -105,7 +107,7 @@ def test_a_ratio_on_target_is_estimated_without_bias():
 @pytest.mark.parametrize("sampler", [Tracked(6), Fresh(6)], ids=["tracked", "fresh"])
 @pytest.mark.parametrize(
     ("objective", "values"),
-    [(Curve(TARGET, WEIGHTS), VALUES), (Ratio(0.3), np.abs(VALUES[:, 1:3]) + 1.0)],
+    [(Curve(TARGET, WEIGHTS), VALUES), (Ratio(0.3), jnp.abs(VALUES[:, 1:3]) + 1.0)],
     ids=["curve", "ratio"],
 )
 def test_derivatives_of_objectives_against_central_differences(objective, values, sampler):

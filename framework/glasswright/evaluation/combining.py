@@ -44,8 +44,11 @@ def combine_terms(
     for name in evaluation.losses:
         value += factors[name] * losses[name]
     gradient = {
-        variable: sum(
-            (factors[name] * of_term[variable] for name, of_term in evaluation.gradients.items()), start=np.zeros(())
+        variable: np.asarray(
+            sum(
+                (factors[name] * of_term[variable] for name, of_term in evaluation.gradients.items()),
+                start=np.zeros(()),
+            )
         )
         for variable in next(iter(evaluation.gradients.values()))
     }

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import jax
 import numpy as np
-from jaxtyping import Array, Int, PRNGKeyArray
+from jaxtyping import Array, Int, Key, PRNGKeyArray
 
 from .._jax import fast_jit
 from ..components.protocol import Outcome, Prepared
@@ -54,9 +54,9 @@ def random_start(
 @fast_jit
 def random_starts(
     system: System | GivenPacking, seed: Integer, stream: Integer, indices: Int[Array, " n"], step: Integer
-) -> tuple[Configuration, PRNGKeyArray]:
+) -> tuple[Configuration, Key[Array, " n"]]:
     """The random starts and keys of many configurations; every array has a leading axis over configurations."""
-    starts: tuple[Configuration, PRNGKeyArray] = jax.vmap(
+    starts: tuple[Configuration, Key[Array, " n"]] = jax.vmap(
         lambda index: random_start(system, seed, stream, index, step)
     )(indices)
     return starts

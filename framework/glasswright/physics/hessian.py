@@ -134,5 +134,5 @@ def factor_pinning_zero_modes(
     eigenvalues, modes = jnp.linalg.eigh(matrix, symmetrize_input=False)
     scale = jnp.max(jnp.abs(eigenvalues))
     zero = jnp.abs(eigenvalues) < ZERO_MODE * scale
-    factor = _factor(matrix + stiffness * ((modes * zero) @ modes.T), rattler)
+    factor = _factor(matrix + stiffness * ((modes * zero[None, :]) @ modes.T), rattler)
     return factor, jnp.sum(zero)

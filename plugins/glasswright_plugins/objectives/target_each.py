@@ -32,7 +32,7 @@ class TargetEach(gw.AbstractObjective):
     ) -> Float[Array, ""]:
         """The sum of squared distances, over packings and components."""
         is_accepted = per_value(accepted, values)
-        return jnp.sum(jnp.where(is_accepted, values - self.target, 0.0) ** 2)
+        return jnp.sum(jnp.where(is_accepted, values - jnp.broadcast_to(self.target, values.shape), 0.0) ** 2)
 
     def floor(
         self, values: Float[Array, "batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
@@ -41,5 +41,5 @@ class TargetEach(gw.AbstractObjective):
         is_accepted = per_value(accepted, values)
         n = jnp.sum(accepted)
         mean = jnp.sum(jnp.where(is_accepted, values, 0.0), axis=0) / n
-        squares = jnp.sum(jnp.where(is_accepted, values - mean, 0.0) ** 2)
+        squares = jnp.sum(jnp.where(is_accepted, values - mean[None], 0.0) ** 2)
         return squares * n / jnp.where(n > 1, n - 1, jnp.nan)

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
-PerSpecies = float | Sequence[float] | Array
-PerPair = float | Sequence[float] | Sequence[Sequence[float]] | Array
+PerSpecies = float | Sequence[float] | Array | np.ndarray
+PerPair = float | Sequence[float] | Sequence[Sequence[float]] | Array | np.ndarray
 
 
 def per_species(owner: str, name: str, value: PerSpecies, n_species: int) -> Float[Array, " s"]:
@@ -87,12 +87,12 @@ def check(
 MORSE_ONSET, MORSE_CUTOFF = 5.0, 9.9
 
 
-def morse_range(s: Float[Array, "*p"], inverse_range: float) -> Float[Array, "*p"]:
+def morse_range(s: Float[Array, "*p"], inverse_range: Float[ArrayLike, ""]) -> Float[Array, "*p"]:
     """The cutoff `s + 9.9/a` of a Morse potential with its minimum at `s`."""
     return s + MORSE_CUTOFF / inverse_range
 
 
-def morse_onset(s: Float[Array, "*p"], inverse_range: float) -> Float[Array, "*p"]:
+def morse_onset(s: Float[Array, "*p"], inverse_range: Float[ArrayLike, ""]) -> Float[Array, "*p"]:
     """The distance `s + 5/a` at which the smoothing of a Morse potential begins."""
     return s + MORSE_ONSET / inverse_range
 

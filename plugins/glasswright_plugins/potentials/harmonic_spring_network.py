@@ -56,8 +56,8 @@ class HarmonicSpringNetwork(gw.AbstractPairPotential):
         self,
         packing: Path | str,
         cutoff: float | None = None,
-        stiffness: float | Sequence[float] | Array = 1.0,
-        rest_length: float | Sequence[float] | Array | None = None,
+        stiffness: float | Sequence[float] | Array | np.ndarray = 1.0,
+        rest_length: float | Sequence[float] | Array | np.ndarray | None = None,
         rest_ratio: float = 1.0,
     ):
         check("harmonic_spring_network", positive={"rest_ratio": rest_ratio})
@@ -117,7 +117,7 @@ class HarmonicSpringNetwork(gw.AbstractPairPotential):
         return 0.5 * stiffness * (r - rest_length) ** 2
 
 
-def _per_bond(name: str, value: float | Sequence[float] | Array, n_bonds: int) -> Float[Array, " b"]:
+def _per_bond(name: str, value: float | Sequence[float] | Array | np.ndarray, n_bonds: int) -> Float[Array, " b"]:
     """A parameter of each bond; a scalar applies to all."""
     value = jnp.asarray(value, dtype=float)
     if value.ndim == 0:
