@@ -16,9 +16,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from .._errors import RequestError
 from ..registry.registry import registry
+from .hydra_globals import hydra_of_our_own as hydra_of_our_own
 from .loader import ConfigLoader, search_path_of
 from .loader import Hydra as Hydra
-from .loader import hydra_of_our_own as hydra_of_our_own
 from .messages import explain
 from .nodes import store
 from .security import check_targets

@@ -5,11 +5,10 @@ is not told from its run, wrong keys are explained, and what has just been compo
 """
 
 import argparse
-import contextlib
 import copy
 import functools
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +19,15 @@ from hydra._internal.defaults_list import create_defaults_list
 from hydra._internal.hydra import Hydra as Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_search_path import ConfigSearchPath
-from hydra.core.config_store import ConfigStore
 from hydra.core.default_element import ResultDefault
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.core.plugins import Plugins
-from hydra.core.singleton import Singleton
-from hydra.core.utils import JobRuntime
 from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import RunMode
-from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from .._errors import RequestError, suggestion
@@ -50,29 +43,6 @@ from .paths import run_request
 from .presets import Slots, prune, slots_of
 
 logger = logging.getLogger(__name__)
-
-
-@contextlib.contextmanager
-def hydra_of_our_own() -> Iterator[None]:
-    """A context with Hydra's globals of our own: those of a caller who uses Hydra too are afterwards as they were."""
-    # Hydra's plugins store their nodes when they are first imported: before the ConfigStore is copied.
-    Plugins.instance()
-    names = (GlobalHydra, HydraConfig, JobRuntime, VersionBase, ConfigStore)
-    found: dict[Any, Any] = Singleton._instances
-    ConfigStore.instance()
-    before = {cls: found.pop(cls) for cls in names if cls in found}
-    ConfigStore.instance().repo = _copied(before[ConfigStore].repo)
-    try:
-        yield
-    finally:
-        for cls in names:
-            found.pop(cls, None)
-        found.update(before)
-
-
-def _copied(nodes: Any) -> Any:
-    """The groups of a ConfigStore, which may be added to; their nodes are the same."""
-    return {name: _copied(node) for name, node in nodes.items()} if isinstance(nodes, dict) else nodes
 
 
 def search_path_of(folder: Path) -> ConfigSearchPath:
