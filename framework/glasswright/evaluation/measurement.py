@@ -126,6 +126,11 @@ def pull_back(
     return {name: pull({**zeros, name: cotangent})[0] for name, cotangent in cotangents.items()}
 
 
+def _in_the_box_of(problem: Problem, prepared: Prepared) -> Problem:
+    with_box: Problem = eqx.tree_at(lambda p: p.model.system.box, problem, prepared.configuration.box)
+    return with_box
+
+
 def measure_on_host(
     problem: Problem,
     values: DesignValues,
@@ -137,18 +142,22 @@ def measure_on_host(
 ) -> Measurement:
     """Measure an accepted packing and copy the result to the host.
 
-    With `constant`, problem and values are compiled in as constants: for a problem that is measured only once. Digits
-    in the last place can depend on it.
+    With `constant`, problem and values are compiled in as constants, but for the box, which is that of the packing: for
+    a packing that is measured only once, and gradients come without values. Digits in the last place can depend on it.
 
     Raises `RunError` with the name of the property and `where` if a property cannot be measured.
     """
     bare = dataclasses.replace(prepared, statistics={})
     try:
         measure = measure_with_gradients if gradients else measure_values
-        if constant:
-            measured = eqx.filter_jit(lambda p: measure(problem, dict(values), p))(bare)
-        else:
+        if not constant:
             measured = measure(problem, dict(values), bare)
+        elif gradients:
+            # A program that gives nothing else: values computed beside the gradients would change their last digits.
+            only = eqx.filter_jit(lambda p: measure(_in_the_box_of(problem, p), dict(values), p).gradients)
+            measured = Measurement({}, only(bare))
+        else:
+            measured = eqx.filter_jit(lambda p: measure(_in_the_box_of(problem, p), dict(values), p))(bare)
         on_host: Measurement = jax.tree.map(np.asarray, measured)
         return on_host
     except Exception as error:
