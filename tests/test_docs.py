@@ -111,6 +111,7 @@ def run_directory(tmp_path_factory) -> Path:
     (folder / "config.yaml").write_text(experiment.config)
     design = {"diameter": [0.8, 1.0], "binding_energy": [0.1, 0.1, 0.1]}
     (folder / "metrics.jsonl").write_text(json.dumps({"step": 0, "design": design}) + "\n")
+    (folder / "result.json").write_text(json.dumps({"steps": 1, "design": design}))
     shutil.copy(REFERENCE, folder / "final.extxyz")
     return folder
 
