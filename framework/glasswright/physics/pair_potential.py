@@ -47,10 +47,12 @@ class BondStiffness(eqx.Module):
 
     def force(self, stretch: Float[Array, "*m p d"]) -> Float[Array, "*m p d"]:
         """`K D` of each bond for changes `D` of its vector, in energy per length."""
-        direction = jnp.broadcast_to(self.direction, stretch.shape)
-        transverse = jnp.broadcast_to(self.transverse[:, None], stretch.shape)
+        # Axes of length one, and no more: copies of full shape would be summed in another order by the derivative.
+        axes = tuple(range(stretch.ndim - 2))
+        direction = jnp.expand_dims(self.direction, axes)
+        transverse = jnp.expand_dims(self.transverse[:, None], axes)
         along = jnp.sum(stretch * direction, axis=-1)
-        difference = jnp.broadcast_to(self.longitudinal - self.transverse, along.shape)
+        difference = jnp.expand_dims(self.longitudinal - self.transverse, axes)
         return (difference * along)[..., None] * direction + transverse * stretch
 
 
