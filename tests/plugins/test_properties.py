@@ -147,7 +147,7 @@ def test_jit_equals_eager(reference_2d, name):
 def test_vmap_over_parameters(reference_2d):
     scales = jnp.array([1.0, 1.001, 0.998])
     parameters, static = eqx.partition(reference_2d.potential, eqx.is_inexact_array)
-    leaves = jax.tree.map(lambda p: scales[:, None] * p, parameters)
+    leaves = jax.tree.map(lambda p: scales[:, None] * p[None], parameters)
     batch = eqx.filter_jit(jax.vmap(lambda p: measure_all(p, static, reference_2d.protocol, reference_2d.prepared)))(
         leaves
     )
