@@ -245,13 +245,14 @@ def test_an_ensemble_before_any_training(ensemble):
 
 @pytest.fixture(scope="module")
 def run_directory(tmp_path_factory) -> Path:
-    """What a training leaves that followed the reference packing for a step and has not ended."""
+    """What a training leaves that followed the reference packing for a step."""
     folder = tmp_path_factory.mktemp("run")
     experiment = build(compose("train", ["seed=5"], instance=start("train")))
     (folder / "config.yaml").write_text(experiment.config)
     design = {"diameter": [0.81, 1.01], "binding_energy": [0.1, 0.2, 0.3]}
     (folder / "metrics.jsonl").write_text(json.dumps({"step": 0, "design": design}) + "\n")
     (folder / "final.extxyz").write_text(PACKING.read_text())
+    (folder / "result.json").write_text(json.dumps({"steps": 1, "design": design}))
     return folder
 
 

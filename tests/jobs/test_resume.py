@@ -276,7 +276,7 @@ def test_an_interrupted_extension_is_not_taken_for_the_finished_run(followed, tm
         (["train.tolerance=1"], "cannot be changed in a resumed run"),
         (["train.stps=20"], "did you mean 'train.steps'?"),
         (["train.steps"], "train.steps: cannot be changed"),
-        (["train.steps=many"], "train.steps='many': must be an integer"),
+        (["train.steps=many"], "train.steps=many: must be an integer, not 'many'"),
         (["train.steps=0"], "train.steps=0: must be an integer of at least 1"),
         (["train.steps=[1"], "train.steps=[1"),
         (["devices=1000000"], "devices=1000000: at most"),
