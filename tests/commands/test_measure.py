@@ -114,7 +114,7 @@ def test_relaxing_says_how_far_and_warns_of_another_minimum(run, tmp_path, monke
     shown = capsys.readouterr()
     assert "relaxed: the largest displacement is" in shown.out
     assert shown.err == ""
-    far = [*arguments, "potential.diameter=[0.6,1.0]"]
+    far = [*arguments, "potential.diameter=[0.6,1.0]", "overwrite=true"]
     assert cli.main(["measure", *far]) == cli.DONE
     shown = capsys.readouterr()
     assert "another minimum" in shown.err
