@@ -298,7 +298,8 @@ def test_one_accepted_packing_says_nothing_about_an_ensemble(tmp_path):
         assert (line["loss"] is None) == (line["converged"] < 2)
         assert (line["design"] == metrics[line["step"] + 1]["design"]) == (line["loss"] is None)
 
-    state = dataclasses.replace(initial_state(experiment), step=alone[0]["step"])
+    start = initial_state(experiment)
+    state = dataclasses.replace(start, step=alone[0]["step"], prepared_values=start.values)
     with Executor(1) as executor:
         samples, evaluation = evaluate_step(experiment, executor, state)
     after = update(experiment, state, samples, evaluation)
