@@ -11,12 +11,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 else:
     COMPILED = None
 
-import jax
 import pytest
 from helpers import PACKINGS, Reference, reference_packing
-
-# An array of lower rank meets one of higher rank only where the code says how.
-jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 def pytest_unconfigure():
