@@ -255,7 +255,7 @@ def test_a_packing_it_leaves_can_be_measured_again(model, run):
     directory, result = run
     path = directory / "final.extxyz"
     assert "species:S:1:pos:R:3:bond_seed:I:1:bond_spread:R:1:diameter_factor:R:1 " in path.read_text()
-    packing = read_configuration(path)
+    packing = read_configuration_of(path, 0)
     for name, field in start_of(model.system, 0).disorder.items():
         assert packing.disorder[name].dtype == field.dtype
         assert np.array_equal(packing.disorder[name], field)
@@ -288,8 +288,13 @@ def read_configuration_of(path, frame: int) -> gw.Configuration:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("bond_spread:R:1:", "", "only go together"),
-        ("diameter_factor:R:1", "diameter_factor:R:1:note:S:1:bond_seed:I:1", "line 3: needs a finite bond_seed"),
+        ("bond_spread:R:1:", "spread:R:1:", "only go together"),
+        ("bond_spread:R:1:", "", "line 3: .* has 7 columns, and there should be 6"),
+        (
+            "diameter_factor:R:1",
+            "diameter_factor:R:1:note:S:1:bond_seed:I:1",
+            "line 2: .*'bond_seed' is declared twice",
+        ),
     ],
 )
 def test_malformed_disorder_is_named(run, tmp_path, old, new, message):
@@ -297,7 +302,7 @@ def test_malformed_disorder_is_named(run, tmp_path, old, new, message):
     assert old in text
     (tmp_path / "bad.extxyz").write_text(text.replace(old, new, 1))
     with pytest.raises(gw.RequestError, match=message):
-        read_configuration(tmp_path / "bad.extxyz")
+        read_configuration_of(tmp_path / "bad.extxyz", 0)
 
 
 class Ignorant(gw.AbstractPairPotential):
