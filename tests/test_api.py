@@ -93,6 +93,8 @@ def test_there_are_tutorials():
 def test_composing_leaves_nothing_behind():
     from hydra.core.global_hydra import GlobalHydra
 
+    # An earlier test of this process may have left a Hydra of its own, which composing would rightly put back.
+    GlobalHydra.instance().clear()
     config = gw.compose("seed=3", "property=[pressure]", "terms.pressure.objective.target=0.1")
     assert config.seed == 3
     assert "hydra" not in config
