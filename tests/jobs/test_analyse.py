@@ -18,7 +18,7 @@ from glasswright.jobs.predictiveness import follow, holds_to
 from glasswright.jobs.tunability import flatten, scalar_terms, tunability, unflatten
 from glasswright.neighbors import build_pair_list
 from glasswright.physics.vibrations import density_of_states
-from glasswright.run.directory import run_configuration
+from glasswright.run.files import run_configuration
 from helpers import REFERENCE, ROOT, branches
 from hydra.core.global_hydra import GlobalHydra
 

@@ -18,7 +18,8 @@ from glasswright.commands.validate import build_validation
 from glasswright.evaluation.ensemble import TRAINING, VALIDATION, random_start
 from glasswright.evaluation.measurement import measure_sample
 from glasswright.evaluation.problem import Problem
-from glasswright.run.directory import RunDirectory, run_configuration
+from glasswright.run.directory import RunDirectory
+from glasswright.run.files import run_configuration
 from helpers import component
 
 N, N_UNTRAINED = 10, 4

@@ -32,7 +32,8 @@ from ..evaluation.design import trainable_leaves
 from ..jobs import train as job
 from ..jobs.experiment import Experiment
 from ..physics.potential import AbstractPotential
-from ..run.directory import RunDirectory, read_json
+from ..run.directory import RunDirectory
+from ..run.files import read_json
 from .command import Command, Resumption
 
 # The keys of a training; other commands share some of them.

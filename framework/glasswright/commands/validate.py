@@ -15,7 +15,7 @@ from ..config.values import (
 from ..jobs import validate as job
 from ..jobs.validate import Validation
 from ..jobs.validation_report import ValidationReport
-from ..run.directory import read_json
+from ..run.files import read_json
 from ..run.reached import DESIGNS
 from .command import NUMBERS_BY_NAME, Command, Resumption
 from .train import SHARED

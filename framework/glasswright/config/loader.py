@@ -33,7 +33,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from .._errors import RequestError, suggestion
 from ..registry.component import KINDS
 from ..registry.registry import registry
-from ..run.directory import run_configuration, run_design
+from ..run.directory import run_design
+from ..run.files import run_configuration
 from ..run.reached import DESIGNS
 from .carried import carried_potential
 from .keys import check_choice, check_key

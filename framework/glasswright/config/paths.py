@@ -12,7 +12,7 @@ from .._errors import RequestError
 from ..registry.component import Component
 from ..registry.parameters import parameters
 from ..registry.registry import registry
-from ..run.directory import read_json, run_configuration
+from ..run.files import read_json, run_configuration
 from .data import Config
 from .values import names_numbers
 

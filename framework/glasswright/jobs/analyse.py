@@ -20,7 +20,8 @@ from ..evaluation.problem import Problem
 from ..evaluation.statistics import count_rejected, describe_rejected
 from ..execution.executor import Executor
 from ..execution.signals import Terminated
-from ..run.directory import start_folder, write_atomically, write_json
+from ..run.directory import start_folder
+from ..run.files import write_atomically, write_json
 from ..run.progress import Progress, Silent, progress_bar
 from .analysis import PARTS, Analysis, check_analysis
 from .measure import max_force

@@ -27,7 +27,7 @@ from ..physics.pair_list import build_pair_list
 from ..physics.potential import AbstractPotential
 from ..physics.state import Equilibrium
 from ..physics.units import natural_units
-from ..run.directory import make_folder, write_json
+from ..run.files import make_folder, write_json
 from .experiment import check_cutoff, check_disorder, check_provided
 from .memory import check_memory
 

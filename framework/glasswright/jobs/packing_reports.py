@@ -15,7 +15,7 @@ from ..physics.bonds import BondContributions
 from ..physics.potential import AbstractPotential
 from ..physics.state import Equilibrium
 from ..physics.vibrations import VibrationalModes, spectrum
-from ..run.directory import write_atomically
+from ..run.files import write_atomically
 
 # Bonds that are named and drawn.
 LARGEST = 10

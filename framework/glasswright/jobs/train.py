@@ -21,7 +21,8 @@ from ..execution.executor import Executor
 from ..execution.peers import PeerLost
 from ..execution.signals import Terminated
 from ..run.checkpoint import Checkpoint
-from ..run.directory import RunDirectory, write_atomically
+from ..run.directory import RunDirectory
+from ..run.files import write_atomically
 from ..run.progress import progress_bar
 from .best import best_frames, best_of_lines, better
 from .ending import Ending, lost_its_way

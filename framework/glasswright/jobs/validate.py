@@ -19,7 +19,8 @@ from ..evaluation.problem import Problem
 from ..evaluation.statistics import count_rejected, describe_rejected
 from ..execution.executor import Executor
 from ..execution.signals import Terminated
-from ..run.directory import append_line, read_lines, start_folder, write_atomically, write_json
+from ..run.directory import start_folder
+from ..run.files import append_line, read_lines, write_atomically, write_json
 from ..run.progress import progress_bar
 from .validation_report import ConfigurationLine, ValidationReport, report_ensemble
 
