@@ -234,7 +234,16 @@ def test_examples_of_plugins_load(source, monkeypatch):
 
 
 def test_all_kinds_of_components_have_an_example():
-    for kind in ("potentials", "protocols", "samplers", "properties", "objectives", "combinations", "optimizers"):
+    for kind in (
+        "potentials",
+        "systems",
+        "protocols",
+        "samplers",
+        "properties",
+        "objectives",
+        "combinations",
+        "optimizers",
+    ):
         assert any(f"def register_{kind}(register)" in source for source in PLUGINS), kind
     assert len(PLUGINS) + len(TESTS) + len(CONFORMANCE) == len(blocks(ROOT / "docs" / "extending.md", "python"))
 

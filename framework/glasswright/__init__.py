@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .components.protocol import Outcome as Outcome
     from .components.protocol import Prepared as Prepared
     from .components.sampler import AbstractSampler as AbstractSampler
+    from .components.system import AbstractSystem as AbstractSystem
+    from .components.system import System as System
     from .evaluation.design import Design as Design
     from .hookspecs import hookimpl as hookimpl
     from .jobs.experiment import Experiment as Experiment
@@ -42,7 +44,6 @@ if TYPE_CHECKING:
     from .physics.state import Equilibrium as Equilibrium
     from .physics.state import State as State
     from .physics.state import attach_equilibrium as attach_equilibrium
-    from .physics.system import System as System
 
 # The modules of the public names, which are imported at first use: the command line answers `--help` without JAX.
 _MODULES = {
@@ -54,6 +55,7 @@ _MODULES = {
     "AbstractProperty": "components.property",
     "AbstractProtocol": "components.protocol",
     "AbstractSampler": "components.sampler",
+    "AbstractSystem": "components.system",
     "analyse": "api",
     "attach_equilibrium": "physics.state",
     "bond_factor": "physics.disorder",
@@ -79,7 +81,7 @@ _MODULES = {
     "RunError": "_errors",
     "shear_modulus": "physics.elasticity",
     "State": "physics.state",
-    "System": "physics.system",
+    "System": "components.system",
     "Term": "components.objective",
     "train": "api",
     "validate": "api",

@@ -24,6 +24,11 @@ def register_potentials(register: Register) -> None:
 
 
 @hookspec
+def register_systems(register: Register) -> None:
+    """Call `register("name", Class)` for each `AbstractSystem`."""
+
+
+@hookspec
 def register_protocols(register: Register) -> None:
     """Call `register("name", Class)` for each `AbstractProtocol`."""
 

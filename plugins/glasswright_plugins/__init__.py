@@ -67,6 +67,11 @@ def register_potentials(register: Register) -> None:
 
 
 @gw.hookimpl
+def register_systems(register: Register) -> None:
+    register("random", gw.System)
+
+
+@gw.hookimpl
 def register_protocols(register: Register) -> None:
     register("quench", Quench)
 

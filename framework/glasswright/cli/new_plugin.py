@@ -15,6 +15,7 @@ FIRST_USE = {
         "glasswright train 'property=[poisson_ratio,@name@]' terms.@name@.weight=0.01 terms.@name@.objective.target=5"
     ),
     "potential": "glasswright train potential=@name@ '~design.binding_energy'",
+    "system": "glasswright train system=@name@",
     "protocol": "glasswright train protocol=@name@",
     "sampler": "glasswright train sampler=@name@",
     "objective": (

@@ -9,7 +9,7 @@ from ..commands.command import AUTO
 from ..commands.table import COMMANDS, load_command
 from ..commands.train import TrainNode
 from ..config.data import OVERWRITE
-from ..config.nodes import SystemNode, TermNode, field_types, schedules
+from ..config.nodes import TermNode, field_types, schedules
 from ..config.values import MISSING
 from ..registry.component import KINDS, Component
 from ..registry.describe import describe_component
@@ -66,7 +66,6 @@ def schema(name: str = "train", *, preset: bool = False) -> dict[str, Any]:
     shared: dict[str, Any] = {
         **{kind: {"$ref": f"#/$defs/{kind}"} for kind in sorted(KINDS.keys() - {"property", "objective"})},
         "terms": {"type": "object", "additionalProperties": _object(term, preset)},
-        "system": _object(_fields(SystemNode, preset), preset),
         "design": {"type": "object", "additionalProperties": {"$ref": "#/$defs/bounds"}},
         "train": _object(_fields(TrainNode, preset), preset),
         "seed": {"type": "integer", "minimum": 0},

@@ -12,6 +12,7 @@ from ..config.blocks import build_design, drop_open_objectives
 from ..config.data import Config, only, plain, request_of, to_yaml, with_keys, without
 from ..config.instantiate import instantiate
 from ..config.paths import with_absolute_paths
+from ..config.systems import plain_request
 from ..config.values import integer, number
 from ..evaluation.design import resolve_design
 from ..evaluation.problem import GivenPacking, Model, Problem
@@ -114,11 +115,14 @@ def _check_choice(key: str, value: Any, known: tuple[str, ...], more: str = "") 
         raise RequestError(f"{key}={value}: {suggestion(str(value), known)}{more}")
 
 
-def _count(value: Any, has_packing: bool) -> int:
+def _count(value: Any, has_packing: bool, available: int | None) -> int:
     """How many fresh packings; zero where one is there already."""
     if value == "auto":
-        return 0 if has_packing else MANY
-    return integer(value, "n_configurations", least=1)
+        return 0 if has_packing else min(MANY, MANY if available is None else available)
+    count = integer(value, "n_configurations", least=1)
+    if available is not None and count > available:
+        raise RequestError(f"n_configurations={count}: the system has {available} configurations")
+    return count
 
 
 def _of_a_packing(given: Config, own: Mapping[str, Any], options: Mapping[str, Any], folder: Path | None) -> Analysis:
@@ -160,7 +164,7 @@ def _of_a_packing(given: Config, own: Mapping[str, Any], options: Mapping[str, A
 
 def _of_an_ensemble(given: Config, own: Mapping[str, Any], options: Mapping[str, Any], folder: Path) -> Analysis:
     """Of a run, or of what a training would start from."""
-    data = with_absolute_paths(plain(given), folder)
+    data = plain_request(given, folder)
     if not data.get("terms"):
         possible = ", ".join(registry().components("property"))
         raise RequestError(
@@ -179,7 +183,7 @@ def _of_an_ensemble(given: Config, own: Mapping[str, Any], options: Mapping[str,
         problem=trained.problem,
         packing=packing,
         source=source,
-        n_configurations=_count(own["n_configurations"], packing is not None),
+        n_configurations=_count(own["n_configurations"], packing is not None, model.system.n_configurations),
         seed=experiment.seed,
         devices=experiment.devices,
         chunk_size=experiment.chunk_size,

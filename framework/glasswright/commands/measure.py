@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from .._errors import RequestError
-from ..config.blocks import build_property, check_required, fitting_properties
+from ..config.blocks import build_property, fitting_properties
 from ..config.carried import with_trained
 from ..config.data import Config, is_given, plain, request_of, with_keys
 from ..config.instantiate import instantiate
 from ..config.paths import with_absolute_paths
-from ..config.values import boolean, check_names
+from ..config.values import boolean, check_names, require_values
 from ..evaluation.model import GivenPacking
 from ..evaluation.value_shape import only_usable
 from ..jobs import measure as job
@@ -51,7 +51,7 @@ def build_measurement(config: Config, folder: Path | None = None, *, differentia
     for term in terms.values():
         if isinstance(term, dict):
             term.pop("objective", None)
-    check_required(data)
+    require_values(data)
     potential = instantiate("potential", data.get("potential"), "potential", size)
     protocol = instantiate("protocol", data.get("protocol"), "protocol", size)
     trained = with_trained({"potential": potential, "protocol": protocol}, data.get("trained") or {})

@@ -11,21 +11,20 @@ from ..config.blocks import (
     build_chunk_size,
     build_design,
     build_devices,
-    build_system,
     build_term,
-    check_required,
     drop_open_objectives,
     require_terms,
 )
-from ..config.data import Config, plain, request_of, to_yaml
+from ..config.data import Config, to_yaml
 from ..config.instantiate import instantiate
-from ..config.nodes import SystemNode, field_types, node_class
-from ..config.paths import with_absolute_paths
+from ..config.nodes import field_types, node_class
+from ..config.systems import build_system, plain_request, system_size
 from ..config.values import (
     at_least_zero,
     check_names,
     integer,
     number,
+    require_values,
     share,
 )
 from ..evaluation.design import trainable_leaves
@@ -56,7 +55,7 @@ TrainNode = node_class(
     "TrainNode", Experiment, ("steps", "tolerance", "checkpoint_interval", "rejection_limit", "clip")
 )
 # What `conf/train.yaml` builds on.
-BASE = {"train_base": {"terms": {}, "train": TrainNode, "system": SystemNode, "design": {}}}
+BASE = {"train_base": {"terms": {}, "train": TrainNode, "design": {}}}
 
 
 def build(config: Config, folder: Path | None = None) -> Experiment:
@@ -64,7 +63,7 @@ def build(config: Config, folder: Path | None = None) -> Experiment:
 
     Raises `RequestError` with one line that names the key for everything that is wrong with it.
     """
-    return build_experiment(with_absolute_paths(plain(request_of(config)), folder or Path.cwd()))
+    return build_experiment(plain_request(config, folder or Path.cwd()))
 
 
 def build_experiment(
@@ -81,9 +80,9 @@ def build_experiment(
         drop_open_objectives(data.get("terms") or {})
     check_names(data, dict.fromkeys(SHARED), "", "key")
     require_terms(data.get("terms"))
-    check_required(data)
+    require_values(data)
     system = build_system(data.get("system") or {})
-    size = dataclasses.asdict(system) | {"density": float(system.density)}
+    size = system_size(system)
     train = data.get("train") or {}
     check_names(train, field_types(TrainNode), "train", "key")
     train = dataclasses.asdict(TrainNode()) | train

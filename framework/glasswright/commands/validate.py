@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from .._errors import RequestError
-from ..config.data import Config, plain, request_of
-from ..config.nodes import SystemNode
-from ..config.paths import with_absolute_paths
+from ..config.data import Config
+from ..config.systems import plain_request
 from ..config.values import (
     check_names,
     integer,
@@ -26,7 +25,7 @@ OWN = ("run", "design_of", "n_configurations", "n_untrained", "trained")
 
 def build_validation(config: Config, folder: Path | None = None) -> Validation:
     """The `Validation` that a configuration of `validate` describes; file names are relative to `folder`."""
-    data = with_absolute_paths(plain(request_of(config)), folder or Path.cwd())
+    data = plain_request(config, folder or Path.cwd())
     check_names(data, dict.fromkeys((*SHARED, *OWN)), "", "key")
     own = {name: data.pop(name, None) for name in OWN}
     numbers = {
@@ -44,6 +43,13 @@ def build_validation(config: Config, folder: Path | None = None) -> Validation:
         raise RequestError(
             "design_of=best: each step of this run saw another sample, and the lowest loss is a matter of chance; "
             "possible: final, average"
+        )
+    available = experiment.system.n_configurations
+    if available is not None and max(numbers.values()) > available:
+        key, wanted = ("n_configurations", "n_untrained")[numbers["trained"] <= available], max(numbers.values())
+        raise RequestError(
+            f"{key}={wanted}: the system has {available} configurations; set n_configurations and n_untrained to at "
+            f"most {available}"
         )
     models = {"trained": trained.model, "untrained": experiment.model}
     return Validation(
@@ -101,9 +107,8 @@ VALIDATE: Command[Validation, ValidationReport] = Command(
         "n_untrained": {"type": "integer", "minimum": 0},
         "trained": NUMBERS_BY_NAME,
     },
-    # `trained`: the design variables that the run has reached, filled in from its directory. `system`: a run of an
-    # earlier version may not know all of its keys.
-    nodes={"validate_base": {"terms": {}, "system": SystemNode, "trained": {}}},
+    # `trained`: the design variables that the run has reached, filled in from its directory.
+    nodes={"validate_base": {"terms": {}, "trained": {}}},
     build=build_validation,
     run=_run,
     summarise=summarise,

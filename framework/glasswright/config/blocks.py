@@ -10,15 +10,11 @@ from ..components.objective import AbstractObjective, Term
 from ..components.property import AbstractProperty
 from ..components.protocol import AbstractProtocol
 from ..execution.executor import MAX_OVERSUBSCRIPTION, available_devices
-from ..physics.system import System
 from ..registry.parameters import REQUIRED, parameters
 from ..registry.registry import registry
-from .instantiate import construct, constructor_error, default_node, instantiate
-from .nodes import SystemNode, TermNode, field_types
-from .values import MISSING, check_names, integer, missing_keys, number
-
-# The others of the system's parameters are numbers.
-_COUNTS = ("n_particles", "n_species", "dimension")
+from .instantiate import construct, default_node, instantiate
+from .nodes import TermNode, field_types
+from .values import MISSING, check_names, integer, number
 
 
 def drop_open_objectives(terms: Mapping[str, Any]) -> None:
@@ -39,15 +35,6 @@ def require_terms(terms: Any) -> None:
             known = registry().components("property")
             hint = f"add it with property=[{name}]" if name in known else suggestion(name, known)
             raise RequestError(f"terms.{name}: there is no such term: it has no property; {hint}")
-
-
-def check_required(data: Mapping[str, Any]) -> None:
-    """Refuse a configuration in which something that is required was not given."""
-    missing = missing_keys(data)
-    if missing:
-        verb = "is" if len(missing) == 1 else "are"
-        hint = f"for instance {missing[0]}=VALUE"
-        raise RequestError(f"{', '.join(missing)} {verb} required: {hint}")
 
 
 def build_term(
@@ -98,19 +85,6 @@ def fitting_properties(protocol: AbstractProtocol, system: Mapping[str, Any]) ->
             if issubclass(protocol.provides, measured.requires):
                 result[name] = measured
     return result
-
-
-def build_system(node: Mapping[str, Any]) -> System:
-    """The system that a node describes."""
-    check_names(node, field_types(SystemNode), "system", "key")
-    values: dict[str, Any] = {}
-    for name, value in node.items():
-        path = f"system.{name}"
-        values[name] = integer(value, path, least=1) if name in _COUNTS else number(value, path)
-    try:
-        return System(**values)
-    except ValueError as error:
-        raise RequestError(constructor_error(error, "system", values)) from error
 
 
 def build_design(node: Any, key: str = "") -> dict[str, tuple[float, float]]:

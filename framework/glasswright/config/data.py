@@ -27,6 +27,17 @@ def plain(config: Config) -> dict[str, Any]:
     return {str(key): value for key, value in data.items() if key != "hydra"}
 
 
+def part(config: Config, key: str) -> Any:
+    """The value of one key as plain data, everything in it resolved; None if there is none."""
+    if not isinstance(config, DictConfig):
+        return config.get(key)
+    try:
+        value = config.get(key)
+        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    except OmegaConfBaseException as error:
+        raise RequestError(explain(error)) from error
+
+
 def resolved(config: Config) -> dict[str, Any]:
     """A configuration as plain data, with everything resolved that can be, without its `hydra` node."""
     node = without_hydra(config)

@@ -42,6 +42,7 @@ from .messages import suggestion_of_extra
 from .nodes import NESTED_PROPERTY
 from .paths import run_request
 from .presets import Slots, prune, slots_of
+from .systems import typed_system, with_system
 
 logger = logging.getLogger(__name__)
 
@@ -190,6 +191,8 @@ class ConfigLoader(ConfigLoaderImpl):
         self._experiment = names[-1] if names else None
         self._repository = repo
         config = super()._compose_config_from_defaults_list(defaults, repo)
+        if "train" in config:
+            config = with_system(config)
         if "configuration" in config:
             config = self._with_packing(config)
         if "trained" in config:
@@ -262,6 +265,10 @@ class ConfigLoader(ConfigLoaderImpl):
             given = {key: given[key] for key in ("potential", "protocol", "terms") if key in given}
         if "configuration" in config:
             config = self._without_choices(config, given)
+        elif "system" in config:  # one was chosen
+            given.pop("system", None)
+        if "system" in given:
+            given["system"] = typed_system(given["system"])
         overridden = [override.key_or_group for override in self._overrides]
         which = self._given(config, "design_of") if "design_of" in config else "final"
         if which not in DESIGNS:

@@ -50,7 +50,7 @@ def explain(error: BaseException) -> str:
         return f"{nothing.group(1)}: there is no such choice here{hint}"
     block = re.match(r"(In '[^']*': ).*Merge error: \w+ is not a subclass of (\w+)\. value: (.*)", text, re.DOTALL)
     if block:
-        # Nodes are called after what they describe: SystemNode, potential_harmonic_morse.
+        # Nodes are called after what they describe: TrainNode, potential_harmonic_morse.
         where, key = block.group(1), re.sub(r"Node$|_.*", "", block.group(2)).lower()
         return f"{where}{key}: must be a block of keys, not {_flat(block.group(3))}"
     if isinstance(error, OmegaConfBaseException):

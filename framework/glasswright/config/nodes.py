@@ -9,7 +9,6 @@ import optax
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
-from ..physics.system import System
 from ..registry.component import KINDS, Component
 from ..registry.parameters import REQUIRED, Parameter, parameters
 from ..registry.registry import Registry
@@ -63,10 +62,6 @@ def node_class(name: str, described: type, fields: Iterable[str] = ()) -> type:
             if not chosen or field.name in chosen
         ],
     )
-
-
-# How many particles of which kinds in what box.
-SystemNode = node_class("SystemNode", System)
 
 
 def primary(name: str, defaults: Iterable[Any] = (), **keys: Any) -> dict[str, Any]:

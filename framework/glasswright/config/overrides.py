@@ -15,7 +15,7 @@ from .messages import explain
 # What a path may consist of without meaning anything else to Hydra.
 _PLAIN = re.compile(r"[A-Za-z_./][\w./+@%-]*", re.ASCII)
 # Keys whose values are paths, however they look.
-_PATHS = ("configuration", "run")
+_PATHS = ("configuration", "run", "system.path")
 
 
 def quoted_paths(overrides: Iterable[str]) -> list[str]:

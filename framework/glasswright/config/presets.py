@@ -64,7 +64,7 @@ def _leaves(value: Any, path: str) -> list[str]:
 
 def _design_reason(name: str, intended: Slots, chosen: Slots) -> str:
     """Why a design variable of the preset does not exist any more, or nothing."""
-    for slot in ("potential", "protocol"):
+    for slot in ("potential", "system", "protocol"):
         if intended.get(slot) == chosen.get(slot) or (name.startswith(f"{slot}.") is False and "." in name):
             continue
         field = name.removeprefix(f"{slot}.").split(".")[0]

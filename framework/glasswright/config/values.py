@@ -103,6 +103,15 @@ def missing_keys(node: Any, key: str = "") -> list[str]:
     return [path for name, value in items for path in missing_keys(value, f"{key}.{name}" if key else str(name))]
 
 
+def require_values(data: Mapping[str, Any]) -> None:
+    """Refuse a configuration in which something that is required was not given."""
+    missing = missing_keys(data)
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        hint = f"for instance {missing[0]}=VALUE"
+        raise RequestError(f"{', '.join(missing)} {verb} required: {hint}")
+
+
 def _array(value: Any, key: str) -> Any:
     if isinstance(value, list):
         items = [_array(item, key) for item in value]

@@ -5,15 +5,16 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, PRNGKeyArray
 
 from .._jax import fast_jit
 from ..components.protocol import Outcome, Prepared
+from ..components.system import AbstractSystem
 from ..execution.executor import Executor
 from ..execution.task import Result, Task
 from ..physics.configuration import Configuration
-from ..physics.system import System
 from .design import DesignValues
 from .measurement import (
     Measurement,
@@ -25,11 +26,12 @@ from .measurement import (
     measure_on_host,
     outcome_of_measurement,
 )
-from .model import GivenPacking, Model
+from .model import Model
 from .problem import Problem
 
 Item = TypeVar("Item")
 Integer = Int[np.ndarray, ""] | Int[Array, ""]
+Indices = Int[np.ndarray, " n"] | Int[Array, " n"]
 # Streams of one seed: no configuration of a validation is one of a training.
 TRAINING, VALIDATION = 0, 1
 # Configurations of a round for each worker: at its end some workers wait for others.
@@ -40,24 +42,52 @@ SMALL_BATCH = 32
 LEAST_MEMORY = 8 * 2**30
 
 
-@fast_jit
 def random_start(
-    system: System | GivenPacking, seed: Integer, stream: Integer, index: Integer, step: Integer
+    system: AbstractSystem, seed: Integer, stream: Integer, index: Integer, step: Integer
 ) -> tuple[Configuration, PRNGKeyArray]:
-    """The random start of a configuration, the same in every step, and the key of its search, which is not."""
+    """The start of a configuration, the same in every step, and the key of its search, which is not."""
+    if system.n_configurations is None:
+        drawn: tuple[Configuration, PRNGKeyArray] = _random_start(system, seed, stream, index, step)
+        return drawn
+    start, search = _keys(seed, stream, index, step)
+    return system.start(start, int(index)), search
+
+
+def random_starts(
+    system: AbstractSystem, seed: Integer, stream: Integer, indices: Indices, step: Integer
+) -> tuple[Configuration, Key[Array, " n"]]:
+    """The starts and keys of many configurations; every array has a leading axis over configurations."""
+    if system.n_configurations is None:
+        drawn: tuple[Configuration, Key[Array, " n"]] = _random_starts(system, seed, stream, indices, step)
+        return drawn
+    starts = [random_start(system, seed, stream, np.asarray(index), step) for index in np.asarray(indices)]
+    stacked: tuple[Configuration, Key[Array, " n"]] = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
+    return stacked
+
+
+@fast_jit
+def _keys(seed: Integer, stream: Integer, index: Integer, step: Integer) -> tuple[PRNGKeyArray, PRNGKeyArray]:
+    """The keys of the start of a configuration, and of its search in a step."""
     key = jax.random.key(seed)
     key = jax.lax.cond(stream == TRAINING, lambda: key, lambda: jax.random.split(jax.random.fold_in(key, stream), 3)[2])
     start, search = jax.random.split(jax.random.fold_in(key, index))
-    return system.start(start), jax.random.fold_in(search, step)
+    return start, jax.random.fold_in(search, step)
 
 
 @fast_jit
-def random_starts(
-    system: System | GivenPacking, seed: Integer, stream: Integer, indices: Int[Array, " n"], step: Integer
+def _random_start(
+    system: AbstractSystem, seed: Integer, stream: Integer, index: Integer, step: Integer
+) -> tuple[Configuration, PRNGKeyArray]:
+    start, search = _keys(seed, stream, index, step)
+    return system.start(start, jnp.asarray(index)), search
+
+
+@fast_jit
+def _random_starts(
+    system: AbstractSystem, seed: Integer, stream: Integer, indices: Indices, step: Integer
 ) -> tuple[Configuration, Key[Array, " n"]]:
-    """The random starts and keys of many configurations; every array has a leading axis over configurations."""
     starts: tuple[Configuration, Key[Array, " n"]] = jax.vmap(
-        lambda index: random_start(system, seed, stream, index, step)
+        lambda index: _random_start(system, seed, stream, index, step)
     )(indices)
     return starts
 
@@ -140,7 +170,7 @@ class Ensemble(Task[Request, Result[Prepared]]):
             prepared = protocol.follow(potential, in_box(system, request.previous), key=key)
         else:
             if potential.start is not None:
-                start = dataclasses.replace(potential.start, box=system.box)
+                start = system.in_box(potential.start)
             prepared = protocol.prepare(potential, start, key=key)
         outcome, measurement = Outcome(int(prepared.outcome)), None
         if prepared.accepted:

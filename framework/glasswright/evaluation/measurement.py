@@ -13,11 +13,11 @@ from jaxtyping import Array, Bool
 from .._jax import fast_jit
 from ..components.property import AbstractProperty
 from ..components.protocol import Outcome, Prepared
+from ..components.system import AbstractSystem
 from ..physics.state import Equilibrium, State
-from ..physics.system import System
 from .design import DesignValues
 from .diagnosis import failure_of_property, warn_of_values
-from .model import GivenPacking, Model
+from .model import Model
 from .problem import Problem
 from .property_value import real_value
 
@@ -48,9 +48,9 @@ class Sample(eqx.Module):
     prepared: Prepared | None
 
 
-def in_box(system: System | GivenPacking, prepared: Prepared) -> Prepared:
+def in_box(system: AbstractSystem, prepared: Prepared) -> Prepared:
     """The prepared configuration in the system's box, which may carry a derivative, at fixed fractional positions."""
-    moved: Prepared = eqx.tree_at(lambda p: p.configuration.box, prepared, system.box)
+    moved: Prepared = eqx.tree_at(lambda p: p.configuration, prepared, system.in_box(prepared.configuration))
     return moved
 
 
@@ -127,7 +127,7 @@ def pull_back(
 
 
 def _in_the_box_of(problem: Problem, prepared: Prepared) -> Problem:
-    with_box: Problem = eqx.tree_at(lambda p: p.model.system.box, problem, prepared.configuration.box)
+    with_box: Problem = eqx.tree_at(lambda p: p.model.system.cell, problem, prepared.configuration.box)
     return with_box
 
 

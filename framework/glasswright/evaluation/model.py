@@ -3,44 +3,49 @@
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ..components.protocol import AbstractProtocol
+from ..components.system import AbstractSystem
 from ..physics.configuration import Configuration, box_width
 from ..physics.potential import AbstractPotential
-from ..physics.system import System
 
 
-class GivenPacking(eqx.Module):
+class GivenPacking(AbstractSystem):
     """A packing that is given, in the place of a system: every start is this packing.
 
     **Attributes:**
 
-    - `box`: lattice vectors as columns.
-    - `largest_particles`: the packing, which shows how far the potential reaches; its arrays are data, not parameters.
+    - `cell`: the box, lattice vectors as columns.
+    - `packing`: the packing, whose arrays are data and not parameters.
     """
 
-    box: Float[Array, "d d"]
-    largest_particles: Configuration = eqx.field(converter=lambda packing: jax.tree.map(np.asarray, packing))
+    n_particles: int = eqx.field(static=True)
+    n_species: int = eqx.field(static=True)
+    dimension: int = eqx.field(static=True)
+    density: float = eqx.field(static=True)
+    cell: Float[Array, "d d"]
+    packing: Configuration
+
+    def __init__(self, box: Float[Array, "d d"], packing: Configuration):
+        self.cell, self.packing = box, jax.tree.map(np.asarray, packing)
+        self.n_particles, self.dimension = packing.fractional.shape
+        self.n_species = int(np.max(packing.species)) + 1
+        self.density = float(self.n_particles / packing.volume)
 
     @property
-    def n_particles(self) -> int:
-        """Number of particles."""
-        return self.largest_particles.n_particles
+    def box(self) -> Float[Array, "d d"]:
+        """The box of the packing, which may carry a derivative."""
+        return self.cell
 
     @property
-    def n_species(self) -> int:
-        """Number of species."""
-        return int(np.max(self.largest_particles.species)) + 1
+    def largest_particles(self) -> Configuration:
+        """The packing, which shows how far the potential reaches."""
+        return self.packing
 
-    @property
-    def dimension(self) -> int:
-        """Dimension of space."""
-        return self.largest_particles.dimension
-
-    def start(self, key: PRNGKeyArray) -> Configuration:
+    def start(self, key: PRNGKeyArray, index: int | Int[Array, ""] = 0) -> Configuration:
         """The packing itself, whatever the key."""
-        return self.largest_particles
+        return self.packing
 
 
 class Model(eqx.Module):
@@ -51,7 +56,7 @@ class Model(eqx.Module):
     """
 
     potential: AbstractPotential
-    system: System | GivenPacking
+    system: AbstractSystem
     protocol: AbstractProtocol
 
     @property

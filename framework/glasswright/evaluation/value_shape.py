@@ -12,13 +12,12 @@ from jaxtyping import Array, PyTree
 
 from .._errors import RequestError
 from ..components.property import AbstractProperty
+from ..components.system import AbstractSystem
 from ..physics.hessian import DenseHessian
 from ..physics.pair_list import PairList
 from ..physics.potential import AbstractPotential
 from ..physics.state import Equilibrium, State
-from ..physics.system import System
 from .diagnosis import describe_failure
-from .model import GivenPacking
 from .property_value import UnusableValue, real_value
 
 logger = logging.getLogger(__name__)
@@ -42,7 +41,7 @@ def value_shape(
     key: str,
     measured: AbstractProperty,
     potential: AbstractPotential,
-    system: System | GivenPacking,
+    system: AbstractSystem,
     provided: type[State],
     *,
     trained: bool = False,
@@ -86,7 +85,7 @@ def value_shape(
 def only_usable(
     properties: Mapping[str, AbstractProperty],
     potential: AbstractPotential,
-    system: System | GivenPacking,
+    system: AbstractSystem,
     provided: type[State],
     *,
     trained: bool = False,
@@ -139,7 +138,7 @@ def _check_derivative(key: str, measured: AbstractProperty, state: Equilibrium) 
         ) from error
 
 
-def _abstract(potential: AbstractPotential, system: System | GivenPacking) -> Equilibrium:
+def _abstract(potential: AbstractPotential, system: AbstractSystem) -> Equilibrium:
     """An equilibrium without numbers: arrays are shapes and types."""
     configuration = jax.eval_shape(system.start, jax.random.key(0))
     n, d = configuration.fractional.shape

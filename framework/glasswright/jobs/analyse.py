@@ -151,7 +151,9 @@ def _prepare(request: Analysis, key: PRNGKeyArray) -> Prepared:
     """The packing of the request at its minimum, or the first fresh one that converges."""
     model = request.problem.model
     outcomes = []
-    for index in range(1 if request.packing is not None else MOST_STARTS):
+    available = model.system.n_configurations
+    n_starts = MOST_STARTS if available is None else min(available, MOST_STARTS)
+    for index in range(1 if request.packing is not None else n_starts):
         if request.packing is not None:
             prepared = model.protocol.prepare(model.potential, request.packing, key=key)
         else:

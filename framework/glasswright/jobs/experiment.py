@@ -13,6 +13,7 @@ from ..components.objective import Term
 from ..components.property import AbstractProperty
 from ..components.protocol import AbstractProtocol
 from ..components.sampler import AbstractSampler
+from ..components.system import AbstractSystem
 from ..evaluation.design import resolve_design
 from ..evaluation.problem import Model, Problem
 from ..evaluation.value_shape import value_shape
@@ -20,7 +21,6 @@ from ..physics.configuration import Configuration, check_box_width
 from ..physics.disorder import FIELDS
 from ..physics.potential import AbstractPotential
 from ..physics.state import State
-from ..physics.system import System
 from .memory import check_memory
 
 
@@ -44,7 +44,7 @@ class Experiment:
     """
 
     potential: AbstractPotential
-    system: System
+    system: AbstractSystem
     protocol: AbstractProtocol
     sampler: AbstractSampler
     terms: dict[str, Term]
@@ -111,6 +111,7 @@ def check_experiment(experiment: Experiment) -> Problem:
     check_memory(f"system.n_particles={system.n_particles}", system.n_particles, system.dimension, experiment.protocol)
     check_64_bit(experiment.model, "")
     check_disorder(experiment.potential, jax.eval_shape(system.start, jax.random.key(0)), "system", system)
+    check_number(system, experiment.sampler)
     check_start(experiment.potential, system, experiment.sampler)
     check_cutoff(experiment.potential, system.largest_particles, f"system.n_particles={system.n_particles}")
     provided = type(experiment.protocol).provides
@@ -152,17 +153,32 @@ def check_provided(name: str, wanted: AbstractProperty, provided: type[State]) -
 
 
 def check_disorder(
-    potential: AbstractPotential, configuration: Configuration, given: str, system: System | None = None
+    potential: AbstractPotential, configuration: Configuration, given: str, system: AbstractSystem | None = None
 ) -> None:
     """Disorder that the potential knows nothing of would be ignored silently."""
     for field in configuration.disorder:
         if not potential.knows_disorder(field):
             key = FIELDS.get(field, field)
-            what = f"{given}: has the disorder {field}" if system is None else f"{given}.{key}={getattr(system, key):g}"
+            own = getattr(system, key, None)
+            what = f"{given}: has the disorder {field}" if own is None else f"{given}.{key}={own:g}"
             raise RequestError(f"{what}, which the potential {type(potential).__name__} does not know")
 
 
-def check_start(potential: AbstractPotential, system: System, sampler: AbstractSampler) -> None:
+def check_number(system: AbstractSystem, sampler: AbstractSampler) -> None:
+    """A system with a limited number of configurations needs a sampler that asks for no others."""
+    available = system.n_configurations
+    if available is None:
+        return
+    there_are = f"the system has {available} configuration{'s' if available > 1 else ''}"
+    if not sampler.is_population:
+        raise RequestError(
+            f"sampler: {type(sampler).__name__} draws others in every step, and {there_are}; choose sampler=tracked"
+        )
+    if max(sampler.indices(0)) >= available:
+        raise RequestError(f"sampler.size={sampler.size}: {there_are} and no more")
+
+
+def check_start(potential: AbstractPotential, system: AbstractSystem, sampler: AbstractSampler) -> None:
     """A potential that belongs to one packing needs the system of that packing, and a sampler that follows it."""
     start = potential.start
     if start is None:
@@ -182,7 +198,9 @@ def check_start(potential: AbstractPotential, system: System, sampler: AbstractS
         if not math.isclose(given, needed, rel_tol=1e-12):
             raise RequestError(f"system.{key}={given}: the packing that {name} was made from has {key} {needed}")
     if not np.allclose(start.box, system.box, rtol=1e-12, atol=1e-12):
-        raise RequestError(f"system: the packing that {name} was made from is in no cubic box, and systems have one")
+        raise RequestError(
+            f"system.box: is not that of the packing that {name} was made from; give system.box={start.box.tolist()}"
+        )
 
 
 def check_cutoff(potential: AbstractPotential, configuration: Configuration, given: str) -> None:

@@ -85,6 +85,7 @@ class TrainingResult(TypedDict):
     rearranged: int
     seconds: float
     ended: Ending
+    species_counts: NotRequired[list[int]]
     best: NotRequired[BestResult]
     average: NotRequired[AverageResult]
 
@@ -196,6 +197,9 @@ def final_result(
         "seconds": seconds,
         "ended": ended,
     }
+    counts = experiment.system.species_counts
+    if counts is not None:
+        result["species_counts"] = list(counts)
     if not experiment.sampler.is_population:
         steps = last_half(len(lines))
         average = average_design(lines)

@@ -13,6 +13,7 @@ from ..components.objective import AbstractObjective
 from ..components.property import AbstractProperty
 from ..components.protocol import AbstractProtocol
 from ..components.sampler import AbstractSampler
+from ..components.system import AbstractSystem
 from ..physics.potential import AbstractPotential
 
 
@@ -34,6 +35,7 @@ class Kind(NamedTuple):
 # All kinds of components: every other list of them is made from this one.
 KINDS: dict[str, Kind] = {
     "potential": Kind("register_potentials", AbstractPotential, AbstractPotential),
+    "system": Kind("register_systems", AbstractSystem, AbstractSystem),
     "protocol": Kind("register_protocols", AbstractProtocol, AbstractProtocol),
     "sampler": Kind("register_samplers", AbstractSampler, AbstractSampler),
     "property": Kind("register_properties", AbstractProperty, AbstractProperty),

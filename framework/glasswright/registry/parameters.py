@@ -41,6 +41,7 @@ class Parameter:
     - `choices`: the legal values of a `choice`, as they are written in a configuration.
     - `values`: what the constructor gets for each of the `choices`.
     - `group`: the kind of component that a `component` is chosen from.
+    - `of_system`: whether it is the system's own.
     """
 
     name: str
@@ -50,11 +51,12 @@ class Parameter:
     choices: tuple[Any, ...] = ()
     values: tuple[Any, ...] = ()
     group: str = ""
+    of_system: bool = False
 
     @property
     def follows_system(self) -> bool:
         """Whether the parameter takes the value of the system's parameter of the same name unless it is set."""
-        return self.name in FOLLOWS_SYSTEM and self.kind in ("integer", "number")
+        return self.name in FOLLOWS_SYSTEM and self.kind in ("integer", "number") and not self.of_system
 
 
 @functools.cache
@@ -69,6 +71,10 @@ def _parameters(cls: Callable[..., Any]) -> dict[str, Parameter]:
             raise PluginError(f"{_title(cls)}: parameter {name!r} must be possible by keyword")
         given = REQUIRED if parameter.default is parameter.empty else parameter.default
         configurable = _parameter(name, hints.get(name, Any), _default(cls, name, given))
+        if configurable is not None and kind_of(cls) == "system":
+            # What everything else follows, such as the density, is a number there.
+            kind = "number" if configurable.kind == "array" and isinstance(given, float) else configurable.kind
+            configurable = dataclasses.replace(configurable, kind=kind, of_system=True)
         if configurable is not None:
             result[name] = configurable
         elif given is REQUIRED:

@@ -19,3 +19,4 @@ from ._suite import Case as Case
 from ._suite import check_import as check_import
 from ._suite import conformance_cases as conformance_cases
 from ._suite import conformance_tests as conformance_tests
+from ._system import check_system as check_system

@@ -12,13 +12,13 @@ import numpy as np
 import yaml
 
 from ..components.protocol import AbstractProtocol, Outcome, Prepared
+from ..components.system import System
 from ..config.compose import configuration_folder
 from ..config.instantiate import construct
 from ..evaluation.design import trainable_leaves
 from ..physics.configuration import Configuration, box_width
 from ..physics.potential import AbstractPotential
 from ..physics.state import State
-from ..physics.system import System
 from ..registry.component import Component
 from ..registry.parameters import REQUIRED, parameters
 from ..registry.registry import registry

@@ -22,6 +22,7 @@ from ._property import PropertyGroup, property_checks
 from ._protocol import protocol_checks
 from ._sampler import sampler_checks
 from ._static import static_checks
+from ._system import system_checks
 
 # Libraries that take a second or more to import, and are not needed to register anything.
 HEAVY = (
@@ -89,6 +90,7 @@ def conformance_cases(
     group = PropertyGroup({c.name: instance for c, instance in built["property"]}, dimensions)
     makers: dict[str, Callable[[Component, Any], dict[str, Callable[[], None]]]] = {
         "potential": potential_checks,
+        "system": system_checks,
         "protocol": protocol_checks,
         "sampler": sampler_checks,
         "property": lambda component, instance: property_checks(component, instance, group),
