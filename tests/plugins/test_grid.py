@@ -72,6 +72,25 @@ CASES = {
     "inverse_power 3D": Case(make("inverse_power"), 3, 1.3, ratios),
     "yukawa 2D": Case(make("yukawa"), 2, 1.3, ratios),
     "yukawa 3D": Case(make("yukawa", onset_ratio=1.5, cutoff_ratio=2.1), 3, 1.3, ratios),
+    **{
+        f"lennard_jones of pairs {smoothing} {dimension}D": Case(
+            make(
+                "lennard_jones",
+                pair_diameter=[1.0, 0.8, 0.88],
+                binding_energy=[1.0, 1.5, 0.5],
+                cutoff_ratio=2.5 if dimension == 2 else 1.9,
+                onset_ratio=1.5,
+                smoothing=smoothing,
+            ),
+            dimension,
+            1.2,
+            ratios if smoothing == "xplor" else lambda p, s: (p.cutoff_ratio * s,),
+        )
+        for smoothing, dimension in [("xplor", 2), ("c1", 2), ("c2", 3), ("c3", 2), ("c3", 3)]
+    },
+    "harmonic_morse c3 2D": Case(
+        make("harmonic_morse", smoothing="c3"), 2, 1.6, lambda p, s: (s, s + 9.9 / p.inverse_range)
+    ),
     "soft_sphere 2D": Case(make("soft_sphere"), 2, 1.7, lambda p, s: (s,)),
     "soft_sphere 3D": Case(make("soft_sphere"), 3, 2.0, lambda p, s: (s,)),
     "hertzian 2D": Case(make("soft_sphere", exponent=2.5), 2, 1.7, lambda p, s: (s,)),

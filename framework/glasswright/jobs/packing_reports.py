@@ -124,7 +124,7 @@ def report_vibrations(model: Model, prepared: Prepared, folder: Path | None) -> 
 
 def diameters_of(potential: AbstractPotential) -> np.ndarray | None:
     """The diameters of the species, where the potential has them: for pictures."""
-    diameters = getattr(potential, "diameter", None)
+    diameters = potential.species_diameters
     return None if diameters is None else np.asarray(diameters)
 
 

@@ -59,7 +59,7 @@ def write_end(
 
     accepted = [sample.prepared for sample in samples if sample.measurement is not None and sample.prepared is not None]
     followed = accepted[0].configuration if accepted and experiment.sampler.is_population else None
-    diameters = getattr(experiment.problem.at(state.values).potential, "diameter", None)
+    diameters = experiment.problem.at(state.values).potential.species_diameters
     if frames:
         output.write_text("final.extxyz", "".join(frames))
     if frames_of_best:

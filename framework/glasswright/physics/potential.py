@@ -27,6 +27,15 @@ class AbstractPotential(eqx.Module):
         """Distance beyond which no two particles interact directly, in units of length."""
 
     @property
+    def species_diameters(self) -> Float[Array, " s"] | None:
+        """Diameter of the particles of each species, in units of length, for pictures, files and what counts as near.
+
+        By default the field `diameter`, where there is one; None for particles without a size.
+        """
+        diameter: Array | None = getattr(self, "diameter", None)
+        return diameter
+
+    @property
     def start(self) -> Configuration | None:
         """The only packing that this potential has, such as that of a spring network; None, the default: any packing.
 

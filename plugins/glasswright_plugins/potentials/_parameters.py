@@ -1,12 +1,13 @@
-"""What potentials share: parameters of species and of pairs of species, and the smoothing of a cutoff."""
+"""What potentials share: parameters of species and of pairs of species."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import glasswright as gw
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, Float, Int
 
 PerSpecies = float | Sequence[float] | Array | np.ndarray
 PerPair = float | Sequence[float] | Sequence[Sequence[float]] | Array | np.ndarray
@@ -47,21 +48,33 @@ def per_pair(owner: str, name: str, value: PerPair, n_species: int) -> Float[Arr
 
 
 def species_parameters(
-    owner: str, n_species: int | None, diameter: PerSpecies | None, binding_energy: PerPair
-) -> tuple[Float[Array, " s"], Float[Array, " t"]]:
-    """Diameters of the species and energies of their pairs, as a potential keeps them.
+    owner: str,
+    n_species: int | None,
+    diameter: PerSpecies | None,
+    binding_energy: PerPair,
+    pair_diameter: PerPair | None = None,
+) -> tuple[Float[Array, " s"] | None, Float[Array, " t"] | None, Float[Array, " t"]]:
+    """Diameters of the species or of their pairs, of which one is None, and energies of the pairs.
 
     Defaults: as many species as there are diameters, or two; diameters 0.8 for the first half of the species and 1.0
     for the others.
     """
     if n_species is None:
-        n_species = np.shape(diameter)[0] if diameter is not None and np.ndim(diameter) > 0 else 2
+        n_species = next((np.shape(x)[0] for x in (diameter, pair_diameter) if x is not None and np.ndim(x) > 0), 2)
+        if diameter is None and pair_diameter is not None and np.ndim(pair_diameter) == 1:
+            # A packed triangle of t numbers belongs to (sqrt(8 t + 1) - 1) / 2 species.
+            n_species = (math.isqrt(8 * n_species + 1) - 1) // 2
+    energies = per_pair(owner, "binding_energy", binding_energy, n_species)
+    if pair_diameter is not None:
+        if diameter is not None:
+            raise ValueError(
+                f"{owner}(diameter=…, pair_diameter=…): two ways to give the same thing; give diameters of species, "
+                "or of pairs of species."
+            )
+        return None, per_pair(owner, "pair_diameter", pair_diameter, n_species), energies
     if diameter is None:
         diameter = jnp.where(jnp.arange(n_species) < n_species // 2, 0.8, 1.0)
-    return (
-        per_species(owner, "diameter", diameter, n_species),
-        per_pair(owner, "binding_energy", binding_energy, n_species),
-    )
+    return per_species(owner, "diameter", diameter, n_species), None, energies
 
 
 def pair_index(a: Int[Array, " p"], b: Int[Array, " p"], n_species: int) -> Int[Array, " p"]:
@@ -81,26 +94,3 @@ def check(
             inside = np.all(np.asarray(value) > 0) if least == "positive" else np.all(np.asarray(value) >= 0)
             if not (inside and np.all(np.isfinite(value))):
                 raise ValueError(f"{owner}({name}={np.asarray(value).tolist()}): must be {least} and finite.")
-
-
-# The smoothing of Morse potentials begins and ends at these distances from the minimum, in units of `1/a`.
-MORSE_ONSET, MORSE_CUTOFF = 5.0, 9.9
-
-
-def morse_range(s: Float[Array, "*p"], inverse_range: Float[ArrayLike, ""]) -> Float[Array, "*p"]:
-    """The cutoff `s + 9.9/a` of a Morse potential with its minimum at `s`."""
-    return s + MORSE_CUTOFF / inverse_range
-
-
-def morse_onset(s: Float[Array, "*p"], inverse_range: Float[ArrayLike, ""]) -> Float[Array, "*p"]:
-    """The distance `s + 5/a` at which the smoothing of a Morse potential begins."""
-    return s + MORSE_ONSET / inverse_range
-
-
-def xplor(r: Float[Array, "*p"], onset: Float[ArrayLike, "..."], cutoff: Float[ArrayLike, "..."]) -> Float[Array, "*p"]:
-    """The XPLOR smoothing `S(r)`: 1 up to `onset`, 0 from `cutoff` on, with a continuous first derivative.
-
-    `S = (r_c² - r²)² (r_c² + 2r² - 3r_o²) / (r_c² - r_o²)³` between the onset `r_o` and the cutoff `r_c`.
-    """
-    left = jnp.clip((cutoff**2 - r**2) / (cutoff**2 - onset**2), 0.0, 1.0)
-    return left**2 * (3.0 - 2.0 * left)

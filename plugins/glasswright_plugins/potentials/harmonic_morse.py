@@ -1,15 +1,17 @@
 """Harmonic repulsion and Morse attraction."""
 
+import equinox as eqx
 import glasswright as gw
 import jax.numpy as jnp
 from glasswright.neighbors import PairIndex
 from jaxtyping import Array, Float, PyTree
 
-from ._parameters import PerPair, PerSpecies, check, morse_onset, morse_range, species_parameters
-from ._species import AbstractSpeciesPotential
+from ._parameters import PerPair, PerSpecies, check, species_parameters
+from ._smoothing import Smoothing, evaluate_polynomial, morse_onset, morse_range
+from ._species import AbstractSmoothedPotential
 
 
-class HarmonicMorse(AbstractSpeciesPotential):
+class HarmonicMorse(AbstractSmoothedPotential):
     """Harmonic repulsion joined to a Morse attraction, smoothed to zero by XPLOR: the paper's potential.
 
     With `s` the mean diameter of a pair and `B` its binding energy, `V = k/2 (r - s)² - B` for `r < s` and
@@ -27,12 +29,19 @@ class HarmonicMorse(AbstractSpeciesPotential):
       triangle (row by row), which is how it is kept. Default: 0.1.
     - `inverse_range`: `a`, in units of inverse length.
     - `stiffness`: `k`, in units of energy per squared length.
+    - `pair_diameter`: in place of `diameter`, sizes `s` that are no means: of each pair of species, in units of length,
+      as a scalar, a symmetric matrix, or the packed upper triangle.
+    - `smoothing`: how it ends at the cutoff: multiplied by `xplor`, or with an even polynomial added that makes one
+      (`c1`), two (`c2`) or three (`c3`) derivatives continuous there and begins nowhere.
     """
 
-    diameter: Float[Array, " s"]
+    diameter: Float[Array, " s"] | None
+    pair_diameter: Float[Array, " t"] | None
     binding_energy: Float[Array, " t"]
     inverse_range: float
     stiffness: float
+    # It decides which formula there is, so it must not be traced.
+    smoothing: Smoothing = eqx.field(static=True)
 
     def __init__(
         self,
@@ -41,39 +50,55 @@ class HarmonicMorse(AbstractSpeciesPotential):
         binding_energy: PerPair | None = None,
         inverse_range: float = 5.0,
         stiffness: float = 5.0,
+        pair_diameter: PerPair | None = None,
+        smoothing: Smoothing = "xplor",
     ):
         binding_energy = 0.1 if binding_energy is None else binding_energy
-        self.diameter, self.binding_energy = species_parameters(self.name, n_species, diameter, binding_energy)
+        self.diameter, self.pair_diameter, self.binding_energy = species_parameters(
+            self.name, n_species, diameter, binding_energy, pair_diameter
+        )
         self.inverse_range = float(inverse_range)
         self.stiffness = float(stiffness)
+        self.smoothing = smoothing
 
     def __check_init__(self) -> None:
         check(self.name, positive={"inverse_range": self.inverse_range, "stiffness": self.stiffness})
 
     def range_of(self, diameter: Float[Array, "*p"]) -> Float[Array, "*p"]:
-        """The cutoff of pairs of this mean diameter."""
+        """The cutoff of pairs of this diameter."""
         return morse_range(diameter, self.inverse_range)
 
-    def pair_parameters(
-        self, configuration: gw.Configuration, i: PairIndex, j: PairIndex
-    ) -> tuple[Float[Array, " p"], Float[Array, " p"], Float[Array, " p"]]:
-        """Mean diameter, binding energy, and inverse of `cutoff² - onset²`, of each pair."""
-        s, binding_energy = self.diameter_and_energy(configuration, i, j)
-        onset, cutoff = self._range(s)
-        return s, binding_energy, 1.0 / (cutoff**2 - onset**2)
+    def onset_of(self, diameter: Float[Array, "*p"]) -> Float[Array, "*p"]:
+        """Where XPLOR begins for pairs of this diameter."""
+        return morse_onset(diameter, self.inverse_range)
+
+    def uncut_energy(
+        self, r: Float[Array, "*p"], s: Float[Array, "*p"], energy: Float[Array, "*p"]
+    ) -> Float[Array, "*p"]:
+        """The attraction, which is what is cut."""
+        decay = jnp.exp(-self.inverse_range * (r - s))
+        return energy * decay * (decay - 2.0)
+
+    def pair_parameters(self, configuration: gw.Configuration, i: PairIndex, j: PairIndex) -> PyTree:
+        """Diameter and energy of each pair, and what its smoothing needs: `1 / (cutoff² - onset²)`, or a polynomial."""
+        s, energy, *polynomial = super().pair_parameters(configuration, i, j)
+        if polynomial:
+            return s, energy, polynomial[0]
+        onset, cutoff = self.onset_of(s), self.range_of(s)
+        return s, energy, 1.0 / (cutoff**2 - onset**2)
 
     def pair_energy(self, r: Float[Array, ""], parameters: PyTree) -> Float[Array, ""]:
-        s, binding_energy, inverse = parameters
-        onset, cutoff = self._range(s)
+        s, binding_energy, smoothing = parameters
+        onset, cutoff = self.onset_of(s), self.range_of(s)
         # Each branch sees only distances of its own, so that the derivative of an unused branch cannot overflow.
         x = jnp.clip(r, s, cutoff)
-        # XPLOR, (r_c² - x²)² (r_c² + 2x² - 3r_o²) / (r_c² - r_o²)³, as a polynomial in (r_c² - x²) / (r_c² - r_o²).
-        left = jnp.where(x < onset, 1.0, (cutoff**2 - x**2) * inverse)
-        decay = jnp.exp(-self.inverse_range * (x - s))
-        attraction = binding_energy * decay * (decay - 2.0) * left**2 * (3.0 - 2.0 * left)
         repulsion = 0.5 * self.stiffness * (r - s) ** 2 - binding_energy
-        return jnp.where(r < s, repulsion, jnp.where(r < cutoff, attraction, 0.0))
-
-    def _range(self, s: Float[Array, "*p"]) -> tuple[Float[Array, "*p"], Float[Array, "*p"]]:
-        """Onset and cutoff of the smoothing, for pairs of mean diameter `s`."""
-        return morse_onset(s, self.inverse_range), self.range_of(s)
+        if self.smoothing == "xplor":
+            # XPLOR, (r_c² - x²)² (r_c² + 2x² - 3r_o²) / (r_c² - r_o²)³, as a polynomial in (r_c² - x²) / (r_c² - r_o²).
+            left = jnp.where(x < onset, 1.0, (cutoff**2 - x**2) * smoothing)
+            attraction = self.uncut_energy(x, s, binding_energy) * left**2 * (3.0 - 2.0 * left)
+            return jnp.where(r < s, repulsion, jnp.where(r < cutoff, attraction, 0.0))
+        # Added to both branches, which then meet at the diameter as they do without.
+        end = evaluate_polynomial(smoothing, jnp.minimum(r, cutoff), cutoff)
+        energy = jnp.where(r < s, repulsion, self.uncut_energy(x, s, binding_energy)) + end
+        return jnp.where(r < cutoff, energy, 0.0)

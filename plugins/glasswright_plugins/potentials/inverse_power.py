@@ -1,13 +1,15 @@
 """Repulsion by an inverse power."""
 
+import equinox as eqx
 from jaxtyping import Array, Float
 
 from ._parameters import PerPair, PerSpecies, check, species_parameters
+from ._smoothing import Smoothing
 from ._species import AbstractScaledPotential
 
 
 class InversePower(AbstractScaledPotential):
-    """Repulsion by an inverse power of the distance, smoothed to zero by XPLOR: `V = e (s/r)^n S(r)`.
+    """Repulsion by an inverse power of the distance, `V = e (s/r)^n`, smoothed to zero at a cutoff.
 
     Source: Hoover et al., J. Chem. Phys. 52, 4931 (1970).
 
@@ -20,13 +22,20 @@ class InversePower(AbstractScaledPotential):
       matrix, or the packed upper triangle.
     - `exponent`: `n`.
     - `onset_ratio`, `cutoff_ratio`: where the smoothing begins and ends, in diameters of the pair.
+    - `pair_diameter`: in place of `diameter`, sizes `s` that are no means: of each pair of species, in units of length,
+      as a scalar, a symmetric matrix, or the packed upper triangle.
+    - `smoothing`: how it ends at the cutoff: multiplied by `xplor`, or with an even polynomial added that makes one
+      (`c1`), two (`c2`) or three (`c3`) derivatives continuous there and begins nowhere.
     """
 
-    diameter: Float[Array, " s"]
+    diameter: Float[Array, " s"] | None
+    pair_diameter: Float[Array, " t"] | None
     binding_energy: Float[Array, " t"]
     exponent: float
     onset_ratio: float
     cutoff_ratio: float
+    # It decides which formula there is, so it must not be traced.
+    smoothing: Smoothing = eqx.field(static=True)
 
     def __init__(
         self,
@@ -36,14 +45,21 @@ class InversePower(AbstractScaledPotential):
         exponent: float = 12.0,
         onset_ratio: float = 1.5,
         cutoff_ratio: float = 2.0,
+        pair_diameter: PerPair | None = None,
+        smoothing: Smoothing = "xplor",
     ):
-        self.diameter, self.binding_energy = species_parameters(self.name, n_species, diameter, binding_energy)
+        self.diameter, self.pair_diameter, self.binding_energy = species_parameters(
+            self.name, n_species, diameter, binding_energy, pair_diameter
+        )
         self.exponent = float(exponent)
         self.onset_ratio = float(onset_ratio)
         self.cutoff_ratio = float(cutoff_ratio)
+        self.smoothing = smoothing
 
     def __check_init__(self) -> None:
         check(self.name, positive={"exponent": self.exponent})
 
-    def scaled_energy(self, r: Float[Array, ""], s: Float[Array, ""]) -> Float[Array, ""]:
-        return (s / r) ** self.exponent
+    def uncut_energy(
+        self, r: Float[Array, "*p"], s: Float[Array, "*p"], energy: Float[Array, "*p"]
+    ) -> Float[Array, "*p"]:
+        return energy * (s / r) ** self.exponent

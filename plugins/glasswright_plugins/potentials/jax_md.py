@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from glasswright.neighbors import PairIndex, PairList
 from jaxtyping import Array, Float
 
-from ._parameters import check, pair_index, per_pair, xplor
+from ._parameters import check, pair_index, per_pair
+from ._smoothing import xplor
 
 # Pair functions that end by themselves at the largest of this parameter.
 FINITE_RANGE = {"soft_sphere": "sigma"}

@@ -1,18 +1,18 @@
 """The Morse potential."""
 
-from typing import cast
-
+import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
-from ._parameters import PerPair, PerSpecies, check, morse_onset, morse_range, species_parameters, xplor
-from ._species import AbstractTwoParameterPotential
+from ._parameters import PerPair, PerSpecies, check, species_parameters
+from ._smoothing import Smoothing, morse_onset, morse_range
+from ._species import AbstractSmoothedPotential
 
 
-class Morse(AbstractTwoParameterPotential):
-    """Morse, smoothed to zero by XPLOR: `V = e (exp(-2a(r - s)) - 2 exp(-a(r - s))) S(r)`.
+class Morse(AbstractSmoothedPotential):
+    """Morse, `V = e (exp(-2a(r - s)) - 2 exp(-a(r - s)))`, smoothed to zero at the cutoff `s + 9.9/a`.
 
-    The smoothing goes from `s + 5/a` to `s + 9.9/a`.
+    XPLOR begins at `s + 5/a`.
 
     Source: Morse, Phys. Rev. 34, 57 (1929).
 
@@ -24,11 +24,18 @@ class Morse(AbstractTwoParameterPotential):
     - `binding_energy`: depth `e` of the minimum, in units of energy, of each pair of species: a scalar, a symmetric
       matrix, or the packed upper triangle.
     - `inverse_range`: `a`, in units of inverse length.
+    - `pair_diameter`: in place of `diameter`, sizes `s` that are no means: of each pair of species, in units of length,
+      as a scalar, a symmetric matrix, or the packed upper triangle.
+    - `smoothing`: how it ends at the cutoff: multiplied by `xplor`, or with an even polynomial added that makes one
+      (`c1`), two (`c2`) or three (`c3`) derivatives continuous there and begins nowhere.
     """
 
-    diameter: Float[Array, " s"]
+    diameter: Float[Array, " s"] | None
+    pair_diameter: Float[Array, " t"] | None
     binding_energy: Float[Array, " t"]
     inverse_range: float
+    # It decides which formula there is, so it must not be traced.
+    smoothing: Smoothing = eqx.field(static=True)
 
     def __init__(
         self,
@@ -36,21 +43,28 @@ class Morse(AbstractTwoParameterPotential):
         diameter: PerSpecies | None = None,
         binding_energy: PerPair = 0.1,
         inverse_range: float = 5.0,
+        pair_diameter: PerPair | None = None,
+        smoothing: Smoothing = "xplor",
     ):
-        self.diameter, self.binding_energy = species_parameters(self.name, n_species, diameter, binding_energy)
+        self.diameter, self.pair_diameter, self.binding_energy = species_parameters(
+            self.name, n_species, diameter, binding_energy, pair_diameter
+        )
         self.inverse_range = float(inverse_range)
+        self.smoothing = smoothing
 
     def __check_init__(self) -> None:
         check(self.name, positive={"inverse_range": self.inverse_range})
 
     def range_of(self, diameter: Float[Array, "*p"]) -> Float[Array, "*p"]:
-        """The cutoff of pairs of this mean diameter."""
+        """The cutoff of pairs of this diameter."""
         return morse_range(diameter, self.inverse_range)
 
-    def pair_energy(self, r: Float[Array, ""], parameters: PyTree) -> Float[Array, ""]:
-        s, energy = cast(tuple[Array, Array], parameters)
-        a = self.inverse_range
-        onset, cutoff = morse_onset(s, a), morse_range(s, a)
-        x = jnp.minimum(r, cutoff)
-        decay = jnp.exp(-a * (x - s))
-        return energy * decay * (decay - 2.0) * xplor(x, onset, cutoff)
+    def onset_of(self, diameter: Float[Array, "*p"]) -> Float[Array, "*p"]:
+        """Where XPLOR begins for pairs of this diameter."""
+        return morse_onset(diameter, self.inverse_range)
+
+    def uncut_energy(
+        self, r: Float[Array, "*p"], s: Float[Array, "*p"], energy: Float[Array, "*p"]
+    ) -> Float[Array, "*p"]:
+        decay = jnp.exp(-self.inverse_range * (r - s))
+        return energy * decay * (decay - 2.0)

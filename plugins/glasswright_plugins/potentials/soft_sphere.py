@@ -25,9 +25,12 @@ class SoftSphere(AbstractTwoParameterPotential):
     - `binding_energy`: `e`, in units of energy, of each pair of species: a scalar, a symmetric matrix, or the packed
       upper triangle.
     - `exponent`: `alpha`, at least 2.
+    - `pair_diameter`: in place of `diameter`, sizes `s` that are no means: of each pair of species, in units of length,
+      as a scalar, a symmetric matrix, or the packed upper triangle.
     """
 
-    diameter: Float[Array, " s"]
+    diameter: Float[Array, " s"] | None
+    pair_diameter: Float[Array, " t"] | None
     binding_energy: Float[Array, " t"]
     # It decides which formula there is, so it must not be traced.
     exponent: float = eqx.field(static=True)
@@ -38,8 +41,11 @@ class SoftSphere(AbstractTwoParameterPotential):
         diameter: PerSpecies | None = None,
         binding_energy: PerPair = 1.0,
         exponent: float = 2.0,
+        pair_diameter: PerPair | None = None,
     ):
-        self.diameter, self.binding_energy = species_parameters(self.name, n_species, diameter, binding_energy)
+        self.diameter, self.pair_diameter, self.binding_energy = species_parameters(
+            self.name, n_species, diameter, binding_energy, pair_diameter
+        )
         self.exponent = float(exponent)
 
     def __check_init__(self) -> None:
@@ -48,7 +54,7 @@ class SoftSphere(AbstractTwoParameterPotential):
             raise ValueError(f"soft_sphere(exponent={self.exponent}): must be at least 2, or forces jump at contact.")
 
     def range_of(self, diameter: Float[Array, "*p"]) -> Float[Array, "*p"]:
-        """The cutoff of pairs of this mean diameter."""
+        """The cutoff of pairs of this diameter."""
         return diameter
 
     def pair_energy(self, r: Float[Array, ""], parameters: PyTree) -> Float[Array, ""]:

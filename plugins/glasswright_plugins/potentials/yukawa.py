@@ -1,14 +1,16 @@
 """Screened repulsion."""
 
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ._parameters import PerPair, PerSpecies, check, species_parameters
+from ._smoothing import Smoothing
 from ._species import AbstractScaledPotential
 
 
 class Yukawa(AbstractScaledPotential):
-    """Screened repulsion, smoothed to zero by XPLOR: `V = e (s/r) exp(-kappa (r - s)) S(r)`.
+    """Screened repulsion, `V = e (s/r) exp(-kappa (r - s))`, smoothed to zero at a cutoff.
 
     Source: Robbins, Kremer & Grest, J. Chem. Phys. 88, 3286 (1988), Eq. 1.
 
@@ -21,13 +23,20 @@ class Yukawa(AbstractScaledPotential):
       matrix, or the packed upper triangle.
     - `inverse_range`: `kappa`, in units of inverse length.
     - `onset_ratio`, `cutoff_ratio`: where the smoothing begins and ends, in diameters of the pair.
+    - `pair_diameter`: in place of `diameter`, sizes `s` that are no means: of each pair of species, in units of length,
+      as a scalar, a symmetric matrix, or the packed upper triangle.
+    - `smoothing`: how it ends at the cutoff: multiplied by `xplor`, or with an even polynomial added that makes one
+      (`c1`), two (`c2`) or three (`c3`) derivatives continuous there and begins nowhere.
     """
 
-    diameter: Float[Array, " s"]
+    diameter: Float[Array, " s"] | None
+    pair_diameter: Float[Array, " t"] | None
     binding_energy: Float[Array, " t"]
     inverse_range: float
     onset_ratio: float
     cutoff_ratio: float
+    # It decides which formula there is, so it must not be traced.
+    smoothing: Smoothing = eqx.field(static=True)
 
     def __init__(
         self,
@@ -37,14 +46,21 @@ class Yukawa(AbstractScaledPotential):
         inverse_range: float = 3.0,
         onset_ratio: float = 2.0,
         cutoff_ratio: float = 2.8,
+        pair_diameter: PerPair | None = None,
+        smoothing: Smoothing = "xplor",
     ):
-        self.diameter, self.binding_energy = species_parameters(self.name, n_species, diameter, binding_energy)
+        self.diameter, self.pair_diameter, self.binding_energy = species_parameters(
+            self.name, n_species, diameter, binding_energy, pair_diameter
+        )
         self.inverse_range = float(inverse_range)
         self.onset_ratio = float(onset_ratio)
         self.cutoff_ratio = float(cutoff_ratio)
+        self.smoothing = smoothing
 
     def __check_init__(self) -> None:
         check(self.name, positive={"inverse_range": self.inverse_range})
 
-    def scaled_energy(self, r: Float[Array, ""], s: Float[Array, ""]) -> Float[Array, ""]:
-        return (s / r) * jnp.exp(-self.inverse_range * (r - s))
+    def uncut_energy(
+        self, r: Float[Array, "*p"], s: Float[Array, "*p"], energy: Float[Array, "*p"]
+    ) -> Float[Array, "*p"]:
+        return energy * ((s / r) * jnp.exp(-self.inverse_range * (r - s)))

@@ -41,7 +41,7 @@ def weighted_pairs(state: gw.Equilibrium, distance: float | None, width: float) 
     - `width`: of the step from 1 to 0, relative to `distance`; zero for a hard cut, whose weights have no derivative.
     """
     if distance is None:
-        diameter = getattr(state.potential, "diameter", None)
+        diameter = state.potential.species_diameters
         if diameter is None:
             raise ValueError("distance=null: this potential has no diameter; give the distance of neighbours.")
         cut = jnp.max(diameter)
