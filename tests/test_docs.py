@@ -16,6 +16,7 @@ import pytest
 from glasswright.cli.application import parser_of
 from glasswright.cli.plugins import find
 from glasswright.cli.plugins import main as plugins
+from glasswright.cli.runs import parser as runs_parser
 from glasswright.commands.compose import compose, start
 from glasswright.commands.resume import RESUME_KEYS
 from glasswright.commands.table import COMMANDS, load_command
@@ -159,12 +160,17 @@ def check_resume(arguments: list[str]) -> None:
     assert all(argument.partition("=")[0] in RESUME_KEYS for argument in arguments[1:])
 
 
+def check_runs(arguments: list[str]) -> None:
+    runs_parser().parse_args(arguments)
+
+
 TOOLS = {
     "-sc": check_completion,
     "doctor": check_doctor,
     "plugins": check_plugins,
     "schema": check_schema,
     "resume": check_resume,
+    "runs": check_runs,
 }
 
 

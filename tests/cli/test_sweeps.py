@@ -5,6 +5,7 @@ import json
 import pytest
 import yaml
 from glasswright import cli
+from glasswright.jobs import train as job
 from helpers import glasswright
 
 SMALL = ("system.n_particles=128", "train.steps=2")
@@ -49,6 +50,45 @@ def test_optuna_searches_for_the_smallest_loss(tmp_path):
     best = min(losses, key=losses.__getitem__)
     assert found["best_params"] == {"seed": best}
     assert found["best_value"] == losses[best]
+
+
+MULTI_OBJECTIVE = (
+    "train",
+    "-m",
+    "property=[poisson_ratio,pressure]",
+    "terms.pressure.objective.target=0.1",
+    "hydra/sweeper=optuna",
+    "hydra.sweeper.n_jobs=1",
+    "hydra.sweeper.direction=[minimize,minimize]",
+)
+
+
+def test_a_sweeper_with_several_directions_is_given_the_loss_of_each_term(tmp_path, monkeypatch):
+    """With a grid over the weight, in the place of trainings that find it: the front is what Optuna says it is."""
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    losses = {1.0: (3.0, 1.0), 2.0: (1.0, 2.0), 4.0: (2.0, 2.5)}
+
+    def train(experiment, *_, **__) -> dict:
+        first, second = losses[experiment.terms["pressure"].weight]
+        by_term = {"poisson_ratio": first, "pressure": second}
+        return {"success": None, "loss": first + second, "losses": by_term, "steps": 1, "seconds": 0.0}
+
+    monkeypatch.setattr(job, "train", train)
+    monkeypatch.chdir(tmp_path)
+    grid = ("hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=3", "terms.pressure.weight=choice(1.0,2.0,4.0)")
+    assert cli.main([*MULTI_OBJECTIVE, *SMALL, *grid, "hydra.sweep.dir=sweep"]) == cli.DONE
+    solutions = yaml.safe_load((tmp_path / "sweep" / "optimization_results.yaml").read_text())["solutions"]
+    assert sorted(tuple(solution["values"]) for solution in solutions) == [(1.0, 2.0), (3.0, 1.0)]
+
+
+def test_as_many_directions_as_terms(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    monkeypatch.chdir(tmp_path)
+    arguments = [*MULTI_OBJECTIVE, *SMALL, "property=[poisson_ratio]", "~terms.pressure", "seed=1,2"]
+    arguments = [word for word in arguments if "terms.pressure" not in word]
+    assert cli.main(arguments) == cli.REQUEST_WRONG
+    assert "has 2 directions, one for the loss of each term, and there are 1 (poisson_ratio)" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("sweep", [("hydra/launcher=joblib",), ("hydra/sweeper=optuna",)])

@@ -37,7 +37,7 @@ from ..config.data import may_overwrite
 from ..config.loader import Hydra, argument_parser
 from ..config.overrides import quoted_paths
 from ..config.paths import paths_read
-from ..config.sweep import is_basic_sweeper, jobs
+from ..config.sweep import is_basic_sweeper, jobs, n_directions
 from ..execution.hosts import hosts_joined
 from ..execution.peers import AbstractPeers
 from ..run.claim import claimed, locked, new_folder, refuse_used
@@ -45,6 +45,8 @@ from ..run.progress import label
 from .parser import Parser
 
 logger = logging.getLogger(__name__)
+# What a sweeper is given for a job: a loss, or that of each term.
+Score = float | tuple[float | None, ...] | None
 
 
 def run(name: str, arguments: list[str]) -> int:
@@ -95,7 +97,7 @@ class FailedJob:
         return f"job {self.number} ({' '.join(self.overrides)}): {self.reason}"
 
 
-def run_job(name: str, config: DictConfig) -> float | FailedJob | None:
+def run_job(name: str, config: DictConfig) -> Score | FailedJob:
     """What Hydra calls for each job of a sweep, in whatever process; returns what its sweeper minimises.
 
     Hydra's own sweeper minimises nothing: it is given what failed, and why.
@@ -119,14 +121,14 @@ def run_job(name: str, config: DictConfig) -> float | FailedJob | None:
         label.reset(before)
 
 
-def _run_job(name: str, config: DictConfig) -> float | None:
+def _run_job(name: str, config: DictConfig) -> Score:
     prepare_jax()
     command, folder = load_command(name), output_folder()
     request = command.build(config, start_folder())
     overwrite, reads = may_overwrite(config), paths_read(config)
     # Hydra has written its records already.
     with claimed(folder, f"hydra.sweep.dir={folder}", overwrite=overwrite, reads=reads, keep=[".hydra"]):
-        return _perform(command, request, folder)
+        return _perform(command, request, folder, n_directions(HydraConfig.get().sweeper))
 
 
 def _run(instance: Hydra, name: str, config_name: str, given: argparse.Namespace, peers: AbstractPeers) -> None:
@@ -151,7 +153,7 @@ def _run(instance: Hydra, name: str, config_name: str, given: argparse.Namespace
         return
     failures: list[Exception] = []
 
-    def attempt(_: DictConfig) -> float | None:
+    def attempt(_: DictConfig) -> Score:
         # Hydra would print about the failure; the command line has its own line.
         try:
             return _perform(command, request, output_folder())
@@ -168,8 +170,8 @@ def _run(instance: Hydra, name: str, config_name: str, given: argparse.Namespace
             instance.run(config_name=config_name, task_function=attempt, overrides=overrides)
         except OSError as error:  # the job's own were caught above: what is left is Hydra's records
             raise RunError(f"cannot write into {folder}: {error.strerror or error}") from error
-    if failures:
-        raise failures[0]
+        if failures:
+            raise failures[0]
 
 
 def _sweep(instance: Hydra, name: str, config_name: str, overrides: list[str]) -> None:
@@ -179,7 +181,7 @@ def _sweep(instance: Hydra, name: str, config_name: str, overrides: list[str]) -
     folder, named_by_time = planned_folder(overall, RunMode.MULTIRUN)
     for number, job in enumerate(jobs(overall, overrides)):
         config = compose(name, job, instance=instance, config_name=config_name)
-        _build(command, config)
+        _check_directions(overall, list(command.terms(_build(command, config))))
         if not (named_by_time or may_overwrite(config)):
             refuse_used(folder / planned_subfolder(config, number), f"hydra.sweep.dir={folder}")
     _show_notes(instance)
@@ -194,6 +196,16 @@ def _sweep(instance: Hydra, name: str, config_name: str, overrides: list[str]) -
         failed = [result for result in results if isinstance(result, FailedJob)]
         if failed:
             raise RunError(f"{len(failed)} of {len(results)} jobs failed: {'; '.join(map(str, failed))}")
+
+
+def _check_directions(overall: DictConfig, terms: list[str]) -> None:
+    """Raise `RequestError` unless a sweeper that wants several numbers gets as many."""
+    wanted = n_directions(overall.hydra.sweeper)
+    if wanted > 1 and wanted != len(terms):
+        listed = f"{len(terms)} ({', '.join(terms)})" if terms else "none"
+        raise RequestError(
+            f"hydra.sweeper.direction: has {wanted} directions, one for the loss of each term, and there are {listed}"
+        )
 
 
 def _compose_run(
@@ -230,15 +242,15 @@ def _build(command: Command[Any, Any], config: DictConfig) -> Any:
     return command.build(config, start_folder())
 
 
-def _perform(command: Command[Any, Any], request: Any, folder: Path) -> float | None:
-    """Do the work and show what it came to; returns what a sweeper minimises."""
+def _perform(command: Command[Any, Any], request: Any, folder: Path, n_scores: int = 1) -> Score:
+    """Do the work and show what it came to; returns what a sweeper minimises, one number or several."""
     report = command.run(request, folder, progress=True)
     for line in command.summarise(report, folder):
         print(line)
     failure = command.failure(report)
     if failure is not None:
         raise RunError(failure)
-    return command.score(report)
+    return command.score(report) if n_scores == 1 else tuple(command.scores(report).values())
 
 
 def _show(

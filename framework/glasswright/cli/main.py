@@ -15,6 +15,7 @@ DONE, RUN_FAILED, REQUEST_WRONG, INTERRUPTED = 0, 1, 2, 130
 # The commands that take no configuration: each is called with its arguments and returns the exit code.
 TOOLS = table(
     Entry("resume", "go on with an interrupted run", "glasswright.cli.resume:main"),
+    Entry("runs", "all runs below a folder, and how they stand", "glasswright.cli.runs:main"),
     Entry(
         "plugins",
         "which components there are, all about one (show NAME), a new package (new NAME)",

@@ -57,6 +57,8 @@ class Command(Generic[Request, Report]):
     - `summarise`: the lines that the terminal shows about a report whose files are in a folder.
     - `failure`: what failed although there is a report, in one line; None if nothing did.
     - `score`: the number that a sweeper minimises; None where there is none.
+    - `terms`: the names of what a request has a loss of, for sweepers with several directions.
+    - `scores`: the loss of each of them, by name.
     - `recognise`: whether a run directory's configuration is that of this command.
     - `resumption`: how to go on with an interrupted run; None if the command cannot.
     """
@@ -70,5 +72,7 @@ class Command(Generic[Request, Report]):
     summarise: Callable[[Report, Path], Iterable[str]]
     failure: Callable[[Report], str | None] = lambda report: None
     score: Callable[[Report], float | None] = lambda report: None
+    terms: Callable[[Request], Iterable[str]] = lambda request: ()
+    scores: Callable[[Report], Mapping[str, float | None]] = lambda report: {}
     recognise: Callable[[Mapping[str, Any]], bool] = lambda configuration: False
     resumption: Resumption[Request, Report] | None = None

@@ -169,6 +169,8 @@ TRAIN: Command[Experiment, job.TrainingResult] = Command(
     run=_run,
     summarise=summarise,
     score=lambda result: result["loss"],
+    terms=lambda request: request.terms,
+    scores=lambda result: result["losses"],
     recognise=lambda keys: "optimizer" in keys and not {"trained", "parts"} & keys.keys(),
     resumption=Resumption(finished=_finished, run=_resume),
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from .._errors import RequestError
+from ..components.objective import NoObjective
 from ..config.data import Config
 from ..config.systems import plain_request
 from ..config.values import (
@@ -113,6 +114,8 @@ VALIDATE: Command[Validation, ValidationReport] = Command(
     run=_run,
     summarise=summarise,
     score=lambda report: report["loss"],
+    terms=lambda request: [name for name, term in request.terms.items() if not isinstance(term.objective, NoObjective)],
+    scores=lambda report: {name: entry["loss"] for name, entry in report["properties"].items() if "loss" in entry},
     recognise=lambda keys: "trained" in keys and not {"parts", "configuration"} & keys.keys(),
     resumption=Resumption(finished=_finished, run=_resume),
 )

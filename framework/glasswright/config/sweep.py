@@ -41,6 +41,12 @@ def is_basic_sweeper(sweeper: DictConfig) -> bool:
     return str(sweeper.get("_target_", "")).endswith("BasicSweeper")
 
 
+def n_directions(sweeper: DictConfig) -> int:
+    """How many numbers of each job a sweeper wants: one, or as many as it has directions (Optuna)."""
+    direction = sweeper.get("direction")
+    return len(direction) if OmegaConf.is_list(direction) else 1
+
+
 def _representative(override: Override) -> str:
     """An override with one value in the place of those that are swept over."""
     if not override.is_sweep_override():

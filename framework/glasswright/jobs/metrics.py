@@ -77,6 +77,7 @@ class TrainingResult(TypedDict):
     loss: float | None
     steps: int
     values: dict[str, Numbers]
+    losses: dict[str, float | None]
     design: dict[str, Any]
     seed: int
     requested: int
@@ -188,6 +189,7 @@ def final_result(
         "loss": final["loss"],
         "steps": len(lines),
         "values": {name: term["value"] for name, term in final["terms"].items()},
+        "losses": {name: term["loss"] for name, term in final["terms"].items()},
         "design": {**potential_parameters(potential), **last["design"]},
         "seed": experiment.seed,
         "requested": sum(line["requested"] for line in lines),

@@ -4,9 +4,11 @@ import contextlib
 import itertools
 import shlex
 from collections.abc import Collection, Iterator
+from datetime import datetime
 from pathlib import Path
 
-from .._errors import RequestError, RunError
+from .._errors import RequestError, RunError, Stopped, named, one_line
+from .files import write_json
 from .lock import FolderLock, refuse_busy
 
 # A run directory with one of these is complete. What it holds, and what to do instead of overwriting it.
@@ -17,6 +19,8 @@ RESULTS = {
     "measure.json": "a finished measurement",
 }
 UNFINISHED = "an unfinished run"
+# How a run ended that has no result, and why.
+ENDED = "ended.json"
 # What a run that has begun leaves, if there is anything in it.
 BEGUN = ("config.yaml", "metrics.jsonl", "configurations.jsonl", "checkpoints")
 # What runs leave in folders of their own, by name patterns.
@@ -26,11 +30,11 @@ FOLDERS = {
 }
 # The other files that runs leave behind.
 FILES = (
+    ENDED,
     "provenance.json",
     "training.png",
     "best.extxyz",
     "final.extxyz",
-    "best.extxyz",
     "validation.png",
     "tunability.png",
     "predictiveness.png",
@@ -78,7 +82,10 @@ def _refuse_used(folder: Path, title: str) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path, title: str) -> Iterator[None]:
-    """The folder belongs to this process as long as the context lasts; it is made unless it is there."""
+    """The folder belongs to this process as long as the context lasts; it is made unless it is there.
+
+    A run that ends there without a result leaves a note about how and why.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
@@ -86,7 +93,26 @@ def locked(folder: Path, title: str) -> Iterator[None]:
     except OSError as error:
         raise RunError(f"cannot write into {folder}: {error.strerror or error}") from error
     with FolderLock(folder, title):
-        yield
+        try:
+            yield
+        except RequestError:  # it has not run
+            raise
+        except BaseException as error:
+            if run_in(folder) == UNFINISHED:
+                _note_end(folder, error)
+            raise
+        with contextlib.suppress(OSError):
+            (folder / ENDED).unlink(missing_ok=True)
+
+
+def _note_end(folder: Path, error: BaseException) -> None:
+    """Keep how a run has ended that has no result."""
+    stopped = isinstance(error, (Stopped, KeyboardInterrupt))
+    why = one_line(error) if isinstance(error, (RunError, Stopped, KeyboardInterrupt)) else named(error)
+    note = {"state": "stopped" if stopped else "failed", "why": why, "time": datetime.now().isoformat(" ", "seconds")}
+    # The folder may be gone, or its disk full: the error itself is what counts.
+    with contextlib.suppress(RunError):
+        write_json(folder / ENDED, note)
 
 
 @contextlib.contextmanager
