@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .physics.elasticity import eigenmoduli as eigenmoduli
     from .physics.elasticity import poisson_ratio as poisson_ratio
     from .physics.elasticity import shear_modulus as shear_modulus
+    from .physics.enthalpy import attach_enthalpy_minimum as attach_enthalpy_minimum
     from .physics.hessian import AbstractHessian as AbstractHessian
     from .physics.hessian import DenseHessian as DenseHessian
     from .physics.pair_list import PairList as PairList
@@ -57,6 +58,7 @@ _MODULES = {
     "AbstractSampler": "components.sampler",
     "AbstractSystem": "components.system",
     "analyse": "api",
+    "attach_enthalpy_minimum": "physics.enthalpy",
     "attach_equilibrium": "physics.state",
     "bond_factor": "physics.disorder",
     "build": "api",

@@ -29,8 +29,10 @@ from .properties.allosteric_response import AllostericResponse
 from .properties.anisotropy import Anisotropy
 from .properties.bond_contributions import BondContributions
 from .properties.bond_order import BondOrder
+from .properties.box_shape import BoxShape
 from .properties.bulk_modulus import BulkModulus
 from .properties.coordination import Coordination
+from .properties.density import Density
 from .properties.density_of_states import DensityOfStates
 from .properties.elastic_constant import ElasticConstant
 from .properties.elastic_tensor import ElasticTensor
@@ -89,7 +91,9 @@ def register_properties(register: Register) -> None:
     register("anisotropy", Anisotropy)
     register("bond_contributions", BondContributions)
     register("bond_order", BondOrder)
+    register("box_shape", BoxShape)
     register("coordination", Coordination)
+    register("density", Density)
     register("density_of_states", DensityOfStates)
     register("elastic_constant", ElasticConstant)
     register("energy_per_particle", EnergyPerParticle)

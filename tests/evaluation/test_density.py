@@ -34,7 +34,7 @@ def test_the_derivative_in_the_density_is_that_of_relaxed_boxes(model):
 
     def at(density):
         moved = problem.at(values | {"density": density})
-        followed = protocol.follow(moved.potential, in_box(moved.system, prepared))
+        followed = protocol.follow(moved.potential, in_box(moved, prepared))
         assert followed.accepted
         assert int(followed.statistics["rearranged"]) == 0
         measured = measure_sample(problem, values | {"density": density}, followed).measurement.values

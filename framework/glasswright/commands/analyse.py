@@ -20,6 +20,7 @@ from ..jobs import analyse as job
 from ..jobs.analysis import DESIGN_SCALES, PARTS, PROPERTY_SCALES, Analysis, check_analysis
 from ..jobs.measure import check_measurable
 from ..jobs.tunability import AVERAGES
+from ..physics.configuration import Configuration
 from ..registry.registry import registry
 from ..run.extxyz import read_frames
 from .analysis_summary import summarise
@@ -173,7 +174,7 @@ def _of_an_ensemble(given: Config, own: Mapping[str, Any], options: Mapping[str,
         )
     trained = build_trained(data, own, all_may_vary=True)
     experiment, model = trained.experiment, trained.model
-    packing = _packing_of(own["run"], model.system) if own["n_configurations"] == "auto" else None
+    packing = _packing_of(own["run"], model) if own["n_configurations"] == "auto" else None
     source = "fresh" if packing is None else "final.extxyz"
     own_start = model.potential.start
     if packing is None and own_start is not None:
@@ -192,15 +193,17 @@ def _of_an_ensemble(given: Config, own: Mapping[str, Any], options: Mapping[str,
     )
 
 
-def _packing_of(run: str | None, system: Any) -> Any:
+def _packing_of(run: str | None, model: Model) -> Configuration | None:
     """The first packing that a run ended with, if it followed any and this is still its system."""
     path = None if run is None else Path(run) / "final.extxyz"
     # What is there before a run has ended is of an earlier part of it, at another design.
     if path is None or not path.exists() or not path.with_name("result.json").exists():
         return None
-    packing = read_frames(path)[0]
-    same = packing.n_particles == system.n_particles and packing.box.shape == system.box.shape
-    return packing if same and np.allclose(packing.box, system.box, rtol=1e-9, atol=0.0) else None
+    packing, system = read_frames(path)[0], model.system
+    if packing.n_particles != system.n_particles or packing.box.shape != system.box.shape:
+        return None
+    same_box = model.protocol.changes_box or np.allclose(packing.box, system.box, rtol=1e-9, atol=0.0)
+    return packing if same_box else None
 
 
 def _run(request: Analysis, directory: Path | None, *, progress: bool) -> job.AnalysisReport:

@@ -18,7 +18,8 @@ class Outcome(enum.IntEnum):
     """How the preparation and measurement of one configuration ended.
 
     All but `converged` are rejections, which are counted. `not_rigid` is a packing that is no solid where a property
-    was asked for that only solids have, such as Poisson's ratio.
+    was asked for that only solids have, such as Poisson's ratio. `narrow_box` is a packing whose box became narrower
+    than twice the range of the interactions.
     """
 
     converged = 0
@@ -27,6 +28,7 @@ class Outcome(enum.IntEnum):
     overflow = 3
     nonfinite = 4
     not_rigid = 5
+    narrow_box = 6
 
 
 def _as_arrays(numbers: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -82,6 +84,11 @@ class AbstractProtocol(eqx.Module):
         By default a preparation that starts from the previous configuration. Protocols that can do better override it.
         """
         return self.prepare(potential, previous.configuration, key=key)
+
+    @property
+    def changes_box(self) -> bool:
+        """Whether packings have boxes of their own, which `prepare` finds. By default the box is that of the system."""
+        return False
 
     def remember(self, potential: AbstractPotential, configuration: Configuration) -> Any:
         """The cache (`Prepared.memory`) of an accepted configuration, computed again.

@@ -167,7 +167,7 @@ class Ensemble(Task[Request, Result[Prepared]]):
         start, key = random_start(system, *self._numbers(request.index, request.step))
         if request.previous is not None:
             # The box may have changed with the design.
-            prepared = protocol.follow(potential, in_box(system, request.previous), key=key)
+            prepared = protocol.follow(potential, in_box(model, request.previous), key=key)
         else:
             if potential.start is not None:
                 start = system.in_box(potential.start)

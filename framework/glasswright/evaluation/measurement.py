@@ -13,7 +13,6 @@ from jaxtyping import Array, Bool
 from .._jax import fast_jit
 from ..components.property import AbstractProperty
 from ..components.protocol import Outcome, Prepared
-from ..components.system import AbstractSystem
 from ..physics.state import Equilibrium, State
 from .design import DesignValues
 from .diagnosis import failure_of_property, warn_of_values
@@ -48,9 +47,14 @@ class Sample(eqx.Module):
     prepared: Prepared | None
 
 
-def in_box(system: AbstractSystem, prepared: Prepared) -> Prepared:
-    """The prepared configuration in the system's box, which may carry a derivative, at fixed fractional positions."""
-    moved: Prepared = eqx.tree_at(lambda p: p.configuration, prepared, system.in_box(prepared.configuration))
+def in_box(model: Model, prepared: Prepared) -> Prepared:
+    """The prepared configuration in the system's box, which may carry a derivative, at fixed fractional positions.
+
+    Protocols that change the box leave each packing in its own.
+    """
+    if model.protocol.changes_box:
+        return prepared
+    moved: Prepared = eqx.tree_at(lambda p: p.configuration, prepared, model.system.in_box(prepared.configuration))
     return moved
 
 
@@ -64,7 +68,7 @@ def _values(
 
     def values_at(design_values: DesignValues) -> dict[str, Array]:
         model = problem.at(design_values)
-        state = model.protocol.attach(model.potential, in_box(model.system, prepared))
+        state = model.protocol.attach(model.potential, in_box(model, prepared))
         values = {
             name: real_value(term.property, state, trained=trained and term.is_trained)
             for name, term in problem.terms.items()
@@ -187,7 +191,7 @@ def measure_sample(
 
 @fast_jit
 def _is_rigid(model: Model, prepared: Prepared) -> Bool[Array, ""]:
-    state = model.protocol.attach(model.potential, in_box(model.system, prepared))
+    state = model.protocol.attach(model.potential, in_box(model, prepared))
     return state.is_rigid if isinstance(state, Equilibrium) else jnp.ones((), dtype=bool)
 
 

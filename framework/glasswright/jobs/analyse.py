@@ -161,7 +161,7 @@ def _prepare(request: Analysis, key: PRNGKeyArray) -> Prepared:
             start, start_key = random_start(model.system, *numbers)
             prepared = model.protocol.prepare(model.potential, start, key=start_key)
         if prepared.accepted:
-            return in_box(model.system, prepared)
+            return in_box(model, prepared)
         outcomes.append(Outcome(int(prepared.outcome)))
     raise RunError(f"no packing could be prepared: {describe_rejected(count_rejected(outcomes))}")
 

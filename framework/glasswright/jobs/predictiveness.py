@@ -38,7 +38,7 @@ class PredictivenessReport(TypedDict):
 def follow(problem: Problem, values: DesignValues, previous: Prepared, key: PRNGKeyArray) -> Sample:
     """The same packing, prepared again for another design and measured, without gradients."""
     model = problem.at(values)
-    prepared = model.protocol.follow(model.potential, in_box(model.system, previous), key=key)
+    prepared = model.protocol.follow(model.potential, in_box(model, previous), key=key)
     return measure_sample(problem, values, prepared, gradients=False)
 
 

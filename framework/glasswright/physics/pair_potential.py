@@ -118,6 +118,18 @@ class AbstractPairPotential(AbstractPotential):
         gradient = _scatter(configuration, i, j, jnp.where(mask, slope / r, 0.0)[:, None] * displacement)
         return jnp.sum(jnp.where(mask, values, 0.0)), gradient
 
+    def energy_gradient_and_virial(
+        self, configuration: Configuration, neighbors: PairList
+    ) -> tuple[Float[Array, ""], Float[Array, "n d"], Float[Array, "d d"]]:
+        """`energy`, `gradient` and `dU/de = sum_(i,j) V'(r) r n n^T` in a single pass over the pairs."""
+        i, j, mask = self.pairs(configuration, neighbors)
+        r, displacement = self._distances(configuration, i, j, mask)
+        parameters = self.pair_parameters(configuration, i, j)
+        values, slope = jax.vmap(jax.value_and_grad(self.pair_energy))(r, parameters)
+        force = jnp.where(mask, slope / r, 0.0)[:, None] * displacement
+        virial = jnp.einsum("pa,pb->ab", force, displacement)
+        return jnp.sum(jnp.where(mask, values, 0.0)), _scatter(configuration, i, j, force), virial
+
     def strain_gradient(
         self, configuration: Configuration, neighbors: PairList, strains: Float[Array, "m d d"]
     ) -> Float[Array, "m n d"]:

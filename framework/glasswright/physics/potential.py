@@ -82,6 +82,18 @@ class AbstractPotential(eqx.Module):
         energy, gradient = jax.value_and_grad(lambda x: self.energy(configuration.moved(x), neighbors))(zero)
         return energy, gradient
 
+    def energy_gradient_and_virial(
+        self, configuration: Configuration, neighbors: PairList
+    ) -> tuple[Float[Array, ""], Float[Array, "n d"], Float[Array, "d d"]]:
+        """`energy`, `gradient`, and `dU/de` under the affine strain `r -> (1 + e) r`: the stress times the volume."""
+        zero = jnp.zeros_like(configuration.fractional), jnp.zeros_like(configuration.box)
+
+        def energy(displacement: Float[Array, "n d"], strain: Float[Array, "d d"]) -> Float[Array, ""]:
+            return self.energy(_deformed(configuration, strain, displacement), neighbors)
+
+        value, (gradient, virial) = jax.value_and_grad(energy, argnums=(0, 1))(*zero)
+        return value, gradient, virial
+
     def strain_gradient(
         self, configuration: Configuration, neighbors: PairList, strains: Float[Array, "m d d"]
     ) -> Float[Array, "m n d"]:

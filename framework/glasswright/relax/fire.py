@@ -17,6 +17,7 @@ from ..physics.configuration import Configuration
 from ..physics.pair_list import PairList
 from ..physics.potential import AbstractPotential
 from ..physics.units import Units
+from .enthalpy import covers
 
 # The start of a search consists of NumPy's arrays (`fire_start`).
 AnyArray: TypeAlias = Array | np.ndarray[Any, Any]
@@ -152,7 +153,7 @@ def begin(
             state.lists + 1,
             jnp.linalg.inv(configuration.box),
             jnp.zeros_like(state.converged),
-            neighbors.covers(configuration, potential.reach(configuration)),
+            covers(potential, configuration, neighbors),
         ),
     )
     return begun
@@ -205,7 +206,7 @@ def step(
         lists=s.lists,
         inverse_box=s.inverse_box,
         converged=converged,
-        covered=neighbors.covers(at(fractional), potential.reach(configuration)),
+        covered=covers(potential, at(fractional), neighbors),
     )
 
 

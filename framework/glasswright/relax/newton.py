@@ -15,9 +15,10 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from ..physics.configuration import Configuration
-from ..physics.hessian import DenseHessian
+from ..physics.hessian import AbstractHessian
 from ..physics.pair_list import PairList
 from ..physics.potential import AbstractPotential
+from .enthalpy import covers
 
 # A factor that would need more than this many further steps at its present pace is renewed. A factorisation costs as
 # much as seven steps, but the pace quickens with the secants: 9, 14, 20 and 30 gave 29.0, 29.7, 27.2 and 27.1 ms for a
@@ -61,7 +62,7 @@ class Secants(eqx.Module):
         secants: Secants = jax.tree.map(lambda old, new: jnp.concatenate([old[1:], new]), self, newest)
         return secants
 
-    def solve(self, factor: DenseHessian, gradient: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    def solve(self, factor: AbstractHessian, gradient: Float[Array, "n d"]) -> Float[Array, "n d"]:
         """The factor's solution, corrected by the secants."""
         shares = []
         for k in reversed(range(SECANTS)):
@@ -98,7 +99,7 @@ def newton_steps(
     configuration: Configuration,
     neighbors: PairList,
     force_tolerance: Float[ArrayLike, ""],
-    factor: DenseHessian,
+    factor: AbstractHessian,
     age: Int[ArrayLike, ""],
     move_cap: float = MOVE_CAP,
 ) -> NewtonState:
@@ -112,7 +113,6 @@ def newton_steps(
     be copied.
     """
     inverse_box = jnp.linalg.inv(configuration.box).T
-    cutoff = potential.reach(configuration)
 
     def at(fractional: Float[Array, "n d"]) -> Configuration:
         return dataclasses.replace(configuration, fractional=fractional)
@@ -150,7 +150,7 @@ def newton_steps(
         end = jnp.where(~accepted & (s.age == 0), int(NewtonEnd.stalled), end)
         end = jnp.where(accepted & (largest(gradient) < force_tolerance), int(NewtonEnd.converged), end)
         # Last: a force that may lack pairs proves nothing, not even that there is none.
-        end = jnp.where(neighbors.covers(at(fractional), cutoff), end, int(NewtonEnd.uncovered))
+        end = jnp.where(covers(potential, at(fractional), neighbors), end, int(NewtonEnd.uncovered))
         return NewtonState(
             fractional=jnp.where(accepted, fractional, s.fractional),
             gradient=jnp.where(accepted, gradient, s.gradient),
@@ -163,7 +163,7 @@ def newton_steps(
 
     energy, gradient = evaluate(configuration.fractional)
     end = jnp.where(largest(gradient) < force_tolerance, int(NewtonEnd.converged), int(NewtonEnd.running))
-    end = jnp.where(neighbors.covers(configuration, cutoff), end, int(NewtonEnd.uncovered))
+    end = jnp.where(covers(potential, configuration, neighbors), end, int(NewtonEnd.uncovered))
     none = Secants.none(configuration.fractional.shape)
     start = NewtonState(configuration.fractional, gradient, energy, none, jnp.asarray(age), jnp.asarray(0), end)
     state: NewtonState = jax.lax.while_loop(lambda s: s.end == int(NewtonEnd.running), step, start)

@@ -8,11 +8,12 @@ from jaxtyping import Array, Float
 
 from .._jax import fast_jit
 from ..components.protocol import Outcome
-from ..physics.configuration import Configuration, check_box_width
+from ..physics.configuration import Configuration, box_width, check_box_width
 from ..physics.hessian import AbstractHessian, DenseHessian, factor_hessian, factor_pinning_zero_modes
 from ..physics.pair_list import PairList, build_pair_list
 from ..physics.pair_potential import AbstractPairPotential
 from ..physics.potential import AbstractPotential
+from .enthalpy import Enthalpy, EnthalpyHessian, leave_box_saddle, particles
 from .fire import fire, fire_start
 from .newton import NewtonEnd, newton_steps
 from .push_apart import push_apart
@@ -21,6 +22,19 @@ from .schedule import MAX_FACTORS, MAX_PUSHES, MAX_SADDLES, WIDEST_SKIN, QuenchS
 
 _factor_hessian = fast_jit(factor_hessian)
 _factor_pinning_zero_modes = fast_jit(factor_pinning_zero_modes)
+_particles = fast_jit(particles)
+
+
+@fast_jit
+def _tolerance(potential: Enthalpy, configuration: Configuration, tolerance: Float[np.ndarray, ""]) -> Float[Array, ""]:
+    return potential.tolerance(configuration, tolerance)
+
+
+@fast_jit
+def _with_box(
+    potential: Enthalpy, hessian: AbstractHessian, configuration: Configuration, neighbors: PairList
+) -> EnthalpyHessian:
+    return potential.with_box(hessian, configuration, neighbors)
 
 
 @fast_jit
@@ -33,7 +47,8 @@ class Search:
     """The search for the minimum that a start belongs to.
 
     `relax` descends from anywhere, `follow` goes to the near minimum of a slightly different potential. Afterwards
-    either `factor` is set, or `outcome` says why there is no minimum.
+    either `factor` is set, or `outcome` says why there is no minimum. With an `Enthalpy` for the potential, the box is
+    relaxed as well; configurations are extended ones then, and `packing` are the particles.
 
     **Arguments:**
 
@@ -44,7 +59,7 @@ class Search:
     **Attributes:**
 
     - `configuration`: where the search stands.
-    - `factor`: the factored Hessian of the minimum; None until there is one.
+    - `factor`: the factored Hessian of the minimum, of the particles at fixed box; None until there is one.
     - `outcome`: why the search failed; None unless it did. A start or cutoff that is not finite is `nonfinite` at once.
     - `counts`: force evaluations, factorisations, saddles left, zero modes pinned, rattlers.
     """
@@ -58,6 +73,8 @@ class Search:
         self.uses_newton = dense and schedule.method == "newton"
         self._cutoff = float(potential.reach(start))
         self._neighbors: PairList | None = None
+        # Where the pair list was made, if this search has made it.
+        self._listed: Configuration | None = None
         # Infinite cutoffs are no packings that fit into their box, and are refused below.
         if np.isnan(self._cutoff) or not all(np.all(np.isfinite(x)) for x in (start.fractional, start.box)):
             # No pair list holds the pairs of what is not a number.
@@ -71,6 +88,17 @@ class Search:
         search._neighbors, search.counts = self._neighbors, self.counts
         return search
 
+    @property
+    def packing(self) -> Configuration:
+        """The particles where the search stands, in their box."""
+        return self._particles_of(self.configuration)
+
+    def approach(self, tolerance: float) -> None:
+        """Go from anywhere to where max|F| < `tolerance`, whether or not there is a minimum near."""
+        if self.outcome is None:
+            self._push_apart()
+            self._fire(tolerance)
+
     def relax(self) -> None:
         """Go from anywhere to a minimum."""
         if self.outcome is not None:
@@ -81,13 +109,7 @@ class Search:
             if self.outcome is not None or self.factor is not None:
                 return
             self.counts["saddles"] += 1
-            self.configuration = leave_saddle(
-                self.potential,
-                self.configuration,
-                self.neighbors(),
-                np.asarray(self.schedule.saddle_step),
-                self.schedule.units.stiffness,
-            )
+            self._leave_saddle()
         self.outcome = Outcome.unstable
 
     def follow(self, neighbors: PairList, factor: AbstractHessian, limit: float) -> bool:
@@ -98,21 +120,24 @@ class Search:
         if self.outcome is not None:
             return False
         self._neighbors = neighbors
-        return self._newton(factor if isinstance(factor, DenseHessian) else None) and self.moved() < limit
+        if not isinstance(factor, DenseHessian):
+            return self._newton() and self.moved() < limit
+        near = self._with_box(factor) if isinstance(self.potential, Enthalpy) else factor
+        return self._newton(near) and self.moved() < limit
 
     def neighbors(self) -> PairList:
         """The pair list, made at first use."""
         return self._renew_neighbors() if self._neighbors is None else self._neighbors
 
     def hessian(self) -> AbstractHessian:
-        """The Hessian of where the search stands: factored if `dense`, else known by its products."""
+        """The Hessian of where the search stands, at fixed box: factored if `dense`, else known by its products."""
         if self.dense:
-            return self._factorise()
+            return self._factorise_particles()
         # Here, for what it imports is slow to load and seldom needed.
         from ..physics.adjoint import MatrixFreeHessian
 
         return MatrixFreeHessian(
-            self.potential, self.configuration, self.neighbors(), stiffness=self.schedule.units.stiffness
+            self.of_particles, self.packing, self.neighbors(), stiffness=self.schedule.units.stiffness
         )
 
     def hessian_of_minimum(self, neighbors: PairList) -> AbstractHessian:
@@ -123,19 +148,45 @@ class Search:
 
     def moved(self) -> float:
         """The largest distance of a particle from its start, apart from a drift of all, in units of length."""
+        if isinstance(self.potential, Enthalpy):
+            # Apart from the strain of the box: in the box of the start.
+            rows = self.start.dimension
+            start, end = (
+                dataclasses.replace(self.start, fractional=c.fractional[:-rows])
+                for c in (self.start, self.configuration)
+            )
+            return float(_largest_move(start, end))
         return float(_largest_move(self.start, self.configuration))
+
+    @property
+    def of_particles(self) -> AbstractPotential:
+        """The energy of the particles at fixed box."""
+        return self.potential.potential if isinstance(self.potential, Enthalpy) else self.potential
+
+    def _particles_of(self, configuration: Configuration) -> Configuration:
+        if not isinstance(self.potential, Enthalpy):
+            return configuration
+        packing: Configuration = _particles(self.potential, configuration)
+        return packing
+
+    def _with_box(self, hessian: AbstractHessian) -> EnthalpyHessian:
+        """The factored Hessian of the enthalpy, from that of the particles."""
+        assert isinstance(self.potential, Enthalpy)
+        with_box: EnthalpyHessian = _with_box(self.potential, hessian, self.configuration, self.neighbors())
+        return with_box
 
     def _renew_neighbors(self) -> PairList:
         """A pair list for where the search stands, with as wide a skin as the last list's capacity has room for."""
         last, skin = self._neighbors, self.schedule.skin
+        packing, self._listed = self.packing, self.configuration
         if last is None:
-            self._neighbors = build_pair_list(self.configuration, self._cutoff + skin)
+            self._neighbors = build_pair_list(packing, self._cutoff + skin)
         else:
             # Padding costs as much as pairs: better that it makes the list last longer.
             room = 0.97 * last.capacity / max(int(last.n_pairs), 1)
             radius = float(last.radius) * room ** (1.0 / self.start.dimension)
             radius = min(max(radius, self._cutoff + skin), self._cutoff + WIDEST_SKIN * skin)
-            self._neighbors = build_pair_list(self.configuration, radius, last.capacity)
+            self._neighbors = build_pair_list(packing, radius, last.capacity)
         return self._neighbors
 
     def _push_apart(self) -> None:
@@ -178,26 +229,58 @@ class Search:
         hessian = self.hessian()
         # Without a factor, stable by assumption: a descent that has converged found a minimum, and products alone show
         # nothing else.
-        if not isinstance(hessian, DenseHessian) or bool(hessian.is_stable):
-            self.factor = hessian
-        else:
+        if isinstance(hessian, DenseHessian) and not bool(hessian.is_stable):
             self._pin_zero_modes()
+        elif self._box_is_stable(hessian):
+            self.factor = hessian
+
+    def _box_is_stable(self, hessian: AbstractHessian) -> bool:
+        """Whether strains raise the enthalpy, where the box is free."""
+        if not isinstance(self.potential, Enthalpy):
+            return True
+        return bool(self._with_box(hessian).response.is_stable)
+
+    def _leave_saddle(self) -> None:
+        """Go downhill from a force-free point that is no minimum."""
+        distance, stiffness = np.asarray(self.schedule.saddle_step), self.schedule.units.stiffness
+        if not isinstance(self.potential, Enthalpy):
+            self.configuration = leave_saddle(self.potential, self.configuration, self.neighbors(), distance, stiffness)
+            return
+        packing, neighbors = self.packing, self.neighbors()
+        hessian: AbstractHessian = self.hessian()
+        if isinstance(hessian, DenseHessian) and not bool(hessian.is_stable):
+            hessian, _ = _factor_pinning_zero_modes(self.of_particles, packing, neighbors, stiffness)
+        if not isinstance(hessian, DenseHessian) or bool(hessian.is_stable):
+            # It is the box that gives way.
+            self.configuration = leave_box_saddle(
+                self.potential, self.configuration, neighbors, self._with_box(hessian), distance
+            )
+        else:
+            packing = leave_saddle(self.of_particles, packing, neighbors, distance, stiffness)
+            rows = self.configuration.fractional[-packing.dimension :]
+            fractional = jnp.concatenate([packing.fractional, rows])
+            self.configuration = dataclasses.replace(self.configuration, fractional=fractional)
 
     def _pin_zero_modes(self) -> None:
         """Take the Hessian of a force-free point that Cholesky refused, if only zero modes made it do so."""
         factor, zero_modes = _factor_pinning_zero_modes(
-            self.potential, self.configuration, self.neighbors(), self.schedule.units.stiffness
+            self.of_particles, self.packing, self.neighbors(), self.schedule.units.stiffness
         )
         self.counts["factorisations"] += 1
-        if bool(factor.is_stable):
+        if bool(factor.is_stable) and self._box_is_stable(factor):
             self.factor = factor
             self.counts["zero_modes"] = int(zero_modes)
 
-    def _factorise(self) -> DenseHessian:
-        """The factored Hessian of where the search stands."""
+    def _factorise(self) -> DenseHessian | EnthalpyHessian:
+        """The factored Hessian of what is minimised, where the search stands."""
+        hessian = self._factorise_particles()
+        return self._with_box(hessian) if isinstance(self.potential, Enthalpy) else hessian
+
+    def _factorise_particles(self) -> DenseHessian:
+        """The factored Hessian of the particles at fixed box."""
         self.counts["factorisations"] += 1
         factor: DenseHessian = _factor_hessian(
-            self.potential, self.configuration, self.neighbors(), self.schedule.units.stiffness
+            self.of_particles, self.packing, self.neighbors(), self.schedule.units.stiffness
         )
         return factor
 
@@ -208,7 +291,9 @@ class Search:
         limits = np.asarray(tolerance), np.asarray(self.schedule.max_steps)
         state = fire_start(self.configuration)
         while True:
-            current = self._neighbors is not None and self._neighbors.reference is self.configuration
+            current = self._neighbors is not None and (
+                self._neighbors.reference is self.configuration or self._listed is self.configuration
+            )
             neighbors = self.neighbors() if current else self._renew_neighbors()
             before = int(state.evaluations)
             state = fire(self.potential, self.configuration, neighbors, state, settings, *limits)
@@ -217,13 +302,25 @@ class Search:
                 break
             if int(state.evaluations) == before or not np.all(np.isfinite(state.fractional)):
                 # No list covers what is not a number, and without a step the next one would do no better.
-                self.outcome = Outcome.nonfinite
+                self.outcome = Outcome.narrow_box if self.is_narrow() else Outcome.nonfinite
                 return
         self.counts["evaluations"] += int(state.evaluations)
         if not bool(state.converged):
             self.outcome = Outcome.max_steps
 
-    def _newton(self, factor: DenseHessian | None = None) -> bool:
+    def _tolerance(self) -> Float[np.ndarray, ""]:
+        """The force tolerance, as derivatives of what is minimised are compared with it."""
+        tolerance = np.asarray(self.schedule.force_tolerance)
+        if isinstance(self.potential, Enthalpy):
+            tolerance = np.asarray(_tolerance(self.potential, self.configuration, tolerance))
+        return tolerance
+
+    def is_narrow(self) -> bool:
+        """Whether a box that is free has become narrower than twice the cutoff."""
+        free = isinstance(self.potential, Enthalpy)
+        return free and not float(box_width(self.packing.box)) >= 2.0 * self._cutoff * (1.0 - 1e-9)
+
+    def _newton(self, factor: DenseHessian | EnthalpyHessian | None = None) -> bool:
         """Newton from here, with the factor of somewhere near if one is given; whether it ends at a stable minimum."""
         age = 1
         for _ in range(MAX_FACTORS):
@@ -231,7 +328,7 @@ class Search:
                 factor, age = self._factorise(), 0
             if not bool(factor.is_stable):
                 return False
-            tolerance = np.asarray(self.schedule.force_tolerance)
+            tolerance = self._tolerance()
             state = newton_steps(
                 self.potential,
                 self.configuration,
@@ -249,7 +346,7 @@ class Search:
                 if age != 0 or int(state.iterations) != 0:
                     factor = self._factorise()
                 if bool(factor.is_stable):
-                    self.factor = factor
+                    self.factor = factor.hessian if isinstance(factor, EnthalpyHessian) else factor
                 return bool(factor.is_stable)
             if end == NewtonEnd.stalled:
                 return False

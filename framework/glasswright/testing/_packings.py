@@ -24,7 +24,7 @@ from ..registry.parameters import REQUIRED, parameters
 from ..registry.registry import registry
 from ._failures import fail
 
-# The arrays of a potential, a tree of its structure, and `dilation`. Trees of arrays have no narrower type.
+# The arrays of a potential, a tree of its structure, and strains of the box. Trees of arrays have no narrower type.
 Parameters: TypeAlias = Mapping[str, Any]
 # Enough particles for a solid that behaves like one, few enough for a Hessian that costs nothing.
 LEAST_PARTICLES = 128
@@ -43,8 +43,7 @@ class Packing:
     **Attributes:**
 
     - `name`: what messages call it.
-    - `parameters`: the arrays of the potential, and `dilation`, by which the box is stretched: what derivatives are
-      taken in.
+    - `parameters`: the arrays of the potential, and `dilation` and `shear` of the box: what derivatives are taken in.
     """
 
     name: str
@@ -55,16 +54,19 @@ class Packing:
     @property
     def parameters(self) -> dict[str, Any]:
         arrays, _ = eqx.partition(self.potential, eqx.is_inexact_array)
-        return {"potential": arrays, "dilation": jnp.zeros(())}
+        return {"potential": arrays, "dilation": jnp.zeros(()), "shear": jnp.zeros(())}
 
     @property
     def parameter_names(self) -> list[str]:
-        return [*trainable_leaves({"potential": self.potential}), "dilation"]
+        return [*trainable_leaves({"potential": self.potential}), "dilation", "shear"]
 
     def at(self, parameters: Parameters, prepared: Prepared) -> tuple[AbstractPotential, Prepared]:
         """Potential and packing at other parameters; the particles stay at the same fractional positions."""
         _, rest = eqx.partition(self.potential, eqx.is_inexact_array)
-        box = (1.0 + parameters["dilation"]) * self.prepared.configuration.box
+        box = self.prepared.configuration.box
+        # A symmetric strain of the first two axes.
+        exchanged = jnp.concatenate([box[1::-1], jnp.zeros_like(box[2:])])
+        box = (1.0 + parameters["dilation"]) * box + 0.5 * parameters["shear"] * exchanged
         potential = eqx.combine(parameters["potential"], rest)
         return potential, eqx.tree_at(lambda tree: tree.configuration.box, prepared, box)
 

@@ -1,13 +1,27 @@
+"""Athermal quenches at fixed box and at constant pressure."""
+
+import dataclasses
 from typing import Literal
 
 import equinox as eqx
 import glasswright as gw
 import jax
+import jax.numpy as jnp
 import numpy as np
 from glasswright.neighbors import PairList
-from glasswright.relax import QuenchSchedule, Relaxation, Search, fast_jit, natural_units
+from glasswright.relax import (
+    Enthalpy,
+    QuenchSchedule,
+    Relaxation,
+    Search,
+    box_response,
+    box_strains,
+    extended,
+    fast_jit,
+    natural_units,
+)
 from glasswright.relax.batch import bytes_per_configuration, expected_pairs
-from jaxtyping import Array, Bool, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 # Assembling and factoring cost n² memory and n³ time: 200 MB and about two seconds at 5000 coordinates, where solving
 # with products alone takes as long and says nothing about stability.
@@ -19,6 +33,16 @@ DENSE_LIMIT = 5000
 RESTART_KICK = 1e-2
 
 
+# The box of a quench at constant pressure is held fixed until max|F| is below this, in units of force. The pressure of
+# a random start says nothing about that of the packing it leads to.
+RELEASE = 1e-2
+# Where particles only just touch, forces are as small as the pressure, and Newton's method can take over only below
+# that: at this share of the force that the pressure exerts on a particle.
+HAND_OVER_SHARE = 1e-3
+# The least shares of `hand_over` and of the force tolerance: below, rounding hides the minimum.
+LEAST_HAND_OVER, LEAST_TOLERANCE = 1e-4, 0.01
+
+
 class Memory(eqx.Module):
     """The cache of a quench: pairs and Hessian of a minimum, which `attach` and `follow` use again."""
 
@@ -27,9 +51,16 @@ class Memory(eqx.Module):
 
 
 def _elastically_stable(
-    potential: gw.AbstractPotential, configuration: gw.Configuration, memory: Memory
+    potential: gw.AbstractPotential,
+    configuration: gw.Configuration,
+    memory: Memory,
+    pressure: Float[Array, ""] | None,
 ) -> Bool[Array, ""]:
-    """Whether no strain lowers the energy of a minimum."""
+    """Whether no strain lowers the energy of a minimum, or its enthalpy under a pressure."""
+    if pressure is not None:
+        strains = box_strains("flexible", configuration.dimension)
+        response = box_response(potential, configuration, memory.neighbors, memory.hessian, pressure, strains)
+        return response.is_stable
     state = gw.attach_equilibrium(potential, configuration, memory.neighbors, memory.hessian)
     stable: Bool[Array, ""] = gw.eigenmoduli(state.elastic_tensor)[0] > 0.0
     return stable
@@ -40,15 +71,24 @@ _is_elastically_stable = fast_jit(_elastically_stable)
 
 @fast_jit
 def _are_elastically_stable(
-    potential: gw.AbstractPotential, configurations: gw.Configuration, memories: Memory
+    potential: gw.AbstractPotential,
+    configurations: gw.Configuration,
+    memories: Memory,
+    pressure: Float[Array, ""] | None,
 ) -> Bool[Array, " b"]:
-    """Whether no strain lowers the energy, for each of many minima with a leading axis."""
-    stable: Bool[Array, " b"] = jax.vmap(lambda c, m: _elastically_stable(potential, c, m))(configurations, memories)
+    """`_elastically_stable` for each of many minima with a leading axis."""
+    stable: Bool[Array, " b"] = jax.vmap(lambda c, m: _elastically_stable(potential, c, m, pressure))(
+        configurations, memories
+    )
     return stable
 
 
 class Quench(gw.AbstractProtocol):
-    """Athermal quench: relaxation at fixed box to the minimum of the energy that the start belongs to.
+    """Athermal quench: relaxation to the minimum of the energy that the start belongs to.
+
+    The box is fixed, or free under a constant `pressure`: then it is the enthalpy `U + p V` that is minimised, over the
+    particles and the strain of the box. The density follows from the interactions; that of the system is that of the
+    start, whose particles are relaxed before the box is released.
 
     FIRE 2.0 runs until max|F| falls below `hand_over`; guarded Newton steps finish. Where those lose the basin (Hessian
     not positive definite, no progress), FIRE goes on to a hundredth of that force, and so on. The minimiser is part of
@@ -73,7 +113,11 @@ class Quench(gw.AbstractProtocol):
       up to 5000 coordinates.
     - `stability`: what a minimum has to be stable against: `fixed_box`, motions of the particles in their box, as in
       the paper; `elastic`, strains of the box as well (all `eigenmoduli` positive), without which Poisson's ratio has
-      no bounds and its mean need not exist. A packing that is not counts as `unstable`.
+      no bounds and its mean need not exist. A packing that is not counts as `unstable`. Under a pressure, packings are
+      stable against the strains that the box is free to undergo in any case, and `elastic` means all strains.
+    - `pressure`: in energy per volume, positive for compression; null keeps the box fixed. It can be a design variable.
+    - `box`: `fixed`, `isotropic` (its size is free) or `flexible` (its size and its shape are free, so that the stress
+      is `-p` in every direction). null is `isotropic` if there is a pressure, else `fixed`.
     """
 
     method: Literal["newton", "fire"] = "newton"
@@ -84,6 +128,10 @@ class Quench(gw.AbstractProtocol):
     follow_limit: float = 0.1
     hessian: Literal["auto", "dense", "matrix_free"] = "auto"
     stability: Literal["fixed_box", "elastic"] = "fixed_box"
+    pressure: Float[Array, ""] | None = eqx.field(
+        converter=lambda p: None if p is None else jnp.asarray(p, dtype=float), default=None
+    )
+    box: Literal["fixed", "isotropic", "flexible"] | None = None
 
     provides = gw.Equilibrium
 
@@ -92,13 +140,31 @@ class Quench(gw.AbstractProtocol):
             value = getattr(self, name)
             if not 0.0 < value < float("inf"):
                 raise ValueError(f"quench({name}={value}): must be positive and finite.")
+        if self.pressure is None:
+            if self.box not in (None, "fixed"):
+                raise ValueError(f"quench(box={self.box}): a free box needs a pressure, for instance pressure=0.")
+            return
+        if self.box == "fixed":
+            raise ValueError("quench(box=fixed): under a pressure the box is isotropic or flexible; leave it out.")
+        if jnp.ndim(self.pressure) != 0:
+            raise ValueError(f"quench(pressure={self.pressure}): must be a single number.")
+        if gw.is_concrete(self.pressure) and not abs(float(self.pressure)) < float("inf"):
+            raise ValueError(f"quench(pressure={float(self.pressure)}): must be finite.")
 
     def prepare(
         self, potential: gw.AbstractPotential, start: gw.Configuration, *, key: PRNGKeyArray | None = None
     ) -> gw.Prepared:
         """Relax to a minimum."""
         search = self._search(potential, start)
-        search.relax()
+        if self.pressure is None:
+            search.relax()
+            return self._prepared(search)
+        search.approach(RELEASE * search.schedule.units.force)
+        if search.outcome is None:
+            counts = search.counts
+            search = self._released(potential, search.configuration)
+            search.counts = counts
+            search.relax()
         return self._prepared(search)
 
     def prepare_many(
@@ -117,7 +183,7 @@ class Quench(gw.AbstractProtocol):
         memory = Memory(relaxation.neighbors, relaxation.hessian)
         outcome = np.asarray(relaxation.outcome)
         if self.stability == "elastic":
-            stable = np.asarray(_are_elastically_stable(potential, relaxation.configuration, memory))
+            stable = np.asarray(_are_elastically_stable(potential, relaxation.configuration, memory, self.pressure))
             outcome = np.where((outcome == gw.Outcome.converged) & ~stable, gw.Outcome.unstable, outcome)
         return gw.Prepared(relaxation.configuration, outcome, relaxation.counts, memory)
 
@@ -141,7 +207,7 @@ class Quench(gw.AbstractProtocol):
             kick = RESTART_KICK * natural_units(potential, start).length
             start = start.moved(kick * jax.random.normal(key, start.fractional.shape))
             return self.prepare(potential, start, key=key)
-        search, memory = self._search(potential, start), previous.memory
+        search, memory = self._released(potential, start), previous.memory
         limit = self.follow_limit * search.schedule.units.length
         followed = search.uses_newton and search.follow(memory.neighbors, memory.hessian, limit)
         if not followed:
@@ -166,12 +232,34 @@ class Quench(gw.AbstractProtocol):
 
     def attach(self, potential: gw.AbstractPotential, prepared: gw.Prepared) -> gw.Equilibrium:
         """The minimum with its linear response, and its derivative by the implicit function theorem."""
-        memory = prepared.memory
-        return gw.attach_equilibrium(potential, prepared.configuration, memory.neighbors, memory.hessian)
+        minimum = potential, prepared.configuration, prepared.memory.neighbors, prepared.memory.hessian
+        if self.pressure is None:
+            return gw.attach_equilibrium(*minimum)
+        return gw.attach_enthalpy_minimum(*minimum, self.pressure, self._freedom)
+
+    @property
+    def changes_box(self) -> bool:
+        """Whether the box is free."""
+        return self.pressure is not None
+
+    @property
+    def _freedom(self) -> Literal["isotropic", "flexible"]:
+        """What a box under a pressure is free to do."""
+        return "flexible" if self.box == "flexible" else "isotropic"
 
     def _schedule(self, potential: gw.AbstractPotential, start: gw.Configuration) -> QuenchSchedule:
         schedule = QuenchSchedule(self.force_tolerance, self.hand_over, self.max_steps, self.skin, self.method)
-        return schedule.scaled(natural_units(potential, start))
+        schedule = schedule.scaled(natural_units(potential, start))
+        if self.pressure is None or not float(self.pressure):
+            return schedule
+        area = float(start.volume / start.n_particles) ** (1.0 - 1.0 / start.dimension)
+        share = HAND_OVER_SHARE * abs(float(self.pressure)) * area / schedule.hand_over
+        share = min(max(share, LEAST_HAND_OVER), 1.0)
+        return dataclasses.replace(
+            schedule,
+            hand_over=share * schedule.hand_over,
+            force_tolerance=max(share, LEAST_TOLERANCE) * schedule.force_tolerance,
+        )
 
     def _search(self, potential: gw.AbstractPotential, start: gw.Configuration) -> Search:
         """A search from the start, with the kind of Hessian that suits its size."""
@@ -179,15 +267,32 @@ class Quench(gw.AbstractProtocol):
         dense = self.hessian == "dense" or (self.hessian == "auto" and small)
         return Search(potential, start, self._schedule(potential, start), dense=dense)
 
+    def _released(self, potential: gw.AbstractPotential, start: gw.Configuration) -> Search:
+        """A search from the start in which the box is free if there is a pressure."""
+        if self.pressure is None:
+            return self._search(potential, start)
+        first = self._search(potential, start)
+        enthalpy = self._enthalpy(potential, start)
+        return Search(enthalpy, extended(start), first.schedule, dense=first.dense)
+
+    def _enthalpy(self, potential: gw.AbstractPotential, start: gw.Configuration) -> Enthalpy:
+        """The enthalpy, in which the rows of a deformation are about as stiff as particles."""
+        n, d = start.fractional.shape
+        length = np.sqrt(n) * float(start.volume / n) ** (1.0 / d)
+        return Enthalpy(potential, np.asarray(self.pressure), np.asarray(length), self._freedom)
+
     def _prepared(self, search: Search, **statistics: int) -> gw.Prepared:
         """The result of a search that has ended."""
-        counts, configuration = search.counts, search.configuration
-        if search.factor is None:
-            return gw.Prepared(configuration, search.outcome, counts | statistics)
+        counts, configuration = search.counts, search.packing
+        if search.factor is None or search.is_narrow():
+            outcome = gw.Outcome.narrow_box if search.factor is not None else search.outcome
+            return gw.Prepared(configuration, outcome, counts | statistics)
         memory = Memory(search.neighbors(), search.factor)
         if isinstance(search.factor, gw.DenseHessian):
             counts["rattlers"] = int(search.factor.n_rattlers)
         outcome = gw.Outcome.converged
-        if self.stability == "elastic" and not _is_elastically_stable(search.potential, configuration, memory):
+        if self.stability == "elastic" and not _is_elastically_stable(
+            search.of_particles, configuration, memory, self.pressure
+        ):
             outcome = gw.Outcome.unstable
         return gw.Prepared(configuration, outcome, counts | statistics, memory)
