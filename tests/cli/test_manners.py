@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 from pathlib import Path
@@ -162,14 +163,15 @@ def test_a_signal_writes_a_checkpoint_and_says_how_to_go_on(tmp_path, monkeypatc
         return evaluate_step(*arguments)
 
     monkeypatch.setattr(job, "evaluate_step", evaluate_and_signal)
-    arguments = ["system.n_particles=64", "train.steps=4", "train.tolerance=0", "devices=1", "hydra.run.dir=run"]
-    assert cli.main(["train", *arguments]) == code
+    arguments = ["system.n_particles=64", "train.steps=4", "train.tolerance=0", "devices=1"]
+    assert cli.main(["train", *arguments, "hydra.run.dir='my run'"]) == code
     line = capsys.readouterr().err.splitlines()[-1]
     assert f"glasswright: {word} after step 0; go on with: glasswright resume" in line
-    assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 1
+    command = shlex.split(line.partition("go on with: glasswright ")[2])
+    assert len(list((tmp_path / "my run" / "checkpoints").iterdir())) == 1
     monkeypatch.setattr(job, "evaluate_step", evaluate_step)
-    assert cli.main(["resume", "run"]) == cli.DONE
-    assert json.loads((tmp_path / "run" / "result.json").read_text())["steps"] == 4
+    assert cli.main(command) == cli.DONE
+    assert json.loads((tmp_path / "my run" / "result.json").read_text())["steps"] == 4
 
 
 def test_a_second_interrupt_ends_at_once_and_handlers_are_put_back():

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from glasswright import cli
@@ -106,10 +107,12 @@ def test_the_way_to_a_target_is_the_shortest(analysed, of_the_packing):
     assert change["reachable"]
     assert change["within_bounds"]
     request, values, _, found = of_the_packing
-    step = flatten(request.problem.design, change["step"])
-    np.testing.assert_allclose(
-        flatten(request.problem.design, change["design"]), flatten(request.problem.design, values) + step
+    design = request.problem.design
+    step, end = (
+        flatten(design, {name: np.array(numbers) for name, numbers in change[key].items()})
+        for key in ("step", "design")
     )
+    np.testing.assert_allclose(end, flatten(design, values) + step)
     scaled = found.scaled[0, 1]
     assert change["cost"] == pytest.approx(abs(wanted) / found.property_scale[1] / np.linalg.norm(scaled), rel=1e-8)
     # Along its own gradient, and so orthogonal to everything that leaves the pressure alone.
@@ -196,7 +199,7 @@ def test_vibrations_are_the_modes_of_the_hessian(analysed, of_the_packing):
     potential, configuration = request.problem.model.potential, prepared.configuration
     neighbors = build_pair_list(configuration, float(potential.cutoff))
     probe = np.random.default_rng(0).normal(size=(368, 2))
-    product = np.asarray(potential.hessian_product(configuration, neighbors, probe))
+    product = np.asarray(potential.hessian_product(configuration, neighbors, jnp.asarray(probe)))
     matrix = np.asarray(potential.hessian(configuration, neighbors))
     np.testing.assert_allclose(matrix @ probe.ravel(), product.ravel(), rtol=1e-9, atol=1e-9)
     assert np.sum(frequency**2) == pytest.approx(np.trace(matrix), rel=1e-12)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from glasswright.components.protocol import Outcome
 from glasswright.jobs.measure import MeasureRequest, measure
+from glasswright.run.extxyz import write_configuration
 from helpers import component
 
 FLOATING = ["potential=soft_sphere", "potential.exponent=2.5", "system.n_particles=64", "system.density=1.0"]
@@ -50,6 +51,15 @@ def test_training_counts_them_and_takes_no_step():
     result = gw.train("experiment=null", *FLOATING, *terms, *run)
     assert (result["requested"], result["converged"], result["rejected"]) == (4, 0, {"not_rigid": 4})
     assert result["design"]["diameter"] == [0.8, 1.0]
+
+
+def test_analyse_says_that_a_packing_is_not_rigid(tmp_path):
+    _, _, prepared = floating_packing(2.5)
+    packing = tmp_path / "floating.extxyz"
+    packing.write_text(write_configuration(prepared.configuration))
+    request = [f"configuration={packing}", "potential=soft_sphere", "potential.exponent=2.5", "parts=[tunability]"]
+    with pytest.raises(gw.RunError, match="poisson_ratio: the packing is not rigid"):
+        gw.analyse(*request, "property=[poisson_ratio]", progress=False)
 
 
 def test_measure_gives_the_other_properties():

@@ -1,8 +1,10 @@
 """Singular values and directions of Jacobians that are given."""
 
+import glasswright as gw
 import numpy as np
+import pytest
 from glasswright.jobs.predictiveness import holds_to
-from glasswright.jobs.tunability import Tunability
+from glasswright.jobs.tunability import Tunability, property_scale
 
 
 def synthetic(jacobians, **options) -> Tunability:
@@ -24,6 +26,15 @@ def test_what_cannot_be_reached_is_called_so():
     np.testing.assert_allclose(step, 0.1 * row / (row @ row), rtol=1e-12)
     assert not found.step({"property0": 0.2, "property1": 0.0})[1]
     assert found.step({"property0": 0.2})[1]
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-15, 1e15])
+def test_what_a_property_is_measured_in_does_not_depend_on_its_units(unit):
+    values, changes = unit * np.array([[0.4, 1e-15], [0.6, -2e-15]]), unit * np.array([1.0, 1.0])
+    np.testing.assert_allclose(property_scale(["a"], values[:, :1], changes[:1], "magnitude"), [0.5 * unit])
+    with pytest.raises(gw.RunError, match=r"property_scale: that of b is .*, no scale"):
+        property_scale(["a", "b"], values, changes, "magnitude")
+    np.testing.assert_allclose(property_scale(["a", "b"], values, changes, {"b": unit}), [0.5 * unit, unit])
 
 
 def test_scales_change_what_is_short():

@@ -1,6 +1,7 @@
 """`glasswright measure`: properties of an existing packing, and their gradients."""
 
 import logging
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def _packing_of_run(run: Path) -> Configuration:
     if not path.exists() or not path.with_name("result.json").exists():
         raise RequestError(
             f"run={run}: has no final.extxyz: it has not come to its end, or it follows no packings; "
-            f"glasswright validate run={run} measures fresh ones"
+            f"glasswright validate {shlex.quote(f'run={run}')} measures fresh ones"
         )
     packings = read_frames(path, "run")
     if len(packings) > 1:

@@ -1,6 +1,7 @@
 """`glasswright train`: find interactions that give packings the properties somebody wants."""
 
 import dataclasses
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -131,7 +132,8 @@ def summarise(result: Mapping[str, Any], folder: Path) -> list[str]:
         )
     if "average" in result:
         of = f"of steps {result['average']['first_step']} to {result['average']['last_step']}"
-        lines.append(f"the average design {of} can be validated as well: validate run=… design_of=average")
+        command = f"glasswright validate {shlex.quote(f'run={folder}')} design_of=average"
+        lines.append(f"the average design {of} can be validated as well: {command}")
     return [*lines, f"results in {folder}"]
 
 

@@ -8,6 +8,7 @@ import argparse
 import copy
 import functools
 import logging
+import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -238,9 +239,10 @@ class ConfigLoader(ConfigLoaderImpl):
             return
         beside = file.resolve().parent
         if (beside / "config.yaml").exists() and "optimizer" in run_configuration(beside):
+            run = shlex.quote(f"run={file.parent}")
             raise RequestError(
                 f"configuration={file}: is of a run by an earlier version and carries no potential; relax=true would "
-                f"relax it under another one than the trained; glasswright measure run={file.parent} uses that"
+                f"relax it under another one than the trained; glasswright measure {run} uses that"
             )
         text = "carries no potential and none is given: it is relaxed under the default potential"
         if text not in self._warned:

@@ -80,10 +80,13 @@ def trainable_leaves(tree: PyTree) -> dict[str, Array]:
 
 
 def replace_leaves(tree: PyTree, by_path: DesignValues) -> Any:
-    """The tree with the leaves at these dotted paths replaced."""
-    leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
-    new = [by_path[key] if (key := _dotted(path)) in by_path else leaf for path, leaf in leaves]
-    return jax.tree_util.tree_unflatten(structure, new)
+    """The tree with the leaves at these dotted paths replaced. They stay parameters, so NumPy's become JAX's arrays."""
+
+    def replaced(path: Any, leaf: Any) -> Any:
+        new = by_path.get(_dotted(path), leaf)
+        return jnp.asarray(new) if isinstance(new, np.ndarray) and is_trainable(leaf) else new
+
+    return jax.tree_util.tree_map_with_path(replaced, tree)
 
 
 def resolve_design(model: Model, bounds: Mapping[str, Any]) -> Design:

@@ -1,6 +1,7 @@
 """`analyse`: what a packing or an ensemble can become, how far gradients predict, its bonds and its vibrations."""
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
@@ -14,8 +15,9 @@ from .._errors import RunError, suggestion
 from ..components.objective import Term
 from ..components.protocol import Outcome, Prepared
 from ..config.paths import fingerprints
+from ..evaluation.diagnosis import NOT_RIGID
 from ..evaluation.ensemble import Ensemble, random_start
-from ..evaluation.measurement import Measurement, Sample, in_box, measure_on_host
+from ..evaluation.measurement import Measurement, Sample, in_box, is_rigid, measure_on_host
 from ..evaluation.problem import Problem
 from ..evaluation.statistics import count_rejected, describe_rejected
 from ..execution.executor import Executor
@@ -29,6 +31,7 @@ from .packing_reports import BondsReport, VibrationsReport, report_bonds, report
 from .predictiveness import PredictivenessReport, predictiveness
 from .tunability import Tunability, TunabilityReport, scalar_terms, tunability, tunability_report
 
+logger = logging.getLogger(__name__)
 # The stream of the seed that packings of an analysis come from: none of a training (0), none of a validation (1).
 ANALYSIS = 2
 # Starts that are tried for the one packing that the other parts are about.
@@ -180,8 +183,12 @@ def _measure_packing(request: Analysis, prepared: Prepared) -> _Packing:
         for name in problem.terms
         if not all(np.all(np.isfinite(x)) for x in jax.tree.leaves((measured.values[name], measured.gradients[name])))
     ]
-    if wrong and (not request.implicit or len(wrong) == len(problem.terms)):
-        raise RunError(f"{', '.join(wrong)}: the value or the gradient is not a number for this packing")
+    if wrong:
+        rigid = is_rigid(problem, values, prepared)
+        reason = "the value or the gradient is not a number for this packing" if rigid else NOT_RIGID
+        if not request.implicit or len(wrong) == len(problem.terms):
+            raise RunError(f"{', '.join(wrong)}: {reason}")
+        logger.warning("left out: %s: %s", ", ".join(wrong), reason)
     problem = problem.only(name for name in problem.terms if name not in wrong)
     finite = Measurement(
         {name: measured.values[name] for name in problem.terms},

@@ -197,7 +197,7 @@ def check_start(potential: AbstractPotential, system: AbstractSystem, sampler: A
     ):
         if not math.isclose(given, needed, rel_tol=1e-12):
             raise RequestError(f"system.{key}={given}: the packing that {name} was made from has {key} {needed}")
-    if not np.allclose(start.box, system.box, rtol=1e-12, atol=1e-12):
+    if not np.allclose(start.box, system.box, rtol=0.0, atol=2e-12 * float(np.max(np.abs(start.box)))):
         raise RequestError(
             f"system.box: is not that of the packing that {name} was made from; give system.box={start.box.tolist()}"
         )

@@ -21,6 +21,7 @@ from ..execution.executor import Executor
 from ..execution.peers import PeerLost
 from ..execution.signals import Terminated
 from ..run.checkpoint import Checkpoint
+from ..run.claim import resume_command
 from ..run.directory import RunDirectory
 from ..run.files import write_atomically
 from ..run.progress import progress_bar
@@ -162,7 +163,7 @@ def _run(
                     if output is not None:
                         output.write_checkpoint(state.step, checkpoint)
                 if stopping:
-                    hint = "" if output is None else f"; go on with: glasswright resume {output.path}"
+                    hint = "" if output is None else f"; go on with: {resume_command(output.path)}"
                     raise stop.error(f"after step {line['step']}{hint}")
         best = next_state.best
         ended: Ending = "target" if succeeded else "last_step"
@@ -177,8 +178,8 @@ def _run(
             write_end(output, experiment, state, samples, lines, result, frames, frames_of_best)
         return result
     except PeerLost as error:
-        where = "the directory of the run" if output is None else output.path
-        raise RunError(f"{error}; go on from the last checkpoint with: glasswright resume {where}") from error
+        command = "glasswright resume and its directory" if output is None else resume_command(output.path)
+        raise RunError(f"{error}; go on from the last checkpoint with: {command}") from error
     finally:
         if output is not None:
             output.close()

@@ -26,6 +26,8 @@ from ..evaluation.design import Design, DesignValues
 from ..evaluation.measurement import Sample
 from ..evaluation.statistics import count_rejected, describe_rejected, standard_error
 
+# A property is zero but for rounding if its mean is below this share of the changes that the design makes.
+ROUNDING = 1e-12
 # Singular values below this share of the largest are rounding: such a direction cannot be reached at all.
 UNREACHABLE = 1e-10
 AVERAGES = ("mean", "clipped", "median")
@@ -108,12 +110,15 @@ def design_scale(design: Design, values: DesignValues, kind: str) -> np.ndarray:
     return np.concatenate(scales)
 
 
-def property_scale(names: Sequence[str], values: np.ndarray, wanted: str | Mapping[str, float]) -> np.ndarray:
+def property_scale(
+    names: Sequence[str], values: np.ndarray, changes: np.ndarray, wanted: str | Mapping[str, float]
+) -> np.ndarray:
     """What a property is measured in, by rows.
 
     **Arguments:**
 
     - `values`: by packing and property.
+    - `changes`: by property, how far a change of the design by its own scale moves the property, to first order.
     - `wanted`: `magnitude` (of the mean over packings), `standard_deviation` (over packings), or a number by name.
     """
     given = dict(wanted) if isinstance(wanted, Mapping) else {}
@@ -126,9 +131,11 @@ def property_scale(names: Sequence[str], values: np.ndarray, wanted: str | Mappi
         scale = np.std(values, axis=0, ddof=1)
     else:
         scale = np.abs(np.mean(values, axis=0))
+    # Not so small as to be rounding, in whatever units.
+    least = {name: 0.0 if name in given else ROUNDING * change for name, change in zip(names, changes, strict=True)}
     scale = np.array([given.get(name, measured) for name, measured in zip(names, scale, strict=True)], dtype=float)
     for name, value in zip(names, scale, strict=True):
-        if not value > 1e-12:
+        if not value > least[name]:
             raise RunError(
                 f"property_scale: that of {name} is {value:g}, no scale; give property_scale={{{name}: NUMBER}}"
             )
@@ -247,13 +254,15 @@ def tunability(
     names = tuple(measurements[0].values)
     of_packings = np.array([[float(m.values[name]) for name in names] for m in measurements])
     jacobians = np.array([[flatten(design, m.gradients[name]) for name in names] for m in measurements])
+    columns = design_scale(design, values, design_scales)
+    changes = np.median(np.linalg.norm(jacobians * columns, axis=2), axis=0)
     return Tunability(
         properties=names,
         columns=tuple(columns_of(design, values)),
         values=of_packings,
         jacobians=jacobians,
-        property_scale=property_scale(names, of_packings, property_scales),
-        design_scale=design_scale(design, values, design_scales),
+        property_scale=property_scale(names, of_packings, changes, property_scales),
+        design_scale=columns,
         average=average,
         clip=clip,
     )

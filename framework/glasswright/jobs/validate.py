@@ -19,6 +19,7 @@ from ..evaluation.problem import Problem
 from ..evaluation.statistics import count_rejected, describe_rejected
 from ..execution.executor import Executor
 from ..execution.signals import Terminated
+from ..run.claim import resume_command
 from ..run.directory import start_folder
 from ..run.files import append_line, read_lines, write_atomically, write_json
 from ..run.progress import progress_bar
@@ -94,7 +95,7 @@ def validate(
                     bar.describe(_describe(name, lines[name]))
                     _check_rejections(request, name, lines[name])
                     if executor.any_process(stop.requested):
-                        hint = "" if folder is None else f"; go on with: glasswright resume {folder}"
+                        hint = "" if folder is None else f"; go on with: {resume_command(folder)}"
                         raise stop.error(f"after {sum(map(len, lines.values()))} configurations{hint}")
         # In the order of the indices, whatever order an interruption has left.
         ordered = {name: sorted(of_ensemble, key=lambda line: line["index"]) for name, of_ensemble in lines.items()}

@@ -74,7 +74,9 @@ def eigenmoduli(elastic_tensor: Float[Array, "d d d d"]) -> Float[Array, " m"]:
     i, j = np.array(strain_components(d)).T
     # Mandel's notation: components off the diagonal occur twice in a symmetric strain.
     scale = jnp.where(i == j, 1.0, np.sqrt(2.0))
-    eigenvalues: Array = jnp.linalg.eigvalsh(scale[:, None] * elastic_tensor[i[:, None], j[:, None], i, j] * scale)
+    eigenvalues: Array = jnp.linalg.eigvalsh(
+        scale[:, None] * elastic_tensor[i[:, None], j[:, None], i, j] * scale[None, :]
+    )
     return eigenvalues
 
 

@@ -28,5 +28,5 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F
 def usual_range(values: np.ndarray) -> tuple[float, float]:
     """A range for an axis that holds nearly all values with a margin, and leaves far outliers out."""
     low, high = np.nanpercentile(values, (2.0, 98.0))
-    margin = 1.5 * max(high - low, 1e-12)
+    margin = 1.5 * max(high - low, 1e-12 * max(abs(low), abs(high)))
     return max(low - margin, float(np.nanmin(values))), min(high + margin, float(np.nanmax(values)))

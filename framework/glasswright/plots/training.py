@@ -93,7 +93,7 @@ def _draw_values(
             shown.append(float(target))
             axes.axhline(target, color=colour, linewidth=0.9, linestyle="--", label="target" if k == 0 else None)
     if shown:
-        margin = 0.05 * max(max(shown) - min(shown), 1e-12)
+        margin = 0.05 * max(max(shown) - min(shown), 1e-12 * max(map(abs, shown))) or 1.0
         axes.set_ylim(min(shown) - margin, max(shown) + margin)
     if names:
         axes.legend(fontsize=8, framealpha=0.9)

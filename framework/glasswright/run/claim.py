@@ -59,6 +59,11 @@ def _has_content(path: Path) -> bool:
         return False
 
 
+def resume_command(folder: Path) -> str:
+    """What to type to go on with the run in a folder."""
+    return f"glasswright resume {shlex.quote(str(folder))}"
+
+
 def refuse_used(folder: Path, title: str) -> None:
     """Raise `RequestError` if a folder holds a run, begun or finished; says what to type instead."""
     if run_in(folder) is not None:
@@ -70,7 +75,7 @@ def _refuse_used(folder: Path, title: str) -> None:
     run = run_in(folder)
     if run is None:
         return
-    command = f"glasswright resume {shlex.quote(str(folder))}"
+    command = resume_command(folder)
     instead = {
         RESULTS["result.json"]: f"give it more steps with {command} train.steps=N, ",
         UNFINISHED: f"go on with {command}, ",

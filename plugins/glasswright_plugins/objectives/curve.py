@@ -62,7 +62,7 @@ class Curve(gw.AbstractObjective):
         grid = getattr(measured, "grid", None)
         if grid is not None and wanted is not self.target:
             theirs, ours = np.asarray(self.target[:, 0]), np.asarray(grid)
-            differs = ~np.isclose(theirs, ours, rtol=1e-6, atol=1e-9)
+            differs = ~np.isclose(theirs, ours, rtol=1e-6, atol=1e-9 * float(np.max(np.abs(ours))))
             if np.any(differs):
                 k = int(np.argmax(differs))
                 raise ValueError(
