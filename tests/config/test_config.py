@@ -180,7 +180,8 @@ def test_user_experiments_combine_like_ours(tmp_path):
     experiment = build(config)
     assert {name: term.weight for name, term in experiment.terms.items()} == {"pressure": 0.5}
     assert any("terms.bulk_modulus.objective.target=3" in note for note in instance.config_loader.notes)
-    assert config.hydra.job.name == "mine"
+    assert config.hydra.job.name == "train"
+    assert compose("train", ["experiment=mine"], instance=instance).hydra.job.name == "mine"
 
 
 @pytest.mark.parametrize(

@@ -26,10 +26,12 @@ from ..commands.together import check_together
 from ..config.compose import (
     hydra_errors_explained,
     hydra_of_our_own,
+    needs_no_run,
     notes,
     output_folder,
     planned_folder,
     planned_subfolder,
+    presets,
     settle_folder,
     start_folder,
 )
@@ -40,8 +42,10 @@ from ..config.paths import paths_read
 from ..config.sweep import is_basic_sweeper, jobs, n_directions
 from ..execution.hosts import hosts_joined
 from ..execution.peers import AbstractPeers
+from ..registry.registry import registry
 from ..run.claim import claimed, locked, new_folder, refuse_used
 from ..run.progress import label
+from .help import help_text
 from .parser import Parser
 
 logger = logging.getLogger(__name__)
@@ -257,6 +261,8 @@ def _show(
     instance: Hydra, name: str, config_name: str, given: argparse.Namespace, parser: argparse.ArgumentParser
 ) -> None:
     """`--help`, `--cfg`, `--info`, completion: nothing runs, but what is shown has been checked."""
+    if given.shell_completion or given.help:
+        needs_no_run(instance)
     if given.shell_completion:
         instance.shell_completion(config_name=config_name, overrides=given.overrides)
         return
@@ -264,7 +270,7 @@ def _show(
     HydraConfig.instance().set_config(config)
     _show_notes(instance)
     if given.help:
-        instance.app_help(config_name=config_name, args_parser=parser, args=given)
+        print(help_text(name, load_command(name), config, registry(), presets(instance)), end="")
     elif given.hydra_help:
         instance.hydra_help(config_name=config_name, args_parser=parser, args=given)
     elif given.cfg is not None:

@@ -24,7 +24,7 @@ from ..physics.configuration import Configuration
 from ..registry.registry import registry
 from ..run.extxyz import read_frames
 from .analysis_summary import summarise
-from .command import AUTO, NUMBERS_BY_NAME, Command
+from .command import AUTO, NUMBERS_BY_NAME, Command, described
 from .measure import build_measurement
 from .train import BASE, SHARED, all_arrays
 from .trained import build_trained
@@ -215,22 +215,31 @@ ANALYSE: Command[Analysis, job.AnalysisReport] = Command(
     noun="an analysis",
     shared=SHARED,
     own={
-        "run": {"type": ["string", "null"]},
-        "configuration": {"type": ["string", "null"]},
-        "relax": {"type": "boolean"},
-        "parts": {"type": "array", "items": {"enum": list(PARTS)}, "minItems": 1, "uniqueItems": True},
-        "n_configurations": AUTO,
-        "property_scale": {
-            "anyOf": [{"enum": list(PROPERTY_SCALES)}, {"type": "object", "additionalProperties": _POSITIVE}]
-        },
-        "design_scale": {"enum": list(DESIGN_SCALES)},
-        "average": {"enum": list(AVERAGES)},
-        "clip": _POSITIVE,
-        "change": {"type": "object", "additionalProperties": {"type": "number"}},
-        "smallest_step": _POSITIVE,
-        "largest_step": _POSITIVE,
-        "n_steps": {"type": "integer", "minimum": 2},
-        "trained": NUMBERS_BY_NAME,
+        "run": described({"type": ["string", "null"]}, "directory of a training, whose packing is analysed"),
+        "configuration": described({"type": ["string", "null"]}, "an extended XYZ file, in the place of a run"),
+        "relax": described({"type": "boolean"}, "whether to relax the packing first"),
+        "parts": described(
+            {"type": "array", "items": {"enum": list(PARTS)}, "minItems": 1, "uniqueItems": True},
+            "the parts of the analysis",
+        ),
+        "n_configurations": described(AUTO, "number of fresh packings over which tunability is averaged"),
+        "property_scale": described(
+            {"anyOf": [{"enum": list(PROPERTY_SCALES)}, {"type": "object", "additionalProperties": _POSITIVE}]},
+            f"unit of a property, {', '.join(PROPERTY_SCALES)} or {{NAME: NUMBER}}",
+        ),
+        "design_scale": described(
+            {"enum": list(DESIGN_SCALES)}, f"unit of a design variable, {' or '.join(DESIGN_SCALES)}"
+        ),
+        "average": described({"enum": list(AVERAGES)}, f"average over packings, {', '.join(AVERAGES)}"),
+        "clip": described(_POSITIVE, "longest gradient in the clipped average, in median lengths"),
+        "change": described(
+            {"type": "object", "additionalProperties": {"type": "number"}},
+            "a wanted change of properties, by default that to their targets",
+        ),
+        "smallest_step": described(_POSITIVE, "shortest step along the gradient"),
+        "largest_step": described(_POSITIVE, "longest step along the gradient"),
+        "n_steps": described({"type": "integer", "minimum": 2}, "number of steps between the shortest and the longest"),
+        "trained": described(NUMBERS_BY_NAME, "the trained values, filled in from the run"),
     },
     nodes=BASE,
     build=build_analysis,

@@ -19,6 +19,11 @@ AUTO: JsonSchema = {"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 
 NUMBERS_BY_NAME: JsonSchema = {"type": "object", "additionalProperties": {"$ref": "#/$defs/numbers"}}
 
 
+def described(schema: JsonSchema, text: str) -> JsonSchema:
+    """The schema of a key with its description, which `--help` and editors show."""
+    return {**schema, "description": text}
+
+
 @runtime_checkable
 class Work(Protocol[RequestIn, ReportOut]):
     """The work of a command: takes a request, writes into a directory (None writes nothing), returns a report."""
@@ -48,7 +53,7 @@ class Command(Generic[Request, Report]):
 
     - `noun`: what a run of it is called in messages, with its article: `a training`.
     - `shared`: the keys it has in common with a training (`potential`, `terms`, …).
-    - `own`: the keys that are its own, each with the JSON schema of its value.
+    - `own`: the keys that are its own, each with the JSON schema of its value and a description.
     - `nodes`: what Hydra's ConfigStore holds for it, by name: the base that `conf/NAME.yaml` builds on, or under the
       command's own name its whole primary configuration.
     - `build`: makes the request that a composed configuration describes, and checks it; names of files are relative to

@@ -19,7 +19,7 @@ from ..jobs import measure as job
 from ..jobs.measure import MeasureReport, MeasureRequest, check_measurable
 from ..physics.configuration import Configuration
 from ..run.extxyz import read_configuration, read_frames
-from .command import NUMBERS_BY_NAME, Command
+from .command import NUMBERS_BY_NAME, Command, described
 
 _KEYS = dict.fromkeys(
     ("potential", "protocol", "terms", "run", "configuration", "relax", "gradient", "trained", "system")
@@ -135,11 +135,11 @@ MEASURE: Command[MeasureRequest, MeasureReport] = Command(
     noun="a measurement",
     shared=("potential", "protocol", "terms"),
     own={
-        "run": {"type": ["string", "null"]},
-        "configuration": {"type": ["string", "null"]},
-        "relax": {"type": "boolean"},
-        "gradient": {"type": "boolean"},
-        "trained": NUMBERS_BY_NAME,
+        "run": described({"type": ["string", "null"]}, "directory of a training, whose last packing is measured"),
+        "configuration": described({"type": ["string", "null"]}, "an extended XYZ file, in the place of a run"),
+        "relax": described({"type": "boolean"}, "whether to relax the packing first"),
+        "gradient": described({"type": "boolean"}, "whether to compute derivatives in the parameters of the potential"),
+        "trained": described(NUMBERS_BY_NAME, "the trained values, filled in from the run or the file"),
     },
     nodes={"measure_base": {"terms": {}}},
     build=_build_checked,

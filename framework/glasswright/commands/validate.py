@@ -17,7 +17,7 @@ from ..jobs.validate import Validation
 from ..jobs.validation_report import ValidationReport
 from ..run.files import read_json
 from ..run.reached import DESIGNS
-from .command import NUMBERS_BY_NAME, Command, Resumption
+from .command import NUMBERS_BY_NAME, Command, Resumption, described
 from .train import SHARED
 from .trained import build_trained
 
@@ -102,11 +102,11 @@ VALIDATE: Command[Validation, ValidationReport] = Command(
     noun="a validation",
     shared=SHARED,
     own={
-        "run": {"type": "string"},
-        "design_of": {"enum": list(DESIGNS)},
-        "n_configurations": {"type": "integer", "minimum": 1},
-        "n_untrained": {"type": "integer", "minimum": 0},
-        "trained": NUMBERS_BY_NAME,
+        "run": described({"type": "string"}, "directory of a training, finished or not"),
+        "design_of": described({"enum": list(DESIGNS)}, f"which design of the run, {', '.join(DESIGNS)}"),
+        "n_configurations": described({"type": "integer", "minimum": 1}, "number of fresh packings of that design"),
+        "n_untrained": described({"type": "integer", "minimum": 0}, "number of packings of the design before training"),
+        "trained": described(NUMBERS_BY_NAME, "the trained values, filled in from the run"),
     },
     # `trained`: the design variables that the run has reached, filled in from its directory.
     nodes={"validate_base": {"terms": {}, "trained": {}}},

@@ -106,6 +106,17 @@ def notes(instance: Hydra) -> list[str]:
     return list(loader.notes) if isinstance(loader, ConfigLoader) else []
 
 
+def needs_no_run(instance: Hydra) -> None:
+    """Let this instance compose a request without the run that it is about: it is only shown."""
+    assert isinstance(instance.config_loader, ConfigLoader)
+    instance.config_loader.only_shows = True
+
+
+def presets(instance: Hydra) -> list[str]:
+    """The names that `experiment` can have."""
+    return list(instance.config_loader.get_group_options("experiment"))
+
+
 def planned_folder(config: DictConfig, run_mode: RunMode = RunMode.RUN) -> tuple[Path, bool]:
     """The folder that a configuration plans for its run or sweep, and whether its name is made of the time."""
     node = config.hydra.sweep if run_mode == RunMode.MULTIRUN else config.hydra.run

@@ -42,7 +42,7 @@ from .keys import check_choice, check_key
 from .messages import suggestion_of_extra
 from .nodes import NESTED_PROPERTY
 from .paths import run_request
-from .presets import Slots, prune, slots_of
+from .presets import Slots, is_of_preset, prune, slots_of
 from .systems import typed_system, with_system
 
 logger = logging.getLogger(__name__)
@@ -89,6 +89,8 @@ class ConfigLoader(ConfigLoaderImpl):
         self._plain: tuple[list[Override], CachingConfigRepository] | None = None
         self._experiment: str | None = None
         self._sweeping = False
+        # Whether what a run brings may lack: nothing runs, and `validate --help` needs no run.
+        self.only_shows = False
         self._warned: set[str] = set()
         # What was asked for last in each mode, and the configuration it gave.
         self._last: dict[RunMode, tuple[tuple[Any, ...], DictConfig]] = {}
@@ -135,7 +137,10 @@ class ConfigLoader(ConfigLoaderImpl):
             config = self._load_sweep(load, overrides, run_mode, *args, **kwargs)
         else:
             config = load(overrides, run_mode, *args, **kwargs)
-        _name_job(config, config_name)
+        preset = self._experiment
+        if preset is not None and not is_of_preset(self._intended(preset), self._slots):
+            preset = None
+        _name_job(config, config_name, preset)
         return config
 
     def _load_sweep(
@@ -252,7 +257,7 @@ class ConfigLoader(ConfigLoaderImpl):
     def _with_run(self, config: DictConfig) -> DictConfig:
         """The configuration of a validation on top of that of the run which it is about."""
         folder = self._given(config, "run")
-        if folder is None and (self._sweeping or "configuration" in config):
+        if folder is None and (self._sweeping or self.only_shows or "configuration" in config):
             return config  # of a sweep only `hydra.*` counts, and measurements and analyses can do without a run
         if folder is None:
             raise RequestError("run is required: run=DIRECTORY of a training")
@@ -383,8 +388,8 @@ def _no_option(repository: IConfigRepository, group: str, name: str) -> str:
     return f"no such {group}; {suggestion(name, repository.get_group_options(group, ObjectType.CONFIG))}"
 
 
-def _name_job(config: DictConfig, command: str | None) -> None:
-    """Name the job, and so its folder, after its experiment."""
+def _name_job(config: DictConfig, command: str | None, preset: str | None) -> None:
+    """Name the job, and so its folder, after its preset if it is what that is about, else after its command."""
     if config.hydra.job.get("name") in (None, command):
         with open_dict(config.hydra):
-            config.hydra.job.name = config.hydra.runtime.choices.get("experiment") or command
+            config.hydra.job.name = preset or command

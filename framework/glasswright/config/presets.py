@@ -24,6 +24,19 @@ def slots_of(defaults: Iterable[Any]) -> Slots:
     }
 
 
+def is_of_preset(intended: Slots, chosen: Slots) -> bool:
+    """Whether a request is still about what its preset is about: its properties and objectives, and its packings.
+
+    How the design is found, by which optimizer for instance, does not matter.
+    """
+    kinds = ("property", "objective", "potential", "protocol", "sampler")
+
+    def about(slots: Slots) -> Slots:
+        return {place: choice for place, choice in slots.items() if choice.partition("/")[0] in kinds}
+
+    return about(intended) == about(chosen)
+
+
 def prune(preset: DictConfig, intended: Slots, chosen: Slots) -> list[str]:
     """Remove from a preset the values meant for components that are not chosen; returns what and why."""
     dropped: list[str] = []

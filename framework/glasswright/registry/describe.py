@@ -112,6 +112,11 @@ def descriptions(text: str) -> dict[str, str]:
     for names, meaning in re.findall(r"^- ((?:`\w+`(?:, )?)+): (.*?)(?=^- |\n\n|\Z)", text, re.DOTALL | re.MULTILINE):
         for name in re.findall(r"`(\w+)`", names):
             result[name] = " ".join(meaning.split())
+    # In the style of Google, as optax has it.
+    section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", text, re.DOTALL | re.MULTILINE)
+    arguments = section[1] if section else ""
+    for name, meaning in re.findall(r"^ {2,4}(\w+): (.*?)(?=^ {2,4}\w+:|\Z)", arguments, re.DOTALL | re.MULTILINE):
+        result.setdefault(name, " ".join(meaning.split()))
     return result
 
 
