@@ -5,6 +5,7 @@ is not, a value of another type, a name that nobody has, a file that is no prese
 """
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 import yaml
 from glasswright.commands.compose import compose, start
 from glasswright.commands.train import build
+from glasswright.config.loader import Hydra
 from helpers import glasswright
 from hydra.core.global_hydra import GlobalHydra
 
@@ -178,35 +180,42 @@ def damages() -> list[Damage]:
 DAMAGES = damages()
 
 
-def refusal(damage: Damage, folder: Path) -> str | None:
+@pytest.fixture(scope="module")
+def hydra() -> Iterator[Hydra]:
+    """A Hydra that composes trainings, for all requests without a preset of their own."""
+    instance = start("train")
+    yield instance
+    GlobalHydra.instance().clear()
+
+
+def refusal(damage: Damage, folder: Path, hydra: Hydra) -> str | None:
     """The message that a request is refused with; None if it is not."""
     if damage.preset is not None:
-        (folder / "experiment").mkdir(exist_ok=True)
+        (folder / "experiment").mkdir()
         (folder / "experiment" / "damaged.yaml").write_text(damage.preset)
+        # Hydra reads a file once.
+        hydra = start("train", extra_folder=str(folder))
     try:
-        instance = start("train", extra_folder=str(folder) if damage.preset is not None else None)
-        build(compose("train", damage.overrides, instance=instance))
+        build(compose("train", damage.overrides, instance=hydra))
     except gw.RequestError as error:
         return str(error)
-    finally:
-        GlobalHydra.instance().clear()
     return None
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=[f"{k}-{d.kind}" for k, d in enumerate(DAMAGES)])
-def test_a_damaged_request_is_refused_with_the_place(damage, tmp_path):
-    message = refusal(damage, tmp_path)
+def test_a_damaged_request_is_refused_with_the_place(damage, tmp_path, hydra):
+    message = refusal(damage, tmp_path, hydra)
     assert message is not None, f"accepted: {damage}"
     assert "\n" not in message
     assert "Traceback" not in message
     assert any(place in message for place in damage.places), f"{damage} got: {message}"
 
 
-def test_the_undamaged_requests_are_right(tmp_path):
+def test_the_undamaged_requests_are_right(tmp_path, hydra):
     for base in BASES:
-        assert refusal(Damage("none", [f"{key}={value}" for key, value in base], []), tmp_path) is None
+        assert refusal(Damage("none", [f"{key}={value}" for key, value in base], []), tmp_path, hydra) is None
     text = "# @package _global_\n" + yaml.safe_dump(PRESET, sort_keys=False)
-    assert refusal(Damage("none", ["experiment=damaged"], [], preset=text), tmp_path) is None
+    assert refusal(Damage("none", ["experiment=damaged"], [], preset=text), tmp_path, hydra) is None
 
 
 @pytest.mark.slow

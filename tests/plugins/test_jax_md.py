@@ -11,10 +11,6 @@ import pytest
 from glasswright.neighbors import build_pair_list
 from helpers import component
 
-energy = pytest.importorskip("jax_md.energy")
-
-from jax_md import elasticity, space  # noqa: E402
-
 JaxMD = component("potential", "jax_md")
 Quench = component("protocol", "quench")
 LennardJones = component("potential", "lennard_jones")
@@ -58,6 +54,8 @@ def test_functions_of_a_distance_are_ours(ours, function, parameters, options):
 @pytest.mark.parametrize("name", ["lennard_jones", "soft_sphere"])
 def test_moduli_are_those_of_jax_md(name):
     """The elastic tensor of a relaxed packing against `athermal_moduli`, with jax-md's own energy and space."""
+    from jax_md import elasticity, energy, space  # ten seconds, which only the process that runs this file spends
+
     if name == "lennard_jones":
         potential, configuration = (
             LENNARD,
@@ -94,7 +92,9 @@ def diamond(repeats: int = 2, constant: float = 5.431) -> gw.Configuration:
     return gw.Configuration(jnp.asarray(fractional) + noise, box, jnp.zeros(len(fractional), dtype=int))
 
 
-SILICON = JaxMD("stillinger_weber")
+@functools.cache
+def silicon() -> gw.AbstractPotential:
+    return JaxMD("stillinger_weber")
 
 
 @eqx.filter_jit
@@ -108,9 +108,9 @@ def measure(potential, prepared):
 @pytest.mark.slow
 def test_silicon():
     """Stillinger-Weber: the cohesive energy and the bulk modulus of its diamond, through the matrix-free response."""
-    prepared = Quench().prepare(SILICON, diamond())
+    prepared = Quench().prepare(silicon(), diamond())
     assert prepared.accepted
-    values = measure(SILICON, prepared)
+    values = measure(silicon(), prepared)
     # Two bonds for each atom, each as deep as it can be.
     assert float(values[0]) == pytest.approx(-2 * 2.16826, abs=2e-5)
     # C11 = 151.4, C12 = 76.4 GPa (Cowley, Phys. Rev. Lett. 60, 2379 (1988)); 160.22 GPa are 1 eV per cubic angstrom.
@@ -123,14 +123,14 @@ def test_the_matrix_free_adjoint_of_a_many_body_potential():
     whole = diamond()
     # Uncompressed, every bond and every angle around the vacancy is as it wants to be, and nothing moves.
     vacancy = gw.Configuration(whole.fractional[1:], 0.97 * whole.box, whole.species[1:])
-    prepared = Quench().prepare(SILICON, vacancy)
+    prepared = Quench().prepare(silicon(), vacancy)
     assert prepared.accepted
     assert np.max(np.abs(prepared.configuration.fractional - vacancy.fractional)) > 1e-3
 
     def at(lam):
-        return eqx.tree_at(lambda p: p.parameters["lam"], SILICON, lam)
+        return eqx.tree_at(lambda p: p.parameters["lam"], silicon(), lam)
 
-    lam, step = SILICON.parameters["lam"], 1e-2
+    lam, step = silicon().parameters["lam"], 1e-2
     slopes = jax.jit(jax.jacrev(lambda lam: measure(at(lam), prepared)))(lam)
     ends = []
     for amplitude in (-2 * step, -step, step, 2 * step):

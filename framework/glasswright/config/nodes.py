@@ -1,6 +1,7 @@
 """The configuration nodes of all components, kept in Hydra's ConfigStore: no component has a YAML file."""
 
 import dataclasses
+import functools
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -87,6 +88,7 @@ def field_types(node: type) -> dict[str, Any]:
     return {field.name: field.type for field in dataclasses.fields(node)}
 
 
+@functools.cache
 def schedules() -> dict[str, Component]:
     """The learning-rate schedules, as components that no plugin owns."""
     functions = {name: getattr(optax, name, None) for name in SCHEDULES}
@@ -111,22 +113,22 @@ def store(registry: Registry, nodes: Mapping[str, Any]) -> None:
                     provider=component.distribution,
                 )
                 # A property inside another one, without the objective and weight of a term.
-                node = _node(component, _nested(component, ""))
+                node = _node(component, with_nested=True)
                 config_store.store(
                     group=NESTED_PROPERTY, name=component.name, node=node, provider=component.distribution
                 )
             else:
-                node = _node(component, _nested(component, ""))
+                node = _node(component, with_nested=True)
                 config_store.store(group=kind, name=component.name, node=node, provider=component.distribution)
     for component in schedules().values():
-        config_store.store(group="schedule", name=component.name, node=_node(component, []), provider="optax")
+        config_store.store(group="schedule", name=component.name, node=_node(component), provider="optax")
     for name, node in nodes.items():
         config_store.store(name=name, node=node)
 
 
 def typed(component: Component, given: Mapping[str, Any]) -> Any:
     """The typed node of a component with these keys; what follows the system follows it."""
-    node: Any = OmegaConf.merge(_node(component, []), OmegaConf.create(dict(given)))
+    node: Any = OmegaConf.merge(_node(component), OmegaConf.create(dict(given)))
     for name, parameter in parameters(component).items():
         if parameter.follows_system and name in given:
             node[name] = f"${{system.{name}}}"
@@ -135,14 +137,14 @@ def typed(component: Component, given: Mapping[str, Any]) -> Any:
 
 def reread(component: Component, given: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of a component as they come back from YAML, having gone through its typed node."""
-    typed = OmegaConf.merge(_node(component, []), OmegaConf.create(dict(given)))
+    typed = OmegaConf.merge(_node(component), OmegaConf.create(dict(given)))
     data: Any = OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(typed)), resolve=False)
     return {str(key): value for key, value in data.items()}
 
 
 def _term(component: Component) -> Any:
     node = OmegaConf.structured(TermNode)
-    node.property = _node(component, [])
+    node.property = _node(component)
     defaults = ["_self_", {"/objective@objective": DEFAULT_OBJECTIVE}, *_nested(component, "property.")]
     return OmegaConf.merge({"defaults": defaults}, node) if defaults else node
 
@@ -160,12 +162,21 @@ def _nested(component: Component, prefix: str) -> list[Any]:
     return result
 
 
-def _node(component: Component, defaults: list[Any]) -> Any:
+def _node(component: Component, *, with_nested: bool = False) -> Any:
+    return OmegaConf.structured(_node_class(component, with_nested))
+
+
+@functools.cache
+def _node_class(component: Component, with_nested: bool) -> type:
+    """The dataclass of a component's node, with the defaults list of its nested components or without.
+
+    Kept, because `dataclasses` compiles each class anew: half of what composing a configuration would take.
+    """
     fields: list[tuple[str, Any, Any]] = [("_target_", str, component.target)]
-    if defaults:
-        fields.insert(0, ("defaults", list[Any], dataclasses.field(default_factory=lambda: ["_self_", *defaults])))
+    if with_nested and (nested := _nested(component, "")):
+        fields.insert(0, ("defaults", list[Any], dataclasses.field(default_factory=lambda: ["_self_", *nested])))
     fields += [_field(parameter) for parameter in parameters(component).values()]
-    return OmegaConf.structured(dataclasses.make_dataclass(f"{component.kind}_{component.name}", fields))
+    return dataclasses.make_dataclass(f"{component.kind}_{component.name}", fields)
 
 
 def _field(parameter: Parameter) -> tuple[str, Any, Any]:

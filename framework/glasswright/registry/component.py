@@ -57,7 +57,8 @@ class PluginError(Exception):
     """A plugin cannot be used: the message says why it was skipped."""
 
 
-@dataclasses.dataclass(frozen=True)
+# Compared and hashed as the object that was registered: what is made for a component can be cached.
+@dataclasses.dataclass(frozen=True, eq=False)
 class Component:
     """One registered class (or optimizer function), under its name, with the plugin that owns it.
 
