@@ -1,3 +1,4 @@
+import importlib.metadata
 import os
 import shutil
 import tempfile
@@ -10,6 +11,11 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 else:
     COMPILED = None
+
+# Most of a session goes into compiling, and a third of that into fusing loops (jaxlib 0.10.1), which changes
+# values by rounding only. `XLA_FLAGS= pytest` compiles as users do.
+if importlib.metadata.version("jaxlib").startswith("0.10."):
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
 import pytest
 from helpers import PACKINGS, Reference, reference_packing
@@ -25,7 +31,13 @@ def pytest_xdist_make_scheduler(config, log):
     """One process for each file: what a file prepares and compiles for its tests is done once."""
     from xdist.scheduler import LoadFileScheduling
 
-    return LoadFileScheduling(config, log)
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            """The file; nothing is shared between the tests of a file on one reference packing and on another."""
+            file = super()._split_scope(nodeid)
+            return next((f"{file}[{packing}]" for packing in PACKINGS if f"[{packing}" in nodeid), file)
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session", params=PACKINGS)
