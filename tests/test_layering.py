@@ -18,7 +18,7 @@ PLANTS = {
     "upward by the package": ("physics/planted.py", "import glasswright as gw", "__init__ is above physics"),
     "upward within a function": (
         "execution/planted.py",
-        "def late():\n    from ..components.system import System\n    return System",
+        "def late():\n    from ..physics.lattice import widest_basis\n    return widest_basis",
         "physics is above execution",
     ),
     "upward by a string": (

@@ -6,6 +6,7 @@ All properties of a packing are compiled together. Those of the harmonic-Morse p
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import glasswright as gw
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from glasswright.evaluation.design import is_trainable
+from glasswright.physics.configuration import box_width
 from glasswright.registry import registry
 from glasswright.registry.parameters import REQUIRED, parameters
 from helpers import REFERENCE, component
@@ -43,6 +45,7 @@ class Case:
     density: float
     kinks: Callable[[gw.AbstractPotential, jax.Array], tuple]
     n_particles: int = 128
+    system: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def ratios(potential, s):
@@ -128,6 +131,14 @@ CASES = {
 }
 
 
+# Boxes that are no cubes, and species in unequal numbers: property x potential x box.
+SKEWED: dict[str, Any] = {"box": [[1.0, 0.4], [0.0, 1.2]], "composition": [0.7, 0.3]}
+ELONGATED: dict[str, Any] = {"box": [[1.0, 0.0, 0.0], [0.0, 1.1, 0.0], [0.0, 0.0, 1.6]], "composition": [0.8, 0.2]}
+for name in ("harmonic_morse", "morse", "lennard_jones", "inverse_power", "yukawa", "soft_sphere"):
+    CASES[f"{name} 2D skewed"] = dataclasses.replace(CASES[f"{name} 2D"], n_particles=181, system=SKEWED)
+    CASES[f"{name} 3D elongated"] = dataclasses.replace(CASES[f"{name} 3D"], n_particles=181, system=ELONGATED)
+
+
 def fitting_properties(potential) -> tuple[str, ...]:
     """Every registered property that needs no parameter of its own and fits the potential."""
     names = []
@@ -148,8 +159,8 @@ def prepare(case_name: str) -> tuple[gw.AbstractPotential, gw.Prepared]:
     if potential.start is not None:
         starts = [potential.start]
     else:
-        system = gw.System(n_particles=case.n_particles, dimension=case.dimension, density=case.density)
-        assert 2 * float(potential.reach(system.largest_particles)) <= float(system.box[0, 0])
+        system = gw.System(case.n_particles, dimension=case.dimension, density=case.density, **case.system)
+        assert 2 * float(potential.reach(system.largest_particles)) <= float(box_width(system.box))
         starts = [system.start(jax.random.fold_in(jax.random.key(17), k)) for k in range(3)]
     for start in starts:
         prepared = QUENCH.prepare(potential, start)

@@ -35,7 +35,8 @@ class PairList(eqx.Module):
 
     - `i`, `j`: particle indices of each pair, shape `(p,)`; padding has `i == j`.
     - `reference`: the configuration that the list was made for.
-    - `radius`: pairs up to this distance are listed (cutoff and skin), in units of length.
+    - `radius`: pairs up to this distance are listed (cutoff and skin), in units of length. In a skewed box it is at
+      most half the width (see `complete_radius`), even if the list was made for more.
     - `n_pairs`: number of pairs within `radius`; if it exceeds the capacity `p`, the list is incomplete.
     """
 
@@ -77,6 +78,25 @@ class PairList(eqx.Module):
         return same_box & (nearer + cutoff <= self.radius) & ~self.overflowed
 
 
+# Cutoffs that only rounding makes larger than half the width are covered all the same.
+_ROUNDING = 2e-9
+
+
+def complete_radius(box: Float[Array | np.ndarray, "d d"], radius: Float[ArrayLike, ""]) -> AnyFloat:
+    """The distance up to which a list of the pairs within `radius` holds all of them, in units of length.
+
+    A pair is listed by the distance of its nearest image in fractional coordinates. Between lattice vectors along the
+    axes, that is its nearest image in space. In a skewed box it is so for certain up to half the width of the box
+    (`box_width`), beyond which a list may lack pairs.
+    """
+    # NumPy for boxes on the host, where a device array would cost more than the whole computation.
+    xp: Any = np if isinstance(box, np.ndarray) else jnp
+    widest = 0.5 * (1.0 + _ROUNDING) / xp.max(xp.linalg.norm(xp.linalg.inv(box), axis=1))
+    is_skewed = xp.any(box * (1.0 - np.eye(box.shape[0])) != 0.0)
+    complete: AnyFloat = xp.where(is_skewed, xp.minimum(radius, widest), radius)
+    return complete
+
+
 def find_pairs(configuration: Configuration, radius: Float[ArrayLike, ""], capacity: int) -> PairList:
     """Find all pairs within `radius` under `jit` and `vmap`; check `overflowed` afterwards.
 
@@ -100,7 +120,7 @@ def find_pairs(configuration: Configuration, radius: Float[ArrayLike, ""], capac
         i=jnp.where(listed, place // n, 0).astype(jnp.int32),
         j=jnp.where(listed, place % n, 0).astype(jnp.int32),
         reference=configuration,
-        radius=jnp.asarray(radius),
+        radius=complete_radius(configuration.box, radius),
         n_pairs=jnp.sum(near),
     )
 
@@ -168,7 +188,8 @@ def build_pair_list(
     _fill_interleaved(i, np.concatenate(first))
     _fill_interleaved(j, np.concatenate(second))
     # NumPy's, unknown to type checkers (see above).
-    arrays: Any = {"i": i, "j": j, "radius": radius, "n_pairs": np.asarray(needed)}
+    complete = np.asarray(complete_radius(np.asarray(configuration.box), radius))
+    arrays: Any = {"i": i, "j": j, "radius": complete, "n_pairs": np.asarray(needed)}
     return PairList(reference=configuration, **arrays)
 
 

@@ -182,7 +182,8 @@ def _lattice_stiffness(
     direction = jax.random.normal(jax.random.key(0), (n, d))
 
     def at(compression: Float[Array, ""]) -> tuple[Array, Array]:
-        box = compression * configuration.box
+        # A cube, whatever the shape of the box: neighbours are to be as far apart along all axes.
+        box = compression * configuration.volume ** (1.0 / d) * jnp.eye(d)
         lattice = dataclasses.replace(configuration, fractional=jnp.asarray(sites), box=box)
         neighbors: PairList = find_pairs(lattice, potential.reach(configuration), capacity)
         product = potential.hessian_product(lattice, neighbors, direction)

@@ -47,16 +47,14 @@ def draw_packing(
 
     **Returns:** which particles are shown.
     """
-    plane = np.asarray(configuration.box)[:2, :2]
-    fractional = np.asarray(configuration.fractional) % 1.0
+    plane, in_plane, height = _projected(configuration)
     species = np.asarray(configuration.species)
     n_species = int(species.max()) + 1
     if diameters is None or len(diameters) < n_species:
         diameters = np.full(n_species, 0.9 * mean_spacing(configuration))
     sizes = np.asarray(diameters)[species]
     shown = np.ones(len(species), dtype=bool)
-    if configuration.dimension == 3:
-        height = (fractional[:, 2] - 0.5) / np.linalg.norm(np.linalg.inv(np.asarray(configuration.box))[2])
+    if height is not None:
         shown = np.abs(height) < 0.5 * sizes
         sizes = np.sqrt(np.maximum(sizes**2 - 4.0 * height**2, 0.0))
     sizes = np.repeat(sizes[shown], len(SHIFTS))
@@ -66,7 +64,7 @@ def draw_packing(
             sizes,
             np.zeros_like(sizes),
             units="xy",
-            offsets=images(fractional[shown, :2], plane),
+            offsets=images(in_plane[shown], plane),
             offset_transform=axes.transData,
             facecolors=np.array(COLOURS)[np.repeat(species[shown], len(SHIFTS)) % len(COLOURS)],
             edgecolors=style.edge_colour,
@@ -74,8 +72,12 @@ def draw_packing(
             alpha=style.opacity,
         )
     )
-    axes.set_xlim(0.0, plane[0].sum())
-    axes.set_ylim(0.0, plane[1].sum())
+    corners = plane @ np.array([[0.0, 1.0, 0.0, 1.0], [0.0, 0.0, 1.0, 1.0]])
+    axes.set_xlim(corners[0].min(), corners[0].max())
+    axes.set_ylim(corners[1].min(), corners[1].max())
+    if np.max(np.abs(plane * (1.0 - np.eye(2)))) > 1e-9 * np.max(plane):
+        # The edges of the picture are not those of the box.
+        axes.plot(*corners[:, [0, 1, 3, 2, 0]], color="0.3", linewidth=0.8, zorder=4)
     axes.set_aspect("equal")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -86,6 +88,33 @@ def draw_packing(
         axes.set_title(title if configuration.dimension == 2 else f"a cut through {title}")
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=2, fontsize=9, frameon=False)
     return shown
+
+
+def _directions(box: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d 2"]:
+    """Two directions of space as columns: those of the picture, in the plane of the first two lattice vectors."""
+    if len(box) == 2:
+        return np.eye(2)
+    first = box[:, 0] / np.linalg.norm(box[:, 0])
+    second = box[:, 1] - (box[:, 1] @ first) * first
+    return np.stack([first, second / np.linalg.norm(second)], axis=1)
+
+
+def _projected(
+    configuration: Configuration,
+) -> tuple[Float[np.ndarray, "2 2"], Float[np.ndarray, "n 2"], Float[np.ndarray, " n"] | None]:
+    """What is drawn: the lattice vectors of the picture as columns, positions in units of them, and heights.
+
+    Heights are above the middle plane of the box, towards which positions are projected at right angles; None in two
+    dimensions.
+    """
+    box, fractional = np.asarray(configuration.box), np.asarray(configuration.fractional) % 1.0
+    directions = _directions(box)
+    plane = directions.T @ box[:, :2]
+    if configuration.dimension == 2:
+        return plane, fractional, None
+    above = fractional[:, 2] - 0.5
+    drift = np.linalg.solve(plane, directions.T @ box[:, 2])
+    return plane, fractional[:, :2] + above[:, None] * drift, above / np.linalg.norm(np.linalg.inv(box)[2])
 
 
 def mean_spacing(configuration: Configuration) -> float:
@@ -107,15 +136,15 @@ def draw_displacement(
     shown: Bool[np.ndarray, " n"],
 ) -> None:
     """Draw the displacements of the particles that are shown as arrows, the longest 1.5 mean spacings long."""
-    plane = np.asarray(configuration.box)[:2, :2]
-    fractional = (np.asarray(configuration.fractional) % 1.0)[shown, :2]
+    plane, in_plane, _ = _projected(configuration)
     arrows = (
-        displacement[:, :2]
+        displacement
+        @ _directions(np.asarray(configuration.box))
         * 1.5
         * mean_spacing(configuration)
         / max(float(np.max(np.linalg.norm(displacement, axis=1))), 1e-300)
     )
-    points, arrows = images(fractional, plane), np.repeat(arrows[shown], len(SHIFTS), axis=0)
+    points, arrows = images(in_plane[shown], plane), np.repeat(arrows[shown], len(SHIFTS), axis=0)
     axes.quiver(*points.T, *arrows.T, angles="xy", scale_units="xy", scale=1.0, color="black", width=0.0025, zorder=3)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from ..components.protocol import Outcome
 from ..physics.configuration import Configuration, box_width, check_box_width
 from ..physics.hessian import DenseHessian
-from ..physics.pair_list import PairList, round_capacity
+from ..physics.pair_list import PairList, complete_radius, round_capacity
 from ..physics.potential import AbstractPotential
 from .fire import fire_start
 from .lanes import (
@@ -113,7 +113,7 @@ class Relaxation:
         volume = float(np.min(np.abs(np.linalg.det(box))))
         # The number of pairs of independent particles: lists grow where a packing has more.
         expected = functools.partial(expected_pairs, n, d, volume)
-        kept = cutoff + schedule.skin
+        kept = float(np.min([complete_radius(one, cutoff + schedule.skin) for one in box.reshape(-1, d, d)]))
         # Beyond half the narrowest width of the box, the nearest image need not be the one that a list knows.
         widest = max(kept, 0.5 * float(jnp.min(jax.vmap(box_width)(self.starts.box))))
         radius = min(cutoff + WIDEST_SKIN * schedule.skin, widest)

@@ -6,7 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._pairs import every_distance
+from ._pairs import distances_of_images, every_distance
+
+# Gaussians are cut at this many standard deviations where that saves the images of all pairs.
+FAR = 8.0
 
 
 class PairCorrelation(gw.AbstractProperty):
@@ -17,7 +20,8 @@ class PairCorrelation(gw.AbstractProperty):
 
     **Arguments:**
 
-    - `maximum`: largest distance, in units of length; at most half the box.
+    - `maximum`: largest distance, in units of length. Beyond half the width of the box, further images of each pair count
+      as well, which takes longer; beyond one and a half times the width, values are not a number.
     - `n_bins`: how many distances.
     - `width`: standard deviation `w` of the Gaussian, in units of length; left out, one bin.
     """
@@ -46,18 +50,29 @@ class PairCorrelation(gw.AbstractProperty):
     def measure(self, state: gw.State) -> Float[Array, " bins"]:
         configuration = state.configuration
         n, d = configuration.fractional.shape
-        r = every_distance(configuration)
         grid = jnp.asarray(self.grid)
         width = self.maximum / self.n_bins if self.width is None else self.width
         density = n / configuration.volume
         surface = 2.0 * np.pi if d == 2 else 4.0 * np.pi
 
-        def count(distance: Float[Array, ""]) -> Float[Array, ""]:
-            total: Array = jnp.sum(jnp.exp(-0.5 * ((distance - r) / width) ** 2))
-            weight: Array = total / (width * np.sqrt(2.0 * np.pi))
-            return weight
+        def counts_of(r: Float[Array, " m"]) -> Float[Array, " bins"]:
+            def count(distance: Float[Array, ""]) -> Float[Array, ""]:
+                total: Array = jnp.sum(jnp.exp(-0.5 * ((distance - r) / width) ** 2))
+                weight: Array = total / (width * np.sqrt(2.0 * np.pi))
+                return weight
 
-        # One distance after the other: all at once would take `n_bins` times the memory of the pairs.
-        counts: Array = jax.lax.map(jax.checkpoint(count), grid)
+            # One distance after the other: all at once would take `n_bins` times the memory of the pairs.
+            counts: Array = jax.lax.map(jax.checkpoint(count), grid)
+            return counts
+
+        counts = counts_of(every_distance(configuration))
+        box_width = jax.lax.stop_gradient(1.0 / jnp.max(jnp.linalg.norm(jnp.linalg.inv(configuration.box), axis=1)))
+        # Every other image is at least half a width away.
+        counts = counts + jax.lax.cond(
+            self.maximum + FAR * width > 0.5 * box_width,
+            lambda c: counts_of(distances_of_images(c)),
+            lambda c: jnp.zeros_like(grid),
+            configuration,
+        )
         values: Array = 2.0 * counts / (n * density * surface * grid ** (d - 1))
-        return values
+        return jnp.where(grid <= 1.5 * box_width, values, jnp.nan)

@@ -1,16 +1,18 @@
 """The structure factor."""
 
 import glasswright as gw
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 
 class StructureFactor(gw.AbstractProperty):
     """Structure factor `S(k) = |sum_i exp(-i k r_i)|² / N`, averaged over the wave vectors of shells of equal `|k|`.
 
-    The wave vectors are those of the box up to `n_shells` times its smallest, taken together in shells of that width;
-    shell `s` stands for `|k|` around `2 pi s / L` with `L` the width of a cubic box.
+    The wave vectors are those of the box, taken together in shells of the width `2 pi / L`: shell `s` stands for `|k|`
+    around `2 pi s / L`. `L` is the edge of a cubic box, the longest edge of an elongated one, and the largest singular
+    value of the matrix of lattice vectors of any box. A shell without wave vectors is not a number.
 
     **Arguments:**
 
@@ -33,9 +35,20 @@ class StructureFactor(gw.AbstractProperty):
         vectors = np.stack(np.meshgrid(*(d * [reach]), indexing="ij"), axis=-1).reshape(-1, d)
         # Of k and -k, which scatter alike, the one that comes second in order.
         vectors = vectors[len(vectors) // 2 + 1 :]
-        shell = np.rint(np.linalg.norm(vectors, axis=1)).astype(int)
-        vectors, shell = vectors[shell <= self.n_shells], shell[shell <= self.n_shells]
+        # |k| is at least 2 pi / L times the length of these integers: no wave vector of the shells is missing.
+        vectors = vectors[np.rint(np.linalg.norm(vectors, axis=1)) <= self.n_shells]
+        shell = _shells(jax.lax.stop_gradient(state.configuration.box), vectors)
         phase = 2.0 * np.pi * state.configuration.fractional @ jnp.asarray(vectors.T, dtype=float)
         power = (jnp.sum(jnp.cos(phase), axis=0) ** 2 + jnp.sum(jnp.sin(phase), axis=0) ** 2) / n
-        counts = np.bincount(shell, minlength=self.n_shells + 1)[1:]
-        return jnp.zeros(self.n_shells).at[shell - 1].add(power) / counts
+        total, number = (
+            jnp.zeros(self.n_shells).at[shell - 1].add(each, mode="drop") for each in (power, jnp.ones_like(power))
+        )
+        return total / jnp.where(number > 0.0, number, jnp.nan)
+
+
+def _shells(box: Float[Array, "d d"], vectors: Int[np.ndarray, "v d"]) -> Int[Array, " v"]:
+    """The shell of each wave vector `2 pi B^-T n`, from its length."""
+    longest = jnp.sqrt(jnp.linalg.eigvalsh(box.T @ box)[-1])
+    # In units of 2 pi / L.
+    length = jnp.linalg.norm(jnp.asarray(vectors, dtype=float) @ (longest * jnp.linalg.inv(box)), axis=1)
+    return jnp.round(length).astype(int)
