@@ -37,7 +37,7 @@ def potential_of(dimension: int) -> gw.AbstractPotential:
 @functools.cache
 def packing(dimension: int, name: str) -> gw.Prepared:
     """A packing of 80:20 in a box of this shape."""
-    n, density = (120, 1.25) if dimension == 2 else (150, 1.6)
+    n, density = (120, 1.25) if dimension == 2 else (150, 2.2)
     system = gw.System(n, 2, dimension, density, composition=[0.8, 0.2], box=SHAPES[dimension][name])
     for seed in range(5):
         prepared = QUENCH.prepare(potential_of(dimension), system.start(jax.random.key(seed)), key=jax.random.key(0))

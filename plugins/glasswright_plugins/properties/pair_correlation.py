@@ -20,8 +20,8 @@ class PairCorrelation(gw.AbstractProperty):
 
     **Arguments:**
 
-    - `maximum`: largest distance, in units of length. Beyond half the width of the box, further images of each pair count
-      as well, which takes longer; beyond one and a half times the width, values are not a number.
+    - `maximum`: largest distance, in units of length. Beyond half the width of the box, further images of each pair
+      count as well, which takes longer; beyond one and a half times the width, values are not a number.
     - `n_bins`: how many distances.
     - `width`: standard deviation `w` of the Gaussian, in units of length; left out, one bin.
     """
