@@ -8,7 +8,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
@@ -163,12 +163,13 @@ def test_strangers_do_not_disturb(monkeypatch):
 
 
 def test_a_number_that_is_taken_is_refused_and_the_run_goes_on():
-    own = places(3)
-    with ThreadPoolExecutor(2) as threads:
-        waiting = [threads.submit(Star, each, 60.0) for each in own[:2]]
-        # Whichever of the two comes second.
-        double = at_once(lambda each: Star(each, 60.0), [own[1], own[2]])
-        ends = [*(each.exception() or each.result() for each in waiting), *double]
+    first, second, third = places(3)
+    with ThreadPoolExecutor(4) as threads:
+        waiting = [threads.submit(Star, each, 60.0) for each in (first, second, second)]
+        # Whichever of the two comes second; the run is complete only after that.
+        wait(waiting, return_when=FIRST_COMPLETED)
+        waiting.append(threads.submit(Star, third, 60.0))
+        ends = [each.exception() or each.result() for each in waiting]
     refused = [end for end in ends if isinstance(end, Exception)]
     assert [str(end) for end in refused] == [
         f"process 0 of 3 on {socket.gethostname()}: there is a process 1 already: each needs a number of its own"

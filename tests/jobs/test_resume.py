@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from glasswright import cli
-from glasswright.run import directory
+from glasswright.run import files
 from glasswright.run.checkpoint import Checkpoint
 from glasswright.run.directory import RunDirectory
 
@@ -418,7 +418,7 @@ def make_read_only(run: Path, patch: pytest.MonkeyPatch) -> None:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         return open(path, mode, *arguments)
 
-    patch.setattr(directory, "open", refuse, raising=False)
+    patch.setattr(files, "open", refuse, raising=False)
 
 
 def test_a_directory_that_becomes_read_only_is_one_error(followed, tmp_path, monkeypatch, capsys):
