@@ -215,6 +215,51 @@ def test_a_sweep_names_every_job_and_every_failure(tmp_path, monkeypatch, capsys
     )
 
 
+@pytest.mark.parametrize("tolerated", [0.0, 1.0])
+def test_a_search_names_every_failure(tmp_path, monkeypatch, capsys, tolerated):
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    monkeypatch.chdir(tmp_path)
+    from glasswright.jobs import train as job
+
+    def train(experiment, directory, *, progress):
+        if directory.name != "1":
+            raise gw.RunError(f"{directory.name} is unlucky")
+        return {"loss": 0.5, "success": False, "steps": 1, "seconds": 0.1, "terms": {}}
+
+    monkeypatch.setattr(job, "train", train)
+    search = ["hydra/sweeper=optuna", "hydra/sweeper/sampler=random", "hydra.sweeper.n_trials=3"]
+    options = [f"hydra.sweeper.max_failure_rate={tolerated}", "hydra.sweeper.n_jobs=3", "hydra.sweep.dir=sweep"]
+    code = cli.main(["train", "-m", *search, *options, "seed=range(0,1000)", "system.n_particles=64"])
+    assert code == (cli.DONE if tolerated else cli.RUN_FAILED)
+    lines = capsys.readouterr().err.splitlines()
+    assert len([line for line in lines if re.match(r"glasswright: job \d: seed=\d", line)]) == 3
+    (last,) = [line for line in lines if "2 jobs failed" in line]
+    assert last.startswith("glasswright: warning:" if tolerated else "glasswright: error:")
+    assert "0 is unlucky" in last
+    assert "2 is unlucky" in last
+    kept = [json.loads(line) for line in Path("sweep/failed_jobs.jsonl").read_text().splitlines()]
+    assert {line["number"]: line["reason"] for line in kept} == {0: "0 is unlucky", 2: "2 is unlucky"}
+
+
+def test_sigterm_ends_a_whole_sweep(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    from glasswright.jobs import train as job
+
+    evaluate_step = job.evaluate_step
+
+    def evaluate_and_signal(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return evaluate_step(*arguments)
+
+    monkeypatch.setattr(job, "evaluate_step", evaluate_and_signal)
+    small = ["system.n_particles=64", "train.steps=4", "train.tolerance=0", "devices=1"]
+    assert cli.main(["train", "-m", "seed=0,1", *small, "hydra.sweep.dir='my sweep'"]) == cli.DONE
+    lines = capsys.readouterr().err.splitlines()
+    assert "job 0 of the sweep was stopped by SIGTERM after step 0; go on with: glasswright resume " in lines[-1]
+    assert "'my sweep/0'" in lines[-1] or f"'{tmp_path}/my sweep/0'" in lines[-1]
+    assert not any(line.startswith("glasswright: job 1") for line in lines)
+
+
 LINE = {
     "step": 41,
     "loss": 1.234e-3,

@@ -6,7 +6,6 @@ handed the request that was built. The jobs of a sweep compose and build their o
 """
 
 import argparse
-import dataclasses
 import functools
 import logging
 import sys
@@ -45,6 +44,7 @@ from ..execution.peers import AbstractPeers
 from ..registry.registry import registry
 from ..run.claim import claimed, locked, new_folder, refuse_used
 from ..run.progress import label
+from .failed_jobs import FailedJob, SweepStopped, describe_failures, failures_of, forget_failures, keep_failure
 from .help import help_text
 from .parser import Parser
 
@@ -89,22 +89,11 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     return parser
 
 
-@dataclasses.dataclass(frozen=True)
-class FailedJob:
-    """A job of a sweep that has failed: its number and overrides, and why on one line."""
-
-    number: int
-    overrides: tuple[str, ...]
-    reason: str
-
-    def __str__(self) -> str:
-        return f"job {self.number} ({' '.join(self.overrides)}): {self.reason}"
-
-
-def run_job(name: str, config: DictConfig) -> Score | FailedJob:
+def run_job(name: str, config: DictConfig) -> Score:
     """What Hydra calls for each job of a sweep, in whatever process; returns what its sweeper minimises.
 
-    Hydra's own sweeper minimises nothing: it is given what failed, and why.
+    What failed, and why, is kept in the folder of the sweep. Hydra's own sweeper minimises nothing and goes on; others
+    decide themselves how many failures they bear.
     """
     hydra = HydraConfig.get()
     number, overrides = int(hydra.job.num), tuple(hydra.overrides.task)
@@ -112,15 +101,16 @@ def run_job(name: str, config: DictConfig) -> Score | FailedJob:
     before = label.set(f"job {number}")
     try:
         return _run_job(name, config)
+    except Stopped as stop:
+        raise SweepStopped(f"job {number} of the sweep was {stop}") from stop
     except Exception as error:
-        if isinstance(error, Stopped):
-            raise
         reason = one_line(error) if isinstance(error, (RequestError, RunError)) else named(error)
         failed = FailedJob(number, overrides, reason)
         print(f"glasswright: failed: {failed}", file=sys.stderr)
+        keep_failure(Path(hydra.sweep.dir), failed)
         if not is_basic_sweeper(hydra.sweeper):
             raise
-        return failed
+        return None
     finally:
         label.reset(before)
 
@@ -193,13 +183,22 @@ def _sweep(instance: Hydra, name: str, config_name: str, overrides: list[str]) -
         folder = new_folder(folder)
         settle_folder(instance, RunMode.MULTIRUN, folder)
     with locked(folder, f"hydra.sweep.dir={folder}"):
+        forget_failures(folder)
         task = functools.partial(run_job, name)
-        batches = instance.multirun(config_name=config_name, task_function=task, overrides=overrides)
-    if is_basic_sweeper(overall.hydra.sweeper):
-        results = [job.return_value for batch in batches for job in batch]
-        failed = [result for result in results if isinstance(result, FailedJob)]
-        if failed:
-            raise RunError(f"{len(failed)} of {len(results)} jobs failed: {'; '.join(map(str, failed))}")
+        try:
+            batches = instance.multirun(config_name=config_name, task_function=task, overrides=overrides)
+        except SweepStopped as stop:
+            raise Stopped(f"{stop}; what of the sweep was not begun is not done") from stop
+        except Exception as error:  # of a sweeper that bears no more failures
+            failed = failures_of(folder)
+            if failed:
+                raise RunError(describe_failures(failed)) from error
+            raise
+    failed = failures_of(folder)
+    if failed and is_basic_sweeper(overall.hydra.sweeper):
+        raise RunError(describe_failures(failed, sum(map(len, batches))))
+    if failed:
+        logger.warning("%s", describe_failures(failed))
 
 
 def _check_directions(overall: DictConfig, terms: list[str]) -> None:
