@@ -40,8 +40,15 @@ Table: TypeAlias = dict[str, np.ndarray]
 class Setting:
     """The paper's untrained system (N = 368, two species, two dimensions), and the properties that are measured."""
 
-    def __init__(self, properties: Sequence[str] = ("nu",), inverse_range: float = 5.0) -> None:
-        model = Model(HarmonicMorse(inverse_range=inverse_range), gw.System(), Quench())
+    def __init__(
+        self,
+        properties: Sequence[str] = ("nu",),
+        inverse_range: float = 5.0,
+        n_particles: int = 368,
+        protocol: gw.AbstractProtocol | None = None,
+    ) -> None:
+        system = gw.System(n_particles=n_particles)
+        model = Model(HarmonicMorse(inverse_range=inverse_range), system, protocol or Quench())
         # The target is not used: only values and gradients of the properties are asked for.
         self.terms = {name: gw.Term(PROPERTIES[name](), Target(0.0)) for name in properties}
         self.design = resolve_design(model, BOUNDS)

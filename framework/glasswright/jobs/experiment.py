@@ -140,7 +140,13 @@ def check_experiment(experiment: Experiment) -> Problem:
             f"({objective}) has no least value; take another, for instance optimizer=rmsprop"
         )
     model = experiment.model
-    return Problem(model, resolve_design(model, experiment.design), experiment.terms)
+    design = resolve_design(model, experiment.design)
+    if experiment.protocol.changes_box and "system.density" in design.paths:
+        raise RequestError(
+            "design.density: under a constant pressure the density follows from the interactions; train "
+            "protocol.pressure instead, or fix the box with protocol.pressure=null"
+        )
+    return Problem(model, design, experiment.terms)
 
 
 def check_provided(name: str, wanted: AbstractProperty, provided: type[State]) -> None:

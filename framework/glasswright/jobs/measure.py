@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 # A packing counts as a minimum up to this force, in the potential's own units (`natural_units`): coordinates written
 # with 12 digits reach it, values are then good to about the same relative accuracy.
 FORCE_LIMIT = 1e-9
+# A free box counts as at rest up to this change, relative to its longest lattice vector.
+BOX_LIMIT = 1e-8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,6 +138,8 @@ def measure(request: MeasureRequest, directory: str | Path | None = None) -> Mea
     outcome = Outcome(int(prepared.outcome))
     if outcome != Outcome.converged:
         raise RunError(f"the packing could not be prepared: {outcome.name}")
+    if not request.relax:
+        _check_box(request, prepared.configuration)
     problem = _problem_of(request, prepared)
     values, where = problem.initial_values, "the configuration"
     measured, errors = _measure_values(problem, values, prepared, where)
@@ -157,6 +161,18 @@ def measure(request: MeasureRequest, directory: str | Path | None = None) -> Mea
         make_folder(Path(directory))
         write_json(Path(directory) / "measure.json", report)
     return report
+
+
+def _check_box(request: MeasureRequest, prepared: Configuration) -> None:
+    """Refuse a packing whose box a protocol had to change that frees it, where nobody asked to relax it."""
+    before, after = np.asarray(request.configuration.box), np.asarray(prepared.box)
+    change = float(np.max(np.abs(after - before)) / np.max(np.abs(before)))
+    if change > BOX_LIMIT:
+        raise RequestError(
+            f"configuration: its box is not at rest under protocol.pressure: lattice vectors would change by "
+            f"{change:.1e} of their length; give the pressure it was made with, null for a fixed box, or relax=true to "
+            "relax it first"
+        )
 
 
 def _largest_displacement(request: MeasureRequest, relaxed: Configuration) -> float:

@@ -1,6 +1,7 @@
 """Minimisers: a toolbox for protocols. Nothing else in the engine uses it."""
 
 from .._jax import fast_jit as fast_jit
+from ..physics.configuration import box_width as box_width
 from ..physics.enthalpy import box_response as box_response
 from ..physics.enthalpy import box_strains as box_strains
 from ..physics.hessian import DenseHessian as DenseHessian

@@ -16,12 +16,14 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Int
 
 from ..components.protocol import Outcome
 from ..physics.configuration import Configuration, box_width, check_box_width
 from ..physics.hessian import DenseHessian
 from ..physics.pair_list import PairList, complete_radius, round_capacity
 from ..physics.potential import AbstractPotential
+from .enthalpy import Enthalpy
 from .fire import fire_start
 from .lanes import (
     Descent,
@@ -84,7 +86,8 @@ class Relaxation:
     """The search for the minima that many starts belong to: the state of the host's loop.
 
     Every configuration goes through the same schedule as `Search`. Saddles and zero modes are left to `Search`, which
-    takes them one by one.
+    takes them one by one. With an `Enthalpy` for the potential, the boxes are relaxed as well; the starts are extended
+    configurations then.
 
     **Arguments:**
 
@@ -123,7 +126,8 @@ class Relaxation:
         self.radius, self.kept_radius = np.asarray(radius), np.asarray(kept)
         # Where descents stand. Copied: it is handed over to the programs, which write into it.
         self.fractional = jnp.array(self.starts.fractional, copy=True)
-        self.minima: Minima = no_minima(self.fractional, round_capacity(expected(kept)))
+        n_particles = n - d if isinstance(potential, Enthalpy) else n
+        self.minima: Minima = no_minima(self.fractional, round_capacity(expected(kept)), n_particles)
         self.lanes = self._lanes(capacity)
         self.owner = np.full(self.width, total)
         self.fresh = np.zeros(self.width, dtype=bool)
@@ -138,6 +142,19 @@ class Relaxation:
         self.to_polish: collections.deque[int] = collections.deque()
         self.factors = np.zeros(total, dtype=int)
         self.unstable: list[int] = []
+
+    def approach(self) -> None:
+        """Go to where max|F| is below that of the hand-over, whether or not there is a minimum near."""
+        while True:
+            self._refill()
+            if not self._busy:
+                return
+            self._descend()
+
+    def leave_out(self, outcomes: Int[np.ndarray, " b"]) -> None:
+        """Take the outcomes of an earlier search that failed; -1 stands for none. These are not searched for again."""
+        self.outcome[:] = outcomes
+        self.to_descend = collections.deque(np.flatnonzero(outcomes == -1).tolist())
 
     def run(self) -> None:
         """Search until each configuration has its outcome."""
@@ -159,21 +176,30 @@ class Relaxation:
     def _enter(self, k: int, configuration: Configuration, factor: DenseHessian) -> None:
         """Enter a minimum that `Search` has found."""
         while True:
-            self.minima, n_pairs = enter_minimum((configuration, self.kept_radius, np.asarray(k), factor), self.minima)
+            self.minima, n_pairs = enter_minimum(
+                (self.potential, configuration, self.kept_radius, np.asarray(k), factor), self.minima
+            )
             if int(n_pairs) <= self.minima.i.shape[1]:
                 return
             self.minima = _wider(self.minima, round_capacity(int(n_pairs)))
 
     @property
     def configuration(self) -> Configuration:
-        """Where each search ended."""
+        """The particles where each search ended, in their boxes."""
         found = jnp.asarray(self.outcome == int(Outcome.converged))
-        return at_positions(self.starts, select_lanes(found, self.minima.fractional, self.fractional))
+        return self._particles(at_positions(self.starts, select_lanes(found, self.minima.fractional, self.fractional)))
+
+    def _particles(self, configurations: Configuration) -> Configuration:
+        if not isinstance(self.potential, Enthalpy):
+            return configurations
+        of_each: Configuration = jax.vmap(self.potential.particles)(configurations)
+        return of_each
 
     @property
     def neighbors(self) -> PairList:
         """The pairs of each minimum."""
-        return stacked_lists(self.minima, self.starts, jnp.full(self.total, self.kept_radius))
+        lists = stacked_lists(self.minima, self.starts, jnp.full(self.total, self.kept_radius))
+        return dataclasses.replace(lists, reference=self._particles(lists.reference))
 
     @property
     def hessian(self) -> DenseHessian:

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ..physics.configuration import Configuration
-from ..physics.hessian import DenseHessian, factor_hessian
+from ..physics.hessian import AbstractHessian, DenseHessian
 from ..physics.pair_list import PairList, find_pairs
 from ..physics.pair_potential import AbstractPairPotential
 from ..physics.potential import AbstractPotential
+from .enthalpy import Enthalpy, EnthalpyHessian, factor, particles
 from .fire import AnyArray, FireSettings, FireState, begin, fire_start, step, unfinished
 from .newton import NewtonEnd, NewtonState, newton_steps
 from .push_apart import push_apart
@@ -51,7 +52,7 @@ class Minima(eqx.Module):
 
     - `fractional`: where Newton's steps have led.
     - `i`, `j`, `reference`, `n_pairs`: the pair list.
-    - `hessian`: the factored Hessian.
+    - `hessian`: the factored Hessian of the particles at fixed box.
     """
 
     fractional: Float[Array, "b n d"]
@@ -169,7 +170,7 @@ def descend_lanes(
         (which,) = jnp.nonzero(waiting(lanes), size=block, fill_value=width)
         here, old, pushes, most = take_rows((configuration, lanes.state, lanes.pushes, task.max_pushes), which)
         here = at_positions(here, old.fractional)
-        listed = jax.vmap(lambda c: find_pairs(c, task.radius, capacity))(here)
+        listed = jax.vmap(lambda c: find_pairs(particles(potential, c), task.radius, capacity))(here)
         state = jax.vmap(lambda c, p, s: begin(potential, c, p, s, settings))(here, listed, old)
         stuck = jnp.logical_not(state.covered)
         if isinstance(potential, AbstractPairPotential):
@@ -244,47 +245,55 @@ def polish_minima(task: Polish, minima: Minima) -> tuple[Minima, Int[Array, "5 g
     configuration = take_rows(at_positions(task.starts, task.fractional), task.which)
     reached = take_rows(minima.fractional, task.which)
     configuration = at_positions(configuration, select_lanes(task.again, reached, configuration.fractional))
-    listed = jax.vmap(lambda c: find_pairs(c, task.radius, capacity))(configuration)
+    potential = task.potential
+    listed = jax.vmap(lambda c: find_pairs(particles(potential, c), task.radius, capacity))(configuration)
 
-    def factor(c: Configuration, p: PairList) -> DenseHessian:
-        return factor_hessian(task.potential, c, p, task.stiffness)
+    def factored(c: Configuration, p: PairList) -> tuple[DenseHessian | EnthalpyHessian, Bool[Array, ""]]:
+        hessian = factor(potential, c, p, task.stiffness)
+        return hessian, hessian.is_stable
 
-    def newton(c: Configuration, p: PairList, h: DenseHessian) -> NewtonState:
+    def newton(c: Configuration, p: PairList, h: AbstractHessian, stable: Bool[Array, ""]) -> NewtonState:
         # With a Hessian that is not positive definite a line search would be wasted.
-        age = jnp.where(h.is_stable, 0, 1)
-        state: NewtonState = newton_steps(task.potential, c, p, task.force_tolerance, h, age, task.move_cap)
+        age = jnp.where(stable, 0, 1)
+        tolerance = task.force_tolerance
+        if isinstance(potential, Enthalpy):
+            tolerance = potential.tolerance(c, tolerance)
+        state: NewtonState = newton_steps(potential, c, p, tolerance, h, age, task.move_cap)
         return state
 
-    first = jax.vmap(factor)(configuration, listed)
-    state = jax.vmap(newton)(configuration, listed, first)
-    last = jax.vmap(factor)(at_positions(configuration, state.fractional), listed)
-    settled = (state.end == int(NewtonEnd.converged)) & last.is_stable
-    found = Minima(state.fractional, listed.i, listed.j, configuration.fractional, listed.n_pairs, last)
+    first, first_is_stable = jax.vmap(factored)(configuration, listed)
+    state = jax.vmap(newton)(configuration, listed, first, first_is_stable)
+    last, last_is_stable = jax.vmap(factored)(at_positions(configuration, state.fractional), listed)
+    settled = (state.end == int(NewtonEnd.converged)) & last_is_stable
+    hessian = last.hessian if isinstance(last, EnthalpyHessian) else last
+    assert isinstance(hessian, DenseHessian)
+    found = Minima(state.fractional, listed.i, listed.j, configuration.fractional, listed.n_pairs, hessian)
     reached = _set_rows(minima.fractional, task.which, state.fractional)
     minima = _set_rows(minima, jnp.where(settled, task.which, total), found)
-    report = jnp.stack([listed.n_pairs, state.iterations, state.end, first.is_stable, last.is_stable])
+    report = jnp.stack([listed.n_pairs, state.iterations, state.end, first_is_stable, last_is_stable])
     return dataclasses.replace(minima, fractional=reached), report
 
 
 @eqx.filter_jit(donate="all-except-first")
 def enter_minimum(
-    minimum: tuple[Configuration, Float[AnyArray, ""], Int[AnyArray, ""], DenseHessian], minima: Minima
+    minimum: tuple[AbstractPotential, Configuration, Float[AnyArray, ""], Int[AnyArray, ""], DenseHessian],
+    minima: Minima,
 ) -> tuple[Minima, Int[Array, ""]]:
     """Replace the row of a configuration, given with the radius of its pair list, its index and its factored Hessian.
 
     Returns the minima, and the number of pairs, which have no room if it exceeds the capacity.
     """
-    configuration, radius, k, hessian = minimum
-    listed = find_pairs(configuration, radius, minima.i.shape[1])
+    potential, configuration, radius, k, hessian = minimum
+    listed = find_pairs(particles(potential, configuration), radius, minima.i.shape[1])
     fractional = configuration.fractional
     row = Minima(fractional, listed.i, listed.j, fractional, listed.n_pairs, hessian)
     return _set_rows(minima, k, row), listed.n_pairs
 
 
-@functools.partial(jax.jit, static_argnums=1)
-def no_minima(like: Float[Array, "b n d"], capacity: int) -> Minima:
-    """The record of configurations without any minimum so far."""
-    total, n, d = like.shape
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def no_minima(like: Float[Array, "b n d"], capacity: int, n: int) -> Minima:
+    """The record of configurations of `n` particles without any minimum so far."""
+    total, _, d = like.shape
     factor = DenseHessian(jnp.eye(n * d), jnp.zeros(n, dtype=bool), jnp.zeros((), dtype=bool))
     hessian: DenseHessian = jax.tree.map(lambda x: jnp.broadcast_to(x, (total, *x.shape)), factor)
     i, j = jnp.zeros((2, total, capacity), dtype=jnp.int32)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import yaml
+from jaxtyping import Array, Float
 
 from ..components.protocol import AbstractProtocol, Outcome, Prepared
 from ..components.system import System
@@ -60,25 +61,37 @@ class Packing:
     def parameter_names(self) -> list[str]:
         return [*trainable_leaves({"potential": self.potential}), "dilation", "shear"]
 
-    def at(self, parameters: Parameters, prepared: Prepared) -> tuple[AbstractPotential, Prepared]:
-        """Potential and packing at other parameters; the particles stay at the same fractional positions."""
-        _, rest = eqx.partition(self.potential, eqx.is_inexact_array)
+    def strained_box(self, parameters: Parameters) -> Float[Array, "d d"]:
+        """The box at other parameters."""
         box = self.prepared.configuration.box
         # A symmetric strain of the first two axes.
         exchanged = jnp.concatenate([box[1::-1], jnp.zeros_like(box[2:])])
-        box = (1.0 + parameters["dilation"]) * box + 0.5 * parameters["shear"] * exchanged
-        potential = eqx.combine(parameters["potential"], rest)
-        return potential, eqx.tree_at(lambda tree: tree.configuration.box, prepared, box)
+        strained: Array = (1.0 + parameters["dilation"]) * box + 0.5 * parameters["shear"] * exchanged
+        return strained
+
+    def potential_at(self, parameters: Parameters) -> AbstractPotential:
+        """The potential at other parameters."""
+        _, rest = eqx.partition(self.potential, eqx.is_inexact_array)
+        potential: AbstractPotential = eqx.combine(parameters["potential"], rest)
+        return potential
 
     def state(self, parameters: Parameters | None = None, prepared: Prepared | None = None) -> State:
-        """The state that properties read, as a function of the parameters."""
-        potential, prepared = self.at(parameters or self.parameters, prepared or self.prepared)
-        return self.protocol.attach(potential, prepared)
+        """The state that properties read, as a function of the parameters.
+
+        `prepared` is the packing prepared at these parameters, in the box that it was left in: a protocol may have
+        changed it. What the box carries of a derivative is that of the strain.
+        """
+        parameters, prepared = parameters or self.parameters, prepared or self.prepared
+        strained = self.strained_box(parameters)
+        box = prepared.configuration.box + (strained - jax.lax.stop_gradient(strained))
+        with_derivative = eqx.tree_at(lambda tree: tree.configuration.box, prepared, box)
+        return self.protocol.attach(self.potential_at(parameters), with_derivative)
 
     def followed(self, parameters: Parameters) -> Prepared | None:
-        """The packing prepared again at other parameters; None where that fails."""
-        potential, prepared = self.at(parameters, self.prepared)
-        again = self.protocol.follow(potential, prepared, key=jax.random.key(0))
+        """The packing prepared again at other parameters, from the same fractional positions; None where that fails."""
+        box = self.strained_box(parameters)
+        strained = eqx.tree_at(lambda tree: tree.configuration.box, self.prepared, box)
+        again = self.protocol.follow(self.potential_at(parameters), strained, key=jax.random.key(0))
         return again if again.accepted else None
 
     def changed(self, change: str) -> Prepared:

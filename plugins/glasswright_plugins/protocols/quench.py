@@ -16,6 +16,7 @@ from glasswright.relax import (
     Search,
     box_response,
     box_strains,
+    box_width,
     extended,
     fast_jit,
     natural_units,
@@ -81,6 +82,12 @@ def _are_elastically_stable(
         configurations, memories
     )
     return stable
+
+
+def _are_narrow(potential: gw.AbstractPotential, configurations: gw.Configuration) -> np.ndarray:
+    """Which boxes are narrower than twice the range of the interactions."""
+    slack = jax.vmap(lambda c: box_width(c.box) - 2.0 * (1.0 - 1e-9) * potential.reach(c))(configurations)
+    return np.asarray(slack) < 0.0
 
 
 class Quench(gw.AbstractProtocol):
@@ -178,14 +185,36 @@ class Quench(gw.AbstractProtocol):
         # What is not a number is refused one by one, without a program for many.
         if not first.uses_newton or first.outcome is not None:
             return None
-        relaxation = Relaxation(potential, starts, first.schedule, width=width)
+        relaxation = self._relaxation(potential, starts, first.schedule, width)
         relaxation.run()
         memory = Memory(relaxation.neighbors, relaxation.hessian)
         outcome = np.asarray(relaxation.outcome)
+        if self.pressure is not None:
+            # Where a box became so narrow that no pair list served, the search has ended as not finite.
+            ended = (outcome == gw.Outcome.converged) | (outcome == gw.Outcome.nonfinite)
+            narrow = ended & _are_narrow(potential, relaxation.configuration)
+            outcome = np.where(narrow, gw.Outcome.narrow_box, outcome)
         if self.stability == "elastic":
             stable = np.asarray(_are_elastically_stable(potential, relaxation.configuration, memory, self.pressure))
             outcome = np.where((outcome == gw.Outcome.converged) & ~stable, gw.Outcome.unstable, outcome)
         return gw.Prepared(relaxation.configuration, outcome, relaxation.counts, memory)
+
+    def _relaxation(
+        self, potential: gw.AbstractPotential, starts: gw.Configuration, schedule: QuenchSchedule, width: int
+    ) -> Relaxation:
+        """The search for many minima; under a pressure it begins where the boxes are released."""
+        if self.pressure is None:
+            return Relaxation(potential, starts, schedule, width=width)
+        release = dataclasses.replace(schedule, hand_over=RELEASE * schedule.units.force)
+        approach = Relaxation(potential, starts, release, width=width)
+        approach.approach()
+        enthalpy = self._enthalpy(potential, jax.tree.map(lambda x: x[0], starts))
+        released = jax.vmap(extended)(dataclasses.replace(approach.starts, fractional=approach.fractional))
+        relaxation = Relaxation(enthalpy, released, schedule, width=width)
+        for name in relaxation.counts:
+            relaxation.counts[name] += approach.counts[name]
+        relaxation.leave_out(approach.outcome)
+        return relaxation
 
     def memory_per_configuration(
         self, potential: gw.AbstractPotential, n_particles: int, largest_particles: gw.Configuration
