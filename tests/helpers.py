@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from glasswright.registry import registry
 from glasswright.run.extxyz import read_configuration
+from matplotlib.figure import Figure
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "tests" / "reference"
@@ -44,7 +45,7 @@ class Reference:
 def no_pictures() -> Iterator[None]:
     """A context in which trainings draw nothing: it would take longer than they do."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glasswright.plots.training.training_figure", lambda *_: b"picture")
+        patch.setattr("glasswright.plots.training.training_figure", lambda *_: Figure())
         yield
 
 

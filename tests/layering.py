@@ -14,6 +14,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("__init__", "api", "neighbors"),
     ("commands",),
     ("testing",),
+    ("reports",),
     ("jobs",),
     ("config",),
     ("run",),

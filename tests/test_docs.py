@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 from glasswright.cli.application import parser_of
+from glasswright.cli.plot import parser as plot_parser
 from glasswright.cli.plugins import find
 from glasswright.cli.plugins import main as plugins
+from glasswright.cli.report import parser as report_parser
 from glasswright.cli.runs import parser as runs_parser
 from glasswright.commands.compose import compose, start
 from glasswright.commands.resume import RESUME_KEYS
@@ -164,6 +166,14 @@ def check_runs(arguments: list[str]) -> None:
     runs_parser().parse_args(arguments)
 
 
+def check_plot(arguments: list[str]) -> None:
+    plot_parser().parse_args(arguments)
+
+
+def check_report(arguments: list[str]) -> None:
+    report_parser().parse_args(arguments)
+
+
 TOOLS = {
     "-sc": check_completion,
     "doctor": check_doctor,
@@ -171,6 +181,8 @@ TOOLS = {
     "schema": check_schema,
     "resume": check_resume,
     "runs": check_runs,
+    "plot": check_plot,
+    "report": check_report,
 }
 
 

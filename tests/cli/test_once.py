@@ -6,6 +6,7 @@ from glasswright.commands import train as command
 from glasswright.config.loader import ConfigLoader
 from glasswright.jobs import experiment as jobs_experiment
 from glasswright.jobs import train as job
+from matplotlib.figure import Figure
 
 QUICK = ["system.n_particles=64", "train.steps=1", "devices=1", "hydra.run.dir=run"]
 
@@ -34,7 +35,7 @@ def calls(monkeypatch) -> dict[str, int]:
 
 def test_a_single_training(tmp_path, monkeypatch, calls):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("glasswright.plots.training.training_figure", lambda *_: b"picture")
+    monkeypatch.setattr("glasswright.plots.training.training_figure", lambda *_: Figure())
     assert cli.main(["train", *QUICK]) == cli.DONE
     assert calls == {"composed": 1, "built": 1, "checked": 1, "trained": 1}
     assert (tmp_path / "run" / "result.json").exists()

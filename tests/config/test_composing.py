@@ -14,6 +14,7 @@ from glasswright.config.instantiate import instantiate
 from glasswright.registry import Component, registry
 from helpers import ROOT, component
 from hydra.core.global_hydra import GlobalHydra
+from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 PAGE = ROOT / "docs" / "composing.md"
@@ -28,7 +29,7 @@ WeightedSum = component("combination", "weighted_sum")
 def no_pictures():
     """Runs draw nothing here: it would take longer than they do."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glasswright.plots.training.training_figure", lambda *_: b"picture")
+        patch.setattr("glasswright.plots.training.training_figure", lambda *_: Figure())
         yield
 
 

@@ -19,6 +19,7 @@ from glasswright.jobs.train import evaluate_step, train, update
 from glasswright.jobs.training_state import initial_state
 from glasswright.physics.hessian import pinned_hessian
 from helpers import component
+from matplotlib.figure import Figure
 
 HarmonicMorse = component("potential", "harmonic_morse")
 Quench = component("protocol", "quench")
@@ -88,7 +89,7 @@ def lines(directory) -> list[dict]:
 def no_pictures():
     """Runs draw nothing here: it would take longer than they do."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glasswright.plots.training.training_figure", lambda *_: b"")
+        patch.setattr("glasswright.plots.training.training_figure", lambda *_: Figure())
         yield
 
 

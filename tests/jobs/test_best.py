@@ -17,6 +17,7 @@ from glasswright.run.checkpoint import Checkpoint, pack
 from glasswright.run.directory import RunDirectory
 from glasswright.run.extxyz import read_frames
 from helpers import component
+from matplotlib.figure import Figure
 
 STEPS = 9
 
@@ -25,7 +26,7 @@ STEPS = 9
 def no_pictures() -> Any:
     """Runs draw nothing here: it would take longer than they do."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glasswright.plots.training.training_figure", lambda *_: b"picture")
+        patch.setattr("glasswright.plots.training.training_figure", lambda *_: Figure())
         yield
 
 

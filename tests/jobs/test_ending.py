@@ -18,6 +18,7 @@ from glasswright.run.directory import run_design
 from glasswright.run.reached import average_design, last_half
 from helpers import component
 from jaxtyping import Array, PyTree
+from matplotlib.figure import Figure
 
 EVER = 2 * WINDOW
 
@@ -26,7 +27,7 @@ EVER = 2 * WINDOW
 def no_pictures() -> Any:
     """Runs draw nothing here: it would take longer than they do."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glasswright.plots.training.training_figure", lambda *_: b"picture")
+        patch.setattr("glasswright.plots.training.training_figure", lambda *_: Figure())
         yield
 
 

@@ -17,6 +17,7 @@ from glasswright import cli
 from glasswright.run import files
 from glasswright.run.checkpoint import Checkpoint
 from glasswright.run.directory import RunDirectory
+from matplotlib.figure import Figure
 
 STEPS = 9
 SMALL = [
@@ -40,7 +41,7 @@ RUNS = {
 def no_pictures():
     """Runs in this process draw nothing here: it would take longer than they do."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glasswright.plots.training.training_figure", lambda *_: b"picture")
+        patch.setattr("glasswright.plots.training.training_figure", lambda *_: Figure())
         yield
 
 

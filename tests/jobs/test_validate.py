@@ -21,6 +21,7 @@ from glasswright.evaluation.problem import Problem
 from glasswright.run.directory import RunDirectory
 from glasswright.run.files import run_configuration
 from helpers import component
+from matplotlib.figure import Figure
 
 N, N_UNTRAINED = 10, 4
 ARGUMENTS = [f"n_configurations={N}", f"n_untrained={N_UNTRAINED}", "property=[pressure]", "devices=2"]
@@ -30,7 +31,7 @@ ARGUMENTS = [f"n_configurations={N}", f"n_untrained={N_UNTRAINED}", "property=[p
 def no_pictures():
     """Runs in this process draw nothing here but where the picture is what is tested."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glasswright.plots.training.training_figure", lambda *_: b"picture")
+        patch.setattr("glasswright.plots.training.training_figure", lambda *_: Figure())
         yield
 
 

@@ -26,6 +26,7 @@ from glasswright.neighbors import PairList, build_pair_list
 from glasswright.physics.disorder import LARGEST, bond_factor
 from glasswright.run.extxyz import read_configuration, write_configuration
 from helpers import branches, component
+from matplotlib.figure import Figure
 
 HarmonicMorse = component("potential", "harmonic_morse")
 Quench = component("protocol", "quench")
@@ -231,12 +232,12 @@ def lines(directory) -> list[dict]:
 def run(model, tmp_path_factory):
     directory = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glasswright.plots.training.training_figure", lambda *_: b"")
+        patch.setattr("glasswright.plots.training.training_figure", lambda *_: Figure())
         return directory, train(make(model), directory, progress=False)
 
 
 def test_any_number_of_devices_and_a_resumed_run_give_the_same(model, run, tmp_path, monkeypatch):
-    monkeypatch.setattr("glasswright.plots.training.training_figure", lambda *_: b"")
+    monkeypatch.setattr("glasswright.plots.training.training_figure", lambda *_: Figure())
     directory, _ = run
     train(make(model, devices=2), tmp_path, progress=False)
     assert lines(tmp_path) == lines(directory)

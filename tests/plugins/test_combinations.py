@@ -14,6 +14,7 @@ from glasswright.evaluation.combining import combine_terms
 from glasswright.evaluation.loss import Evaluation
 from glasswright.run.checkpoint import pack, unpack
 from helpers import component
+from matplotlib.figure import Figure
 
 SMALL = ["system.n_particles=64", "train.steps=2", "train.tolerance=0", "devices=1"]
 Target = component("objective", "target")
@@ -24,7 +25,7 @@ Normalized, PCGrad = component("combination", "normalized"), component("combinat
 def no_pictures():
     """Runs draw nothing here: it would take longer than they do."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glasswright.plots.training.training_figure", lambda *_: b"picture")
+        patch.setattr("glasswright.plots.training.training_figure", lambda *_: Figure())
         yield
 
 

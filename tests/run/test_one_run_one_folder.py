@@ -16,9 +16,10 @@ TINY = ["train", "system.n_particles=64", "train.steps=2", "train.tolerance=0", 
 # Imports once what all runs need, becomes as many processes as there are seeds, and lets them go at once.
 AT_ONCE = """
 import os, sys
+from matplotlib.figure import Figure
 import glasswright.cli.application, glasswright.commands.train, glasswright.plots.training
 from glasswright import cli
-glasswright.plots.training.training_figure = lambda *_: b"picture"
+glasswright.plots.training.training_figure = lambda *_: Figure()
 words, seeds = sys.argv[1].split(), sys.argv[2].split()
 waiting, go = os.pipe()
 processes = []

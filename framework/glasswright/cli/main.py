@@ -16,6 +16,8 @@ DONE, RUN_FAILED, REQUEST_WRONG, INTERRUPTED = 0, 1, 2, 130
 TOOLS = table(
     Entry("resume", "go on with an interrupted run", "glasswright.cli.resume:main"),
     Entry("runs", "all runs below a folder, and how they stand", "glasswright.cli.runs:main"),
+    Entry("plot", "the pictures of a run again, in another format, or while it runs", "glasswright.cli.plot:main"),
+    Entry("report", "a page about one run or several, in one file", "glasswright.cli.report:main"),
     Entry(
         "plugins",
         "which components there are, all about one (show NAME), a new package (new NAME)",

@@ -9,8 +9,9 @@ from ..commands.command import AUTO
 from ..commands.table import COMMANDS, load_command
 from ..commands.train import TrainNode
 from ..config.data import OVERWRITE
-from ..config.nodes import TermNode, field_types, schedules
+from ..config.nodes import PlotsNode, TermNode, field_types, schedules
 from ..config.values import MISSING
+from ..plots.options import FORMATS, LEAST_WIDTH, MOST_WIDTH, WIDTHS
 from ..registry.component import KINDS, Component
 from ..registry.describe import describe_component
 from ..registry.parameters import Parameter, parameters
@@ -71,6 +72,7 @@ def schema(name: str = "train", *, preset: bool = False) -> dict[str, Any]:
         "seed": {"type": "integer", "minimum": 0},
         "devices": AUTO,
         "chunk_size": AUTO,
+        "plots": _object(_plots(), True),
     }
     command = load_command(name)
     keys = {key: value for key, value in shared.items() if key in command.shared} | dict(command.own)
@@ -80,6 +82,19 @@ def schema(name: str = "train", *, preset: bool = False) -> dict[str, Any]:
     what = "preset" if preset else "configuration"
     title = {"$schema": DIALECT, "title": f"glasswright {name}: {what}"}
     return title | _object(keys, True) | {"$defs": definitions}
+
+
+def _plots() -> dict[str, Any]:
+    """The keys of `plots`."""
+    names = {"enum": list(FORMATS)}
+    width = {"type": "number", "minimum": LEAST_WIDTH, "maximum": MOST_WIDTH}
+    keys: dict[str, Any] = {
+        "format": {"anyOf": [names, {"type": "array", "items": names, "minItems": 1}]},
+        "width": {"anyOf": [{"enum": list(WIDTHS)}, width]},
+        "style": {"type": ["string", "null"]},
+    }
+    assert keys.keys() == field_types(PlotsNode).keys()
+    return keys
 
 
 def _classes(components: Iterable[Component]) -> list[Component]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from .._errors import RequestError, suggestion
 from ..components.objective import NoObjective, Term
-from ..config.blocks import build_design, drop_open_objectives
+from ..config.blocks import build_design, build_plots, drop_open_objectives
 from ..config.data import Config, only, plain, request_of, to_yaml, with_keys, without
 from ..config.instantiate import instantiate
 from ..config.paths import with_absolute_paths
@@ -44,6 +44,7 @@ OWN_KEYS = (
     "largest_step",
     "n_steps",
     "trained",
+    "plots",
 )
 # Fresh packings whose tunability is averaged, where none is given.
 MANY = 50
@@ -107,6 +108,7 @@ def _options(own: Mapping[str, Any]) -> dict[str, Any]:
         "average": own["average"],
         "clip": clip,
         "change": change,
+        "plots": build_plots(own["plots"]),
         "steps": tuple(np.geomspace(smallest, largest, integer(own["n_steps"], "n_steps", least=2)).tolist()),
     }
 

@@ -12,13 +12,14 @@ from ..config.blocks import (
     build_chunk_size,
     build_design,
     build_devices,
+    build_plots,
     build_term,
     drop_open_objectives,
     require_terms,
 )
 from ..config.data import Config, to_yaml
 from ..config.instantiate import instantiate
-from ..config.nodes import field_types, node_class
+from ..config.nodes import PlotsNode, field_types, node_class
 from ..config.systems import build_system, plain_request, system_size
 from ..config.values import (
     at_least_zero,
@@ -50,13 +51,14 @@ SHARED = (
     "seed",
     "devices",
     "chunk_size",
+    "plots",
 )
 # How long to train.
 TrainNode = node_class(
     "TrainNode", Experiment, ("steps", "tolerance", "checkpoint_interval", "rejection_limit", "clip")
 )
 # What `conf/train.yaml` builds on.
-BASE = {"train_base": {"terms": {}, "train": TrainNode, "design": {}}}
+BASE = {"train_base": {"terms": {}, "train": TrainNode, "design": {}, "plots": PlotsNode}}
 
 
 def build(config: Config, folder: Path | None = None) -> Experiment:
@@ -109,6 +111,7 @@ def build_experiment(
         clip=None if train["clip"] is None else number(train["clip"], "train.clip"),
         devices=build_devices(data.get("devices", "auto")),
         chunk_size=build_chunk_size(data.get("chunk_size", "auto")),
+        plots=build_plots(data.get("plots")),
         config=to_yaml(data),
     )
     _ = experiment.problem  # everything about it is checked

@@ -7,6 +7,7 @@ from typing import Any, cast
 from .._errors import RequestError
 from ..components.objective import NoObjective
 from ..config.data import Config
+from ..config.nodes import PlotsNode
 from ..config.systems import plain_request
 from ..config.values import (
     check_names,
@@ -62,6 +63,7 @@ def build_validation(config: Config, folder: Path | None = None) -> Validation:
         rejection_limit=experiment.rejection_limit,
         devices=experiment.devices,
         chunk_size=experiment.chunk_size,
+        plots=experiment.plots,
         config=trained.config,
     )
 
@@ -109,7 +111,7 @@ VALIDATE: Command[Validation, ValidationReport] = Command(
         "trained": described(NUMBERS_BY_NAME, "the trained values, filled in from the run"),
     },
     # `trained`: the design variables that the run has reached, filled in from its directory.
-    nodes={"validate_base": {"terms": {}, "trained": {}}},
+    nodes={"validate_base": {"terms": {}, "trained": {}, "plots": PlotsNode}},
     build=build_validation,
     run=_run,
     summarise=summarise,

@@ -13,7 +13,8 @@ class AbstractProperty(eqx.Module):
     """A function of a prepared state that can be measured, and trained.
 
     A subclass needs `measure` alone. The class attributes are optional: `requires` names the kind of state it reads
-    (`Equilibrium` for anything that needs the Hessian), `units` and `source` document it; `is_isotropic` says that a
+    (`Equilibrium` for anything that needs the Hessian), `units` and `source` document it, `symbol` stands at axes (a
+    formula of matplotlib, without dollar signs); `is_isotropic` says that a
     scalar (or a list of scalars) does not change when the packing is turned; `needs_rigidity` says that only solids
     have the property, as is true of every ratio of moduli. A packing that is not rigid (`Equilibrium.is_rigid`) has no
     value then, and is counted as `not_rigid`.
@@ -21,6 +22,7 @@ class AbstractProperty(eqx.Module):
 
     requires: ClassVar[type[State]] = State
     units: ClassVar[str] = ""
+    symbol: ClassVar[str] = ""
     source: ClassVar[str] = ""
     is_isotropic: ClassVar[bool] = True
     needs_rigidity: ClassVar[bool] = False

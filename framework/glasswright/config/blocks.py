@@ -1,5 +1,6 @@
 """From a composed configuration to the objects it describes, through the registry: no import by name."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,10 +11,11 @@ from ..components.objective import AbstractObjective, Term
 from ..components.property import AbstractProperty
 from ..components.protocol import AbstractProtocol
 from ..execution.executor import MAX_OVERSUBSCRIPTION, available_devices
+from ..plots.options import DEFAULT_PLOTS, FORMATS, LEAST_WIDTH, MOST_WIDTH, WIDTHS, PlotOptions
 from ..registry.parameters import REQUIRED, parameters
 from ..registry.registry import registry
 from .instantiate import construct, default_node, instantiate
-from .nodes import TermNode, field_types
+from .nodes import PlotsNode, TermNode, field_types
 from .values import MISSING, check_names, integer, number
 
 
@@ -100,6 +102,43 @@ def build_design(node: Any, key: str = "") -> dict[str, tuple[float, float]]:
         else:
             raise RequestError(f"design.{path}={bounds!r}: bounds must be [lower, upper]")
     return result
+
+
+def build_plots(node: Mapping[str, Any] | None) -> PlotOptions:
+    """How pictures are drawn; whether there is such a style is looked up."""
+    given = dataclasses.asdict(DEFAULT_PLOTS) | dict(node or {})
+    check_names(given, field_types(PlotsNode), "plots", "key")
+    formats = [given["format"]] if isinstance(given["format"], str) else given["format"]
+    if not isinstance(formats, list | tuple) or not formats:
+        raise RequestError(f"plots.format={formats!r}: must be a list; possible: {', '.join(FORMATS)}")
+    for format in formats:
+        if format not in FORMATS:
+            raise RequestError(f"plots.format={format}: {suggestion(str(format), FORMATS)}")
+    width = given["width"]
+    if isinstance(width, str):
+        if width not in WIDTHS:
+            raise RequestError(f"plots.width={width}: {suggestion(width, WIDTHS)}, or a number of millimetres")
+    elif not LEAST_WIDTH <= number(width, "plots.width") <= MOST_WIDTH:
+        raise RequestError(f"plots.width={width}: must be between {LEAST_WIDTH:g} and {MOST_WIDTH:g} millimetres")
+    return PlotOptions(tuple(dict.fromkeys(formats)), width, _checked_style(given["style"]))
+
+
+def _checked_style(style: Any) -> str | None:
+    if style is None:
+        return None
+    if not isinstance(style, str):
+        raise RequestError(f"plots.style={style!r}: must be the name of a style of matplotlib, or of a style sheet")
+    # Slow to import, and only needed where somebody has a style of their own.
+    import matplotlib
+    import matplotlib.style
+
+    try:
+        with matplotlib.rc_context():
+            matplotlib.style.use(style)
+    except OSError as error:
+        known = suggestion(style, matplotlib.style.available)
+        raise RequestError(f"plots.style={style}: neither a style sheet nor a style of matplotlib; {known}") from error
+    return style
 
 
 def build_chunk_size(value: Any) -> int | None:

@@ -10,6 +10,7 @@ import optax
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
+from ..plots.options import DEFAULT_PLOTS
 from ..registry.component import KINDS, Component
 from ..registry.parameters import REQUIRED, Parameter, parameters
 from ..registry.registry import Registry
@@ -41,6 +42,15 @@ class TermNode:
     objective: Any = None
     weight: float = 1.0
     scale: float = 1.0
+
+
+@dataclasses.dataclass
+class PlotsNode:
+    """How pictures are drawn: the keys and the defaults of `PlotOptions`."""
+
+    format: Any = dataclasses.field(default_factory=lambda: list(DEFAULT_PLOTS.format))
+    width: Any = DEFAULT_PLOTS.width
+    style: str | None = DEFAULT_PLOTS.style
 
 
 def node_class(name: str, described: type, fields: Iterable[str] = ()) -> type:

@@ -4,7 +4,7 @@ import dataclasses
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict, cast
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 import equinox as eqx
 import jax
@@ -14,6 +14,7 @@ from jaxtyping import Array, PRNGKeyArray
 from .._errors import RunError, suggestion
 from ..components.objective import Term
 from ..components.protocol import Outcome, Prepared
+from ..config.carried import potential_as_text
 from ..config.paths import fingerprints
 from ..evaluation.diagnosis import NOT_RIGID
 from ..evaluation.ensemble import Ensemble, random_start
@@ -22,8 +23,11 @@ from ..evaluation.problem import Problem
 from ..evaluation.statistics import count_rejected, describe_rejected
 from ..execution.executor import Executor
 from ..execution.signals import Terminated
+from ..plots.options import PlotOptions
 from ..run.directory import start_folder
+from ..run.extxyz import write_configuration
 from ..run.files import write_atomically, write_json
+from ..run.pictures import picture_files, write_picture
 from ..run.progress import Progress, Silent, progress_bar
 from .analysis import PARTS, Analysis, check_analysis
 from .measure import max_force
@@ -32,6 +36,9 @@ from .predictiveness import PredictivenessReport, predictiveness
 from .tunability import Tunability, TunabilityReport, scalar_terms, tunability, tunability_report
 
 logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 # The stream of the seed that packings of an analysis come from: none of a training (0), none of a validation (1).
 ANALYSIS = 2
 # Starts that are tried for the one packing that the other parts are about.
@@ -73,10 +80,10 @@ class _Run:
         if self.executor.any_process(self.stop.requested):
             raise self.stop.error("before the analysis was complete")
 
-    def write(self, name: str, draw: Callable[[], bytes]) -> None:
+    def write(self, name: str, draw: "Callable[[PlotOptions], Figure]") -> None:
         """Write a picture, where files are wanted."""
         if self.folder is not None:
-            write_atomically(self.folder / name, draw())
+            write_picture(self.folder, name, draw(self.request.plots), self.request.plots)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +111,7 @@ def analyse(request: Analysis, directory: str | Path | None = None, *, progress:
     with Executor(request.devices) as executor:
         folder = None if directory is None or executor.rank > 0 else Path(directory)
         if folder is not None:
-            stale = ("analysis.json", "bonds.npz", *(f"{part}.png" for part in PARTS))
+            stale = ("analysis.json", "packing.extxyz", "bonds.npz", "vibrations.npz", *picture_files(*PARTS))
             # What an earlier analysis left here would be taken for this one's.
             start_folder(folder, request.config, stale, fingerprints(request.config))
         total = 1 + request.n_configurations * ("tunability" in request.parts) + len(request.parts)
@@ -125,11 +132,14 @@ def _analyse(run: _Run) -> AnalysisReport:
     run.bar.advance(1)
     packing = _measure_packing(request, prepared)
     model, configuration = packing.problem.model, prepared.configuration
+    if run.folder is not None:
+        carried = potential_as_text(model.potential, request.config)
+        write_atomically(run.folder / "packing.extxyz", write_configuration(configuration, potential=carried))
     parts: dict[str, Callable[[], Any]] = {
         "tunability": lambda: _tunability(run, packing),
         "predictiveness": lambda: _predictiveness(run, packing, key),
-        "bonds": lambda: report_bonds(model, prepared, run.folder),
-        "vibrations": lambda: report_vibrations(model, prepared, run.folder),
+        "bonds": lambda: report_bonds(model, prepared, run.folder, request.plots),
+        "vibrations": lambda: report_vibrations(model, prepared, run.folder, request.plots),
     }
     report: dict[str, Any] = {
         "packing": PackingReport(
@@ -239,12 +249,12 @@ def _tunability(run: _Run, packing: _Packing) -> TunabilityReport:
     change = _wanted_change(request, packing.problem, result)
     report = tunability_report(result, design, packing.values, change, requested=requested, rejected=rejected)
 
-    def draw() -> bytes:
+    def draw(options: PlotOptions) -> "Figure":
         from ..plots.tunability import tunability_figure
 
-        return tunability_figure(report)
+        return tunability_figure(report, options)
 
-    run.write("tunability.png", draw)
+    run.write("tunability", draw)
     return report
 
 
@@ -287,10 +297,10 @@ def _predictiveness(run: _Run, packing: _Packing, key: PRNGKeyArray) -> dict[str
         before_each=run.check_stop,
     )
 
-    def draw() -> bytes:
+    def draw(options: PlotOptions) -> "Figure":
         from ..plots.predictiveness import predictiveness_figure
 
-        return predictiveness_figure(report)
+        return predictiveness_figure(report, options)
 
-    run.write("predictiveness.png", draw)
+    run.write("predictiveness", draw)
     return report

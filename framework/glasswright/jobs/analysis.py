@@ -10,6 +10,7 @@ from ..physics.configuration import Configuration
 from ..physics.pair_potential import AbstractPairPotential
 from ..physics.state import Equilibrium
 from ..physics.vibrations import MOST_COORDINATES
+from ..plots.options import DEFAULT_PLOTS, PlotOptions
 
 PARTS = ("tunability", "predictiveness", "bonds", "vibrations")
 # What a change of a property, and a step of a design variable, can be measured in.
@@ -32,7 +33,7 @@ class Analysis:
     - `change`: wanted changes by property; empty takes the way to the targets.
     - `steps`: lengths of the steps of predictiveness, in scales of the design, the shortest first.
     - `implicit`: nobody named the properties: those that are arrays are left out.
-    - `seed`, `devices`, `chunk_size`, `config`: as in a training.
+    - `seed`, `devices`, `chunk_size`, `plots`, `config`: as in a training.
     """
 
     problem: Problem
@@ -50,6 +51,7 @@ class Analysis:
     seed: int = 0
     devices: int | None = None
     chunk_size: int | None = None
+    plots: PlotOptions = DEFAULT_PLOTS
     config: str | None = None
 
 

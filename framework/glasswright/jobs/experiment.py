@@ -21,6 +21,7 @@ from ..physics.configuration import Configuration, check_box_width
 from ..physics.disorder import FIELDS
 from ..physics.potential import AbstractPotential
 from ..physics.state import State
+from ..plots.options import DEFAULT_PLOTS, PlotOptions
 from .memory import check_memory
 
 
@@ -40,6 +41,7 @@ class Experiment:
     - `clip`: longest gradient of a property that a single packing contributes, in typical lengths; None sets no limit.
     - `devices`: how many cores (or accelerators) to use; None takes all.
     - `chunk_size`: how many configurations are in work at a time; None lets memory decide. No result depends on it.
+    - `plots`: how pictures are drawn.
     - `config`: the resolved configuration this was built from, kept with the results.
     """
 
@@ -59,6 +61,7 @@ class Experiment:
     clip: float | None = None
     devices: int | None = None
     chunk_size: int | None = None
+    plots: PlotOptions = DEFAULT_PLOTS
     config: str | None = None
 
     def __repr__(self) -> str:

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import equinox as eqx
 import numpy as np
@@ -15,7 +15,9 @@ from ..physics.bonds import BondContributions
 from ..physics.potential import AbstractPotential
 from ..physics.state import Equilibrium
 from ..physics.vibrations import VibrationalModes, spectrum
+from ..plots.options import PlotOptions
 from ..run.files import write_atomically
+from ..run.pictures import write_picture
 
 # Bonds that are named and drawn.
 LARGEST = 10
@@ -54,20 +56,28 @@ class VibrationsReport(TypedDict):
     participation_ratio: np.ndarray
 
 
-def report_bonds(model: Model, prepared: Prepared, folder: Path | None) -> dict[str, BondsReport]:
-    """What each bond contributes to the moduli; writes `bonds.png` and `bonds.npz`."""
-    # Drawing needs matplotlib, which is slow to import.
-    from ..plots.bonds import bonds_figure, moduli
-
+def report_bonds(model: Model, prepared: Prepared, folder: Path | None, options: PlotOptions) -> dict[str, BondsReport]:
+    """What each bond contributes to the moduli; writes the picture `bonds` and `bonds.npz`."""
     bonds = _bond_contributions(model.protocol, model.potential, prepared)
-    contributions = moduli(bonds)
+    contributions = {"bulk_modulus": np.asarray(bonds.bulk), "shear_modulus": np.asarray(bonds.shear)}
     largest = {name: np.argsort(-np.abs(values))[:LARGEST] for name, values in contributions.items()}
     mask = np.asarray(bonds.mask)
     if folder is not None:
-        picture = bonds_figure(bonds, largest, prepared.configuration, diameters_of(model.potential))
-        write_atomically(folder / "bonds.png", picture)
+        # Drawing needs matplotlib, which is slow to import.
+        from ..plots.bonds import bonds_figure
+
         columns = {"i": bonds.i, "j": bonds.j, "distance": bonds.distance, **contributions}
-        write_atomically(folder / "bonds.npz", _compressed(columns, mask))
+        rows = {name: np.asarray(column)[mask] for name, column in columns.items()}
+        figure = bonds_figure(
+            rows["i"],
+            rows["j"],
+            {name: rows[name] for name in contributions},
+            prepared.configuration,
+            diameters_of(model.potential),
+            options,
+        )
+        write_picture(folder, "bonds", figure, options)
+        write_atomically(folder / "bonds.npz", _compressed(rows))
     return {name: _report_modulus(bonds, values, mask, largest[name]) for name, values in contributions.items()}
 
 
@@ -93,23 +103,32 @@ def _report_modulus(
     }
 
 
-def _compressed(columns: Mapping[str, object], mask: np.ndarray) -> bytes:
-    """The rows of some columns that a mask selects, as an npz file."""
+def _compressed(columns: Mapping[str, np.ndarray]) -> bytes:
+    """Columns as an npz file."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{name: np.asarray(column)[mask] for name, column in columns.items()})
+    arrays: dict[str, Any] = dict(columns)
+    np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
 
 
-def report_vibrations(model: Model, prepared: Prepared, folder: Path | None) -> VibrationsReport:
-    """The spectrum of the Hessian; writes `vibrations.png`."""
+def report_vibrations(model: Model, prepared: Prepared, folder: Path | None, options: PlotOptions) -> VibrationsReport:
+    """The spectrum of the Hessian; writes the picture `vibrations`, and the softest mode in `vibrations.npz`."""
     modes = spectrum(_vibrational_modes(model.protocol, model.potential, prepared))
     if not len(modes.frequency):
         raise RunError("vibrations: every mode of this packing is a zero mode")
     if folder is not None:
         from ..plots.vibrations import vibrations_figure
 
-        picture = vibrations_figure(modes, prepared.configuration, diameters_of(model.potential))
-        write_atomically(folder / "vibrations.png", picture)
+        figure = vibrations_figure(
+            modes.frequency,
+            modes.participation_ratio,
+            modes.softest,
+            prepared.configuration,
+            diameters_of(model.potential),
+            options,
+        )
+        write_picture(folder, "vibrations", figure, options)
+        write_atomically(folder / "vibrations.npz", _compressed({"softest": np.asarray(modes.softest)}))
     return {
         "lowest_frequency": modes.frequency[0],
         "lowest_eigenvalue": modes.frequency[0] ** 2,

@@ -24,6 +24,7 @@ from ..run.checkpoint import Checkpoint
 from ..run.claim import resume_command
 from ..run.directory import RunDirectory
 from ..run.files import write_atomically
+from ..run.pictures import picture_files
 from ..run.progress import progress_bar
 from .best import best_frames, best_of_lines, better
 from .ending import Ending, lost_its_way
@@ -87,7 +88,7 @@ def resume(experiment: Experiment, directory: str | Path, *, progress: bool = Tr
             if experiment.config is not None:
                 write_atomically(Path(directory) / "config.yaml", experiment.config)
             # Nor is the packing of its end one of this design.
-            for name in ("result.json", "final.extxyz", "training.png"):
+            for name in ("result.json", "final.extxyz", *picture_files("training")):
                 (Path(directory) / name).unlink(missing_ok=True)
             output = RunDirectory(directory, keep=lines)
         return _run(experiment, executor, output, state, lines, progress)

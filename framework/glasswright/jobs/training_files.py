@@ -11,6 +11,7 @@ from ..evaluation.measurement import Sample
 from ..execution.executor import Executor
 from ..run.directory import RunDirectory
 from ..run.extxyz import write_configuration
+from ..run.pictures import write_picture
 from .experiment import Experiment
 from .metrics import Metrics, TrainingResult
 from .training_state import TrainingState
@@ -54,7 +55,8 @@ def write_end(
     frames: Sequence[str],
     frames_of_best: Sequence[str],
 ) -> None:
-    """Write the packings, the picture and, last, the result of a training."""
+    """Write the packings, the pictures and, last, the result of a training."""
+    from ..plots.quantities import quantities_of
     from ..plots.training import training_figure
 
     accepted = [sample.prepared for sample in samples if sample.measurement is not None and sample.prepared is not None]
@@ -64,13 +66,15 @@ def write_end(
         output.write_text("final.extxyz", "".join(frames))
     if frames_of_best:
         output.write_text("best.extxyz", "".join(frames_of_best))
-    picture = training_figure(
+    figure = training_figure(
         lines,
-        {name: term.target for name, term in experiment.terms.items()},
+        quantities_of(experiment.terms),
         experiment.tolerance if experiment.can_succeed else 0.0,
         followed,
         None if diameters is None else np.asarray(diameters),
+        experiment.system.n_species,
+        experiment.plots,
     )
-    output.write_bytes("training.png", picture)
+    write_picture(output.path, "training", figure, experiment.plots)
     # Last: a directory with a result is complete.
     output.write_json("result.json", result)

@@ -19,9 +19,11 @@ from ..evaluation.problem import Problem
 from ..evaluation.statistics import count_rejected, describe_rejected
 from ..execution.executor import Executor
 from ..execution.signals import Terminated
+from ..plots.options import DEFAULT_PLOTS, PlotOptions
 from ..run.claim import resume_command
 from ..run.directory import start_folder
 from ..run.files import append_line, read_lines, write_atomically, write_json
+from ..run.pictures import write_picture
 from ..run.progress import progress_bar
 from .validation_report import ConfigurationLine, ValidationReport, report_ensemble
 
@@ -40,7 +42,7 @@ class Validation:
     - `terms`: what is measured, and what was wanted of it (`NoObjective`: nothing).
     - `design`, `seed`: of the training; its configurations are not used again.
     - `rejection_limit`: largest share of rejected configurations.
-    - `devices`, `chunk_size`: as in a training.
+    - `devices`, `chunk_size`, `plots`: as in a training.
     - `config`: the resolved configuration this was built from, kept with the results.
     """
 
@@ -52,6 +54,7 @@ class Validation:
     rejection_limit: float = 0.5
     devices: int | None = None
     chunk_size: int | None = None
+    plots: PlotOptions = DEFAULT_PLOTS
     config: str | None = None
 
 
@@ -102,9 +105,11 @@ def validate(
         reports = {name: report_ensemble(request.terms, of_ensemble) for name, of_ensemble in ordered.items()}
         report = cast(ValidationReport, reports.pop("trained") | reports)
         if folder is not None and executor.rank == 0:
+            from ..plots.quantities import quantities_of
             from ..plots.validation import validation_figure
 
-            write_atomically(folder / "validation.png", validation_figure(ordered, request.terms))
+            figure = validation_figure(ordered, quantities_of(request.terms), request.plots)
+            write_picture(folder, "validation", figure, request.plots)
             write_json(folder / "validation.json", report)
         return report
 

@@ -1,11 +1,13 @@
 """Drawing a packing, with displacements or bonds on it."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection, LineCollection
+from matplotlib.colors import to_rgb
 
 from ..physics.configuration import Configuration
 from .style import COLOURS
@@ -24,9 +26,13 @@ class ParticleStyle:
     opacity: float
 
 
-SOLID = ParticleStyle(edge_colour="white", line_width=0.6, opacity=0.85)
+SOLID = ParticleStyle(edge_colour="white", line_width=0.3, opacity=0.9)
 # A background for displacements and bonds.
-PALE = ParticleStyle(edge_colour="0.4", line_width=0.3, opacity=0.22)
+PALE = ParticleStyle(edge_colour="0.4", line_width=0.25, opacity=0.22)
+# From where a packing in three dimensions is seen: angles to the first axis and above the plane, in degrees.
+AZIMUTH, ELEVATION = 28.0, 20.0
+# The colour of particles at the back goes over into white by this share.
+HAZE = 0.55
 
 
 def draw_packing(
@@ -37,7 +43,7 @@ def draw_packing(
     *,
     legend: bool = False,
 ) -> Bool[np.ndarray, " n"]:
-    """Draw the particles as discs. In three dimensions, draw the discs in which the middle plane cuts the spheres.
+    """Draw the particles: in two dimensions as discs, in three as spheres in their box, seen from outside.
 
     **Arguments:**
 
@@ -47,32 +53,73 @@ def draw_packing(
 
     **Returns:** which particles are shown.
     """
+    known = _diameters(configuration, diameters)
+    if configuration.dimension == 3:
+        shown = _draw_spheres(axes, configuration, known, style)
+    else:
+        shown = draw_cut(axes, configuration, diameters, style)
+    if legend:
+        for k in range(min(len(known), MOST_SPECIES_IN_LEGEND)):
+            label = f"species {k}" if diameters is None else f"species {k}: diameter {known[k]:.3f}"
+            axes.plot([], [], "o", color=COLOURS[k % len(COLOURS)], label=label)
+        axes.set_title(f"{configuration.n_particles} particles")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=2, frameon=False)
+    return shown
+
+
+def draw_cut(
+    axes: Axes, configuration: Configuration, diameters: np.ndarray | None, style: ParticleStyle = PALE
+) -> Bool[np.ndarray, " n"]:
+    """Draw the particles as discs. In three dimensions, draw the discs in which the middle plane cuts the spheres.
+
+    **Returns:** which particles are shown.
+    """
     plane, in_plane, height = _projected(configuration)
     species = np.asarray(configuration.species)
-    n_species = int(species.max()) + 1
-    if diameters is None or len(diameters) < n_species:
-        diameters = np.full(n_species, 0.9 * mean_spacing(configuration))
-    sizes = np.asarray(diameters)[species]
+    sizes = _diameters(configuration, diameters)[species]
     shown = np.ones(len(species), dtype=bool)
     if height is not None:
         shown = np.abs(height) < 0.5 * sizes
         sizes = np.sqrt(np.maximum(sizes**2 - 4.0 * height**2, 0.0))
-    sizes = np.repeat(sizes[shown], len(SHIFTS))
+    colours = np.array([to_rgb(colour) for colour in COLOURS])[species[shown] % len(COLOURS)]
+    points, which = _images_in_sight(in_plane[shown], plane, 0.5 * sizes[shown])
+    _draw_discs(axes, points, sizes[shown][which], colours[which], style)
+    _frame(axes, plane)
+    return shown
+
+
+def _draw_discs(
+    axes: Axes,
+    points: Float[np.ndarray, "n 2"],
+    sizes: Float[np.ndarray, " n"],
+    colours: Float[np.ndarray, "n 3"],
+    style: ParticleStyle,
+) -> None:
     axes.add_collection(
         EllipseCollection(
             sizes,
             sizes,
             np.zeros_like(sizes),
             units="xy",
-            offsets=images(in_plane[shown], plane),
+            offsets=points,
             offset_transform=axes.transData,
-            facecolors=np.array(COLOURS)[np.repeat(species[shown], len(SHIFTS)) % len(COLOURS)],
+            facecolors=colours,
             edgecolors=style.edge_colour,
             linewidths=style.line_width,
             alpha=style.opacity,
         )
     )
-    corners = plane @ np.array([[0.0, 1.0, 0.0, 1.0], [0.0, 0.0, 1.0, 1.0]])
+
+
+def _corners(plane: Float[np.ndarray, "2 2"]) -> Float[np.ndarray, "2 4"]:
+    """The corners of the box in the plane, as columns."""
+    corners: np.ndarray = plane @ np.array([[0.0, 1.0, 0.0, 1.0], [0.0, 0.0, 1.0, 1.0]])
+    return corners
+
+
+def _frame(axes: Axes, plane: Float[np.ndarray, "2 2"]) -> None:
+    """The box in the plane as the frame of the picture."""
+    corners = _corners(plane)
     axes.set_xlim(corners[0].min(), corners[0].max())
     axes.set_ylim(corners[1].min(), corners[1].max())
     if np.max(np.abs(plane * (1.0 - np.eye(2)))) > 1e-9 * np.max(plane):
@@ -81,13 +128,70 @@ def draw_packing(
     axes.set_aspect("equal")
     axes.set_xticks([])
     axes.set_yticks([])
-    if legend:
-        for k in range(min(n_species, MOST_SPECIES_IN_LEGEND)):
-            axes.plot([], [], "o", color=COLOURS[k], label=f"species {k}: diameter {diameters[k]:.3f}")
-        title = f"{configuration.n_particles} particles"
-        axes.set_title(title if configuration.dimension == 2 else f"a cut through {title}")
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=2, fontsize=9, frameon=False)
-    return shown
+
+
+def _diameters(configuration: Configuration, diameters: np.ndarray | None) -> np.ndarray:
+    """The diameter of each species; 0.9 times the mean spacing where they are not known."""
+    n_species = int(np.asarray(configuration.species).max()) + 1
+    if diameters is None or len(diameters) < n_species:
+        return np.full(n_species, 0.9 * mean_spacing(configuration))
+    return np.asarray(diameters)
+
+
+def _draw_spheres(
+    axes: Axes, configuration: Configuration, diameters: np.ndarray, style: ParticleStyle
+) -> Bool[np.ndarray, " n"]:
+    """Draw the box with its spheres, those behind first and paler, each with a highlight."""
+    box = np.asarray(configuration.box)
+    species = np.asarray(configuration.species)
+    centred = (np.asarray(configuration.fractional) % 1.0 - 0.5) @ box.T @ _view().T
+    order = np.argsort(centred[:, 2])
+    points, depth, sizes = centred[order, :2], centred[order, 2], np.asarray(diameters)[species[order]]
+    corners = (np.array(list(itertools.product((0.0, 1.0), repeat=3))) - 0.5) @ box.T @ _view().T
+    edges = [(i, j) for i, j in itertools.combinations(range(8), 2) if bin(i ^ j).count("1") == 1]
+    behind = int(np.argmin(corners[:, 2]))
+    for in_front in (False, True):
+        chosen = [corners[[i, j], :2] for i, j in edges if (behind in (i, j)) != in_front]
+        # The three edges that meet at the back are behind the spheres.
+        axes.add_collection(LineCollection(chosen, colors="0.45", linewidths=0.6, zorder=3 if in_front else 0))
+    low, high = float(depth.min()), float(depth.max())
+    haze = HAZE * (high - depth) / max(high - low, 1e-300)
+    colours = np.array([to_rgb(colour) for colour in COLOURS])[species[order] % len(COLOURS)]
+    colours = colours + (1.0 - colours) * haze[:, None]
+    # Spheres and their highlights in turn: one in front covers the highlight of one behind.
+    highlight = colours + (1.0 - colours) * 0.45
+    twice = np.stack([points, points + 0.14 * sizes[:, None] * np.array([-1.0, 1.0])], axis=1).reshape(-1, 2)
+    both = np.stack([sizes, 0.42 * sizes], axis=1).reshape(-1)
+    shades = np.stack([colours, highlight], axis=1).reshape(-1, 3)
+    opaque = dataclasses.replace(style, opacity=1.0 if style is SOLID else style.opacity)
+    collection = EllipseCollection(
+        both,
+        both,
+        np.zeros_like(both),
+        units="xy",
+        offsets=twice,
+        offset_transform=axes.transData,
+        facecolors=shades,
+        edgecolors=np.tile(["0.25", "none"], len(points)).tolist(),
+        linewidths=opaque.line_width,
+        alpha=opaque.opacity,
+        zorder=1,
+    )
+    axes.add_collection(collection)
+    reach = max(float(np.max(np.abs(points) + 0.5 * sizes[:, None])), float(np.max(np.abs(corners[:, :2]))))
+    axes.set_xlim(-1.02 * reach, 1.02 * reach)
+    axes.set_ylim(-1.02 * reach, 1.02 * reach)
+    axes.set_aspect("equal")
+    axes.set_axis_off()
+    return np.ones(len(species), dtype=bool)
+
+
+def _view() -> Float[np.ndarray, "3 3"]:
+    """The rotation to the coordinates of the picture: to the right, upwards, and towards the eye."""
+    azimuth, elevation = np.radians(AZIMUTH), np.radians(ELEVATION)
+    eye = np.array([np.cos(elevation) * np.sin(azimuth), -np.cos(elevation) * np.cos(azimuth), np.sin(elevation)])
+    right = np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
+    return np.stack([right, np.cross(eye, right), eye])
 
 
 def _directions(box: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d 2"]:
@@ -129,6 +233,17 @@ def images(fractional: Float[np.ndarray, "n 2"], plane: Float[np.ndarray, "2 2"]
     return points
 
 
+def _images_in_sight(
+    fractional: Float[np.ndarray, "n 2"], plane: Float[np.ndarray, "2 2"], radius: Float[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, "m 2"], Int[np.ndarray, " m"]]:
+    """The images of discs that reach into the frame, and the disc that each is an image of."""
+    points, which = images(fractional, plane), np.repeat(np.arange(len(fractional)), len(SHIFTS))
+    reach = radius[which][:, None]
+    corners = _corners(plane)
+    inside = np.all((points > corners.min(axis=1) - reach) & (points < corners.max(axis=1) + reach), axis=1)
+    return points[inside], which[inside]
+
+
 def draw_displacement(
     axes: Axes,
     configuration: Configuration,
@@ -144,7 +259,8 @@ def draw_displacement(
         * mean_spacing(configuration)
         / max(float(np.max(np.linalg.norm(displacement, axis=1))), 1e-300)
     )
-    points, arrows = images(in_plane[shown], plane), np.repeat(arrows[shown], len(SHIFTS), axis=0)
+    points, which = _images_in_sight(in_plane[shown], plane, np.linalg.norm(arrows[shown], axis=1))
+    arrows = arrows[shown][which]
     axes.quiver(*points.T, *arrows.T, angles="xy", scale_units="xy", scale=1.0, color="black", width=0.0025, zorder=3)
 
 
@@ -155,6 +271,7 @@ def draw_bonds(
     j: Int[np.ndarray, " b"],
     width: Float[np.ndarray, " b"],
     colour: np.ndarray,
+    dotted: Bool[np.ndarray, " b"],
 ) -> None:
     """Draw each bond as a line between the nearest images of its particles `i` and `j`, with its width and colour."""
     plane = np.asarray(configuration.box)[:2, :2]
@@ -163,6 +280,7 @@ def draw_bonds(
     vector = fractional[j] - fractional[i]
     vector -= np.round(vector)
     ends = np.stack([images(start, plane), images(start + vector, plane)], axis=1)
-    # A width and a colour for each periodic image.
+    # A width, a colour and a dash for each periodic image.
     widths, colours = (np.repeat(values, len(SHIFTS)).tolist() for values in (width, colour))
-    axes.add_collection(LineCollection(list(ends), linewidths=widths, colors=colours, capstyle="round", zorder=3))
+    dashes = [(0.0, (0.5, 0.6)) if dots else "solid" for dots in np.repeat(dotted, len(SHIFTS))]
+    axes.add_collection(LineCollection(list(ends), linewidths=widths, colors=colours, linestyles=dashes, zorder=3))

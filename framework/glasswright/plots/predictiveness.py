@@ -5,35 +5,40 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from .style import COLOURS, new_figure, png
+from .options import PlotOptions
+from .style import ACCENT, COLOURS, drawing, in_words, is_narrow, letter, new_figure
 
 
-def predictiveness_figure(report: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """A double-logarithmic plot for each property, as a PNG file.
+def predictiveness_figure(report: Mapping[str, Mapping[str, Any]], options: PlotOptions) -> Figure:
+    """A double-logarithmic plot for each property.
 
     **Arguments:**
 
     - `report`: the section `predictiveness` of `analysis.json`, by property.
     """
     names = list(report)
-    columns = min(max(len(names), 1), 3)
-    rows = -(-max(len(names), 1) // columns)
-    figure = new_figure(5.2 * columns, 4.4 * rows)
-    axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
-    for unused in axes[len(names) :]:
-        unused.set_axis_off()
-    for name, plot in zip(names, axes, strict=False):
-        _draw(plot, name, report[name])
-    return png(figure)
+    with drawing(options):
+        columns = 1 if is_narrow(options) else min(max(len(names), 1), 2)
+        rows = -(-max(len(names), 1) // columns)
+        figure = new_figure(options, 2.9 * rows)
+        panels = list(np.ravel(figure.subplots(rows, columns, squeeze=False)))
+        for unused in panels[len(names) :]:
+            unused.set_axis_off()
+        for name, axes in zip(names, panels, strict=False):
+            _draw(axes, name, report[name])
+        letter(panels[: len(names)])
+    return figure
 
 
 def _draw(axes: Axes, name: str, report: Mapping[str, Any]) -> None:
     """The changes of one property."""
     lines = [line for line in report["steps"] if line["found"] is not None]
-    axes.set_title(name.replace("_", " "), fontsize=11)
-    axes.set_xlabel("step of the design, scaled")
-    axes.set_ylabel("change")
+    words = in_words(name)
+    axes.set_title(words)
+    axes.set_xlabel(r"step of the design $|\Delta\theta|$, scaled")
+    axes.set_ylabel(f"change of {words}, scaled")
     if not lines or not report["slope"] > 0.0:
         axes.text(0.5, 0.5, "no gradient to follow", ha="center", va="center", transform=axes.transAxes)
         return
@@ -57,13 +62,13 @@ def _draw(axes: Axes, name: str, report: Mapping[str, Any]) -> None:
                 )
     error = np.abs(change - predicted)
     positive = error > 0.0
-    axes.loglog(step[positive], error[positive], "x", color=COLOURS[1], linestyle="none", label="error", markersize=5)
+    axes.loglog(step[positive], error[positive], "x", color=ACCENT, linestyle="none", label="error", markersize=5)
     if np.any(positive):
         first_step, first_error = step[positive][0], error[positive][0]
         # The slope of an error of second order, through the shortest step.
-        axes.loglog(step, first_error * (step / first_step) ** 2, color=COLOURS[1], linestyle=":", linewidth=0.9)
+        axes.loglog(step, first_error * (step / first_step) ** 2, color=ACCENT, linestyle=":", linewidth=0.8)
         highest = max(np.max(np.abs(change)), np.max(predicted))
         axes.set_ylim(0.3 * float(np.min(error[positive])), 4.0 * float(highest))
     if report["holds_to"] is not None:
-        axes.axvline(report["holds_to"], color="0.7", linestyle="--", linewidth=0.9, label="right to 10 % up to here")
+        axes.axvline(report["holds_to"], color="0.7", linestyle="--", linewidth=0.8, label="right to 10 % up to here")
     axes.legend(fontsize=8, framealpha=0.9, loc="lower right")

@@ -6,63 +6,83 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from ..components.objective import Term
-from .style import COLOURS, new_figure, png, usual_range
+from .options import PlotOptions
+from .style import ACCENT, COLOURS, Quantity, drawing, is_narrow, letter, new_figure, usual_range
 
-# Colour and opacity of each ensemble, in the order of drawing.
-STYLES = {"untrained": ("0.6", 0.55), "trained": (COLOURS[0], 0.7)}
+# How the histogram of each ensemble is filled, in the order of drawing: apart also without colours.
+FILLS: Mapping[str, Mapping[str, Any]] = {
+    "untrained": {"facecolor": "0.85", "edgecolor": "0.45", "hatch": "//////"},
+    "trained": {"facecolor": f"{COLOURS[0]}99", "edgecolor": COLOURS[0]},
+}
+MOST_BINS = 60
 
 
-def validation_figure(lines: Mapping[str, Sequence[Mapping[str, Any]]], terms: Mapping[str, Term]) -> bytes:
-    """A histogram for each scalar property, as a PNG file.
+def validation_figure(
+    lines: Mapping[str, Sequence[Mapping[str, Any]]], quantities: Mapping[str, Quantity], options: PlotOptions
+) -> Figure:
+    """A histogram for each scalar property, in the same bins for both ensembles.
 
     **Arguments:**
 
     - `lines`: the measured samples of each ensemble, `untrained` and `trained`.
-    - `terms`: the terms of the loss by name.
+    - `quantities`: what the terms measure, by name.
     """
     values = {
         ensemble: [line["values"] for line in samples if line["values"] is not None]
         for ensemble, samples in lines.items()
     }
     accepted = [sample for samples in values.values() for sample in samples]
-    names = [name for name in terms if accepted and isinstance(accepted[0][name], float)]
-    columns = min(max(len(names), 1), 3)
-    rows = -(-max(len(names), 1) // columns)
-    figure = new_figure(6.0 * columns, 4.2 * rows)
-    axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
-    for unused in axes[max(len(names), 1) :]:
-        unused.set_axis_off()
-    for name, plot in zip(names, axes, strict=False):
-        of_property = {ensemble: [sample[name] for sample in samples] for ensemble, samples in values.items()}
-        _draw(plot, name, of_property, terms[name])
-    if not names:
-        axes[0].text(0.5, 0.5, "no scalar property was measured", ha="center", va="center")
-        axes[0].set_axis_off()
-    return png(figure)
+    names = [name for name in quantities if accepted and isinstance(accepted[0].get(name), float)]
+    with drawing(options):
+        columns = 1 if is_narrow(options) else min(max(len(names), 1), 2)
+        rows = -(-max(len(names), 1) // columns)
+        figure = new_figure(options, 2.6 * rows)
+        panels = list(np.ravel(figure.subplots(rows, columns, squeeze=False)))
+        for unused in panels[max(len(names), 1) :]:
+            unused.set_axis_off()
+        for name, axes in zip(names, panels, strict=False):
+            of_property = {ensemble: [sample[name] for sample in samples] for ensemble, samples in values.items()}
+            _draw(axes, quantities[name], of_property)
+        if not names:
+            panels[0].text(0.5, 0.5, "no scalar property was measured", ha="center", va="center")
+            panels[0].set_axis_off()
+        letter(panels[: len(names)])
+    return figure
 
 
-def _draw(axes: Axes, name: str, samples: Mapping[str, list[float]], term: Term) -> None:
+def _draw(axes: Axes, quantity: Quantity, samples: Mapping[str, list[float]]) -> None:
     """The histogram of one property in each ensemble, and its target."""
-    for ensemble, (colour, alpha) in STYLES.items():
-        values = np.asarray(samples.get(ensemble, []), dtype=float)
-        if not len(values):
-            continue
-        limits = usual_range(values)
-        inside = values[(values >= limits[0]) & (values <= limits[1])]
-        bins = min(max(int(np.sqrt(len(values))), 6), 40)
-        label = _label(ensemble, values, len(values) - len(inside))
-        axes.hist(inside, bins=bins, density=True, color=colour, alpha=alpha, label=label)
-        axes.axvline(values.mean(), color=colour, linewidth=1.4)
-    target = term.target
-    if target is not None:
-        axes.axvline(target, color=COLOURS[1], linestyle="--", linewidth=1.4, label=f"target {target:g}")
-    axes.set_xlabel(name.replace("_", " "))
-    axes.set_ylabel("probability density")
+    present = {name: np.asarray(samples[name], dtype=float) for name in FILLS if samples.get(name)}
+    edges = common_bins(list(present.values()))
+    for ensemble, values in present.items():
+        fill = FILLS[ensemble]
+        inside = values[(values >= edges[0]) & (values <= edges[-1])]
+        heights = np.histogram(inside, edges)[0] / (len(values) * np.diff(edges))
+        axes.stairs(heights, edges, fill=True, label=_label(ensemble, values, len(values) - len(inside)), **fill)
+        axes.axvline(values.mean(), color=fill["edgecolor"], linewidth=1.2)
+    if quantity.target is not None:
+        axes.axvline(quantity.target, color=ACCENT, linestyle="--", linewidth=1.2, label=f"target {quantity.target:g}")
+    axes.set_xlabel(quantity.label)
+    axes.set_ylabel("probability density" + (f" ({quantity.inverse_units})" if quantity.inverse_units else ""))
     # Room for the legend above the bars.
-    axes.set_ylim(0.0, 1.35 * axes.get_ylim()[1])
-    axes.legend(loc="upper left", fontsize=8, framealpha=0.9)
+    axes.set_ylim(0.0, (1.2 + 0.12 * (len(present) + 1)) * axes.get_ylim()[1])
+    axes.legend(loc="upper left")
+
+
+def common_bins(ensembles: Sequence[Float[np.ndarray, " _"]]) -> Float[np.ndarray, " e"]:
+    """Edges of bins of one width for several ensembles: as fine as suits the one that needs the finest."""
+    ranges = [usual_range(values) for values in ensembles]
+    low, high = min(first for first, _ in ranges), max(last for _, last in ranges)
+    if not high > low:
+        return np.array([low - 0.5, low + 0.5]) if low == 0.0 else np.sort(np.array([0.99 * low, 1.01 * low]))
+    widths = [
+        (last - first) / min(max(int(np.sqrt(len(values))), 6), 40)
+        for values, (first, last) in zip(ensembles, ranges, strict=True)
+        if last > first
+    ]
+    return np.linspace(low, high, min(max(round((high - low) / min(widths, default=high - low)), 6), MOST_BINS) + 1)
 
 
 def _label(ensemble: str, values: Float[np.ndarray, " n"], n_outside: int) -> str:
@@ -71,4 +91,4 @@ def _label(ensemble: str, values: Float[np.ndarray, " n"], n_outside: int) -> st
     if len(values) > 1:
         text += f" ± {values.std(ddof=1) / np.sqrt(len(values)):.4f}"
     text = f"{text}, {len(values)} packings"
-    return f"{text} ({n_outside} beyond what is drawn)" if n_outside else text
+    return f"{text} ({n_outside} not drawn)" if n_outside else text

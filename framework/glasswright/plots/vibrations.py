@@ -3,40 +3,61 @@
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
 
 from ..physics.configuration import Configuration
-from ..physics.vibrations import Spectrum, density_of_states
-from .packing import PALE, draw_displacement, draw_packing
-from .style import COLOURS, new_figure, png
+from ..physics.vibrations import density_of_states
+from .options import PlotOptions
+from .packing import PALE, draw_cut, draw_displacement
+from .style import ACCENT, COLOURS, drawing, is_narrow, letter, new_figure
+
+FREQUENCY = r"frequency $\omega$ (energy$^{1/2}$ / length)"
 
 
-def vibrations_figure(spectrum: Spectrum, configuration: Configuration, diameters: np.ndarray | None) -> bytes:
-    """The figure of a spectrum and of its softest mode as a PNG file."""
-    figure = new_figure(13.0, 6.6)
-    halves: Any = figure.subfigures(1, 2)
-    left, right = halves
-    density, participation = left.subplots(2, 1, sharex=True)
-    edges, heights = density_of_states(spectrum.frequency)
-    density.stairs(heights, edges, fill=True, color=COLOURS[0], alpha=0.7)
-    density.set_ylabel(r"density of states $D(\omega)$")
-    participation.plot(spectrum.frequency, spectrum.participation_ratio, ".", color=COLOURS[0], markersize=4, alpha=0.6)
-    participation.plot(
-        spectrum.frequency[:1],
-        spectrum.participation_ratio[:1],
-        "o",
-        color=COLOURS[1],
-        markersize=7,
-        label="softest mode",
-    )
-    participation.set_ylim(0.0, None)
-    participation.set_xlim(0.0, None)
-    participation.set_ylabel("participation ratio")
-    participation.set_xlabel(r"frequency $\omega$")
-    participation.legend(fontsize=9, framealpha=0.9)
-    axes: Any = right.subplots()
-    shown = draw_packing(axes, configuration, diameters, PALE)
-    draw_displacement(axes, configuration, spectrum.softest, shown)
-    where = "" if configuration.dimension == 2 else ", a cut, arrows projected on it"
-    numbers = rf"$\omega$ = {spectrum.frequency[0]:.4g}, participation ratio {spectrum.participation_ratio[0]:.3f}"
-    axes.set_title(f"softest mode: {numbers}{where}", fontsize=10)
-    return png(figure)
+def vibrations_figure(
+    frequency: Float[np.ndarray, " m"],
+    participation_ratio: Float[np.ndarray, " m"],
+    softest: Float[np.ndarray, "n d"] | None,
+    configuration: Configuration | None,
+    diameters: np.ndarray | None,
+    options: PlotOptions,
+) -> Figure:
+    """The figure of a spectrum.
+
+    **Arguments:**
+
+    - `frequency`, `participation_ratio`: of the modes, in ascending order, without zero modes.
+    - `softest`, `configuration`, `diameters`: the displacements of the softest mode, and the packing; None for a
+      figure without them.
+    """
+    with drawing(options):
+        narrow, has_mode = is_narrow(options), softest is not None and configuration is not None
+        curves = 3.4
+        figure = new_figure(options, curves + (options.inches if narrow and has_mode else 0.0))
+        parts: list[Any] = [figure]
+        if has_mode:
+            shape = {"nrows": 2, "height_ratios": [curves, options.inches]} if narrow else {"ncols": 2}
+            parts = list(np.ravel(figure.subfigures(**shape)))
+        density, participation = panels = list(parts[0].subplots(2, 1, sharex=True))
+        edges, heights = density_of_states(frequency)
+        density.stairs(heights, edges, fill=True, facecolor=f"{COLOURS[0]}99", edgecolor=COLOURS[0])
+        density.set_ylabel("density of states $D(\\omega)$\n(length / energy$^{1/2}$)")
+        participation.plot(frequency, participation_ratio, ".", color=COLOURS[0], markersize=3, alpha=0.6)
+        participation.plot(
+            frequency[:1], participation_ratio[:1], "D", color=ACCENT, markersize=5, label="softest mode"
+        )
+        participation.set_ylim(0.0, None)
+        participation.set_xlim(0.0, None)
+        participation.set_ylabel("participation ratio $P$")
+        participation.set_xlabel(FREQUENCY)
+        participation.legend()
+        if softest is not None and configuration is not None:
+            axes = parts[1].subplots()
+            shown = draw_cut(axes, configuration, diameters, PALE)
+            draw_displacement(axes, configuration, softest, shown)
+            where = "" if configuration.dimension == 2 else "\na cut, arrows projected on it"
+            axes.set_title(rf"softest mode: $\omega$ = {frequency[0]:.4g}, $P$ = {participation_ratio[0]:.3f}{where}")
+            panels = [*panels, axes]
+        letter(panels)
+    return figure

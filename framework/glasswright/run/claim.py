@@ -10,6 +10,7 @@ from pathlib import Path
 from .._errors import RequestError, RunError, Stopped, named, one_line
 from .files import write_json
 from .lock import FolderLock, refuse_busy
+from .pictures import PICTURES, picture_files
 
 # A run directory with one of these is complete. What it holds, and what to do instead of overwriting it.
 RESULTS = {
@@ -32,15 +33,12 @@ FOLDERS = {
 FILES = (
     ENDED,
     "provenance.json",
-    "training.png",
     "best.extxyz",
     "final.extxyz",
-    "validation.png",
-    "tunability.png",
-    "predictiveness.png",
-    "bonds.png",
+    "packing.extxyz",
     "bonds.npz",
-    "vibrations.png",
+    "vibrations.npz",
+    *picture_files(*PICTURES),
 )
 
 

@@ -27,6 +27,8 @@ COMMANDS = {
 }
 assert COMMANDS.keys() == RESULTS.keys()
 RUNNING, DONE, FAILED, STOPPED, KILLED = "running", "done", "failed", "stopped", "killed"
+# What `glasswright resume` can go on with.
+RESUMABLE = (FAILED, STOPPED, KILLED)
 # LibYAML is ten times faster, where PyYAML was built with it.
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -90,11 +92,8 @@ def natural_order(text: str) -> list[tuple[int, str]]:
 def summarise_run(folder: Path) -> RunSummary:
     """How the run in a folder stands."""
     config = read_mapping(folder / "config.yaml")
-    finished = next((name for name in COMMANDS if (folder / name).exists()), None)
-    if finished is not None:
-        command, result = COMMANDS[finished], _read_json(folder / finished)
-    else:
-        command, result = _command_of(config), {}
+    command = command_in(folder) or "train"
+    result = next((_read_json(folder / name) for name in COMMANDS if (folder / name).exists()), {})
     state, why = state_of(folder)
     summary = RunSummary(
         folder=str(folder),
@@ -256,8 +255,14 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _command_of(config: Mapping[str, Any]) -> str:
-    """The command of a run without a result, from the keys of its configuration."""
+def command_in(folder: Path) -> str | None:
+    """The command that the run in a folder is of, from its result or the keys of its configuration; None for no run."""
+    if run_in(folder) is None:
+        return None
+    finished = next((command for name, command in COMMANDS.items() if (folder / name).exists()), None)
+    if finished is not None:
+        return finished
+    config = read_mapping(folder / "config.yaml")
     return "analyse" if "parts" in config else "validate" if "trained" in config else "train"
 
 

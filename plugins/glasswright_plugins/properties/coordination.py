@@ -21,6 +21,7 @@ class Coordination(gw.AbstractProperty):
 
     requires = gw.Equilibrium
     units = "dimensionless"
+    symbol = "z"
     source = "definition"
 
     def __check_init__(self) -> None:

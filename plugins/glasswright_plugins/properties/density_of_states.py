@@ -28,6 +28,7 @@ class DensityOfStates(gw.AbstractProperty):
 
     requires = gw.Equilibrium
     units = "length / energy^(1/2)"
+    symbol = r"D(\omega)"
     source = "Silbert, Liu & Nagel, Phys. Rev. Lett. 95, 098301 (2005)"
 
     def __check_init__(self) -> None:

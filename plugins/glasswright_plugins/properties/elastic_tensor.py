@@ -13,6 +13,7 @@ class ElasticTensor(gw.AbstractProperty):
 
     requires = gw.Equilibrium
     units = "energy / volume"
+    symbol = "C_{ijkl}"
     source = "Lemaître & Maloney, J. Stat. Phys. 123, 415 (2006); Zu & Goodrich (2024), Methods"
 
     def measure(self, state: gw.Equilibrium) -> Float[Array, "d d d d"]:

@@ -9,6 +9,7 @@ class EnergyPerParticle(gw.AbstractProperty):
 
     requires = gw.Equilibrium
     units = "energy"
+    symbol = "E/N"
     source = "definition"
 
     def measure(self, state: gw.Equilibrium) -> Float[Array, ""]:

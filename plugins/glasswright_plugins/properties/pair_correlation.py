@@ -32,6 +32,7 @@ class PairCorrelation(gw.AbstractProperty):
 
     requires = gw.State
     units = "dimensionless"
+    symbol = "g(r)"
     source = "Hansen & McDonald, Theory of Simple Liquids, Eq. 2.5.8"
 
     def __check_init__(self) -> None:

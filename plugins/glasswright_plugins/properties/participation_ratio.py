@@ -27,6 +27,7 @@ class ParticipationRatio(gw.AbstractProperty):
 
     requires = gw.Equilibrium
     units = "dimensionless"
+    symbol = "P"
     source = "Bell & Dean, Discuss. Faraday Soc. 50, 55 (1970); Mizuno et al., PNAS 114, E9767 (2017)"
 
     def __check_init__(self) -> None:

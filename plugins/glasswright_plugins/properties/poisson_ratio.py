@@ -13,6 +13,7 @@ class PoissonRatio(gw.AbstractProperty):
 
     requires = gw.Equilibrium
     units = "dimensionless"
+    symbol = r"\nu"
     source = "Zu & Goodrich, Commun. Mater. 5 (2024), doi 10.1038/s43246-024-00583-4, Eq. 2"
     needs_rigidity = True
 

@@ -10,6 +10,7 @@ class Pressure(gw.AbstractProperty):
 
     requires = gw.Equilibrium
     units = "energy / volume"
+    symbol = "p"
     source = "Zu & Goodrich, Commun. Mater. 5 (2024), doi 10.1038/s43246-024-00583-4, Methods"
 
     def measure(self, state: gw.Equilibrium) -> Float[Array, ""]:

@@ -13,6 +13,7 @@ class ShearModulus(gw.AbstractProperty):
 
     requires = gw.Equilibrium
     units = "energy / volume"
+    symbol = "G"
     source = "Zu & Goodrich, Commun. Mater. 5 (2024), doi 10.1038/s43246-024-00583-4, Methods"
 
     def measure(self, state: gw.Equilibrium) -> Float[Array, ""]:

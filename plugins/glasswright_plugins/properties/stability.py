@@ -15,6 +15,7 @@ class Stability(gw.AbstractProperty):
 
     requires = gw.Equilibrium
     units = "energy / length²"
+    symbol = r"\lambda_1"
     source = "Feynman, Phys. Rev. 56, 340 (1939), Eq. 4"
 
     def measure(self, state: gw.Equilibrium) -> Float[Array, ""]:

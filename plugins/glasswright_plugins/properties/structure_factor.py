@@ -23,6 +23,7 @@ class StructureFactor(gw.AbstractProperty):
 
     requires = gw.State
     units = "dimensionless"
+    symbol = "S(q)"
     source = "Hansen & McDonald, Theory of Simple Liquids, Eq. 4.1.3"
 
     def __check_init__(self) -> None:

@@ -13,6 +13,7 @@ class YoungModulus(gw.AbstractProperty):
 
     requires = gw.Equilibrium
     units = "energy / volume"
+    symbol = "E"
     source = "Landau & Lifshitz, Theory of Elasticity, section 5 (three dimensions)"
     needs_rigidity = True
 

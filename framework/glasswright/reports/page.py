@@ -1,0 +1,160 @@
+"""A page about one run or several: a single HTML file that needs no network."""
+
+import base64
+import dataclasses
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from .._errors import RequestError
+from ..plots.options import PlotOptions
+from ..plots.style import rendered
+from ..plots.sweep import sweep_figure
+from ..run.listing import RunSummary, differing, read_mapping, run_folders
+from .drawing import figures_of, front_of, quantities_in
+from .record import RunRecord, number, record_of
+
+# Vector pictures that are larger, in bytes, become PNG files: of a packing with many particles, for instance.
+LARGEST_VECTOR = 1_500_000
+# Of more runs, only the comparison has pictures and the sections have none.
+MOST_WITH_PICTURES = 40
+_OF_PICTURES = {
+    "training": "Loss, values and design over the steps, and the packing",
+    "validation": "Distributions before and after the training",
+    "tunability": "Singular values and directions of the Jacobian",
+    "predictiveness": "Predicted and measured changes over the length of the step",
+    "bonds": "Contributions of the bonds to the moduli",
+    "vibrations": "Density of states, participation ratios, and the softest mode",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A picture as a data address, and what it shows."""
+
+    address: str
+    caption: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A run on the page."""
+
+    anchor: str
+    name: str
+    record: RunRecord
+    pictures: Sequence[Picture]
+
+
+def report_page(folders: Sequence[Path], pareto: Sequence[str] = (), options: PlotOptions | None = None) -> str:
+    """The page about the runs in folders and in those below them.
+
+    **Arguments:**
+
+    - `folders`: of runs, or of sweeps.
+    - `pareto`: terms whose losses are drawn against each other, with the front.
+    - `options`: how pictures are drawn.
+    """
+    options = options or PlotOptions()
+    found: list[Path] = []
+    for folder in folders:
+        below = list(run_folders(folder))
+        if not below:
+            raise RequestError(
+                f"DIR={folder}: there is no run in it" if folder.is_dir() else f"DIR={folder}: no such directory"
+            )
+        found += [path for path in below if path not in found]
+    drawn = len(found) <= MOST_WITH_PICTURES
+    base = _common(found)
+    sections = [
+        Section(f"run{k}", _name(path, base), record_of(path), _pictures(path, options) if drawn else ())
+        for k, path in enumerate(found)
+    ]
+    summaries = [section.record.summary for section in sections]
+    overall = _overall(summaries, found[0], options)
+    if pareto:
+        figure = front_of(base, pareto, options)
+        overall.append(Picture(_address(figure, options), f"Pareto front of {' and '.join(pareto)}"))
+    headings, rows = _comparison(sections) if len(sections) > 1 else ([], [])
+    page = _environment().get_template("report.html.j2")
+    return page.render(
+        title=sections[0].name if len(sections) == 1 else f"{len(sections)} runs in {base.name or base}",
+        made=datetime.now().isoformat(" ", "minutes"),
+        sections=sections,
+        overall=overall,
+        headings=headings,
+        rows=rows,
+    )
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("glasswright.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+
+
+def _common(paths: Sequence[Path]) -> Path:
+    """The folder that all are in; of one, the one that it is in."""
+    if len(paths) == 1:
+        return paths[0].resolve().parent
+    shared = [set(path.resolve().parents) | {path.resolve()} for path in paths]
+    return max(set.intersection(*shared), key=lambda path: len(path.parts))
+
+
+def _name(path: Path, base: Path) -> str:
+    relative = str(path.resolve().relative_to(base))
+    return base.name if relative == "." else relative
+
+
+def _pictures(folder: Path, options: PlotOptions) -> list[Picture]:
+    """The pictures of a run, drawn from its files; none where there is nothing to draw yet."""
+    try:
+        return [Picture(_address(figure, options), _OF_PICTURES[name]) for name, figure in figures_of(folder, options)]
+    except RequestError:
+        return []
+
+
+def _address(figure: Figure, options: PlotOptions) -> str:
+    vector = rendered(figure, "svg", options, text_as_paths=True)
+    kind, content = ("svg+xml", vector) if len(vector) <= LARGEST_VECTOR else ("png", rendered(figure, "png", options))
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _comparison(sections: Sequence[Section]) -> tuple[list[str], list[tuple[Section, list[str]]]]:
+    """The table of several runs: how they stand, what they came to, and in what they differ."""
+    summaries = [section.record.summary for section in sections]
+    keys = differing(summaries)
+    values = list(dict.fromkeys(name for summary in summaries for name in summary.values))
+    headings = ["run", "state", *keys, "steps", "loss", "best", *(name.replace("_", " ") for name in values)]
+    rows = []
+    for section, summary in zip(sections, summaries, strict=True):
+        cells = [summary.overrides.get(key, "") for key in keys]
+        cells += ["" if summary.steps is None else str(summary.steps), number(summary.loss), number(summary.best)]
+        rows.append((section, [*cells, *(number(summary.values.get(name)) for name in values)]))
+    return headings, rows
+
+
+def _overall(summaries: Sequence[RunSummary], example: Path, options: PlotOptions) -> list[Picture]:
+    """The losses and values over each number in which the runs differ."""
+    axes = {}
+    for key in differing(summaries):
+        try:
+            axes[key] = np.array([float(summary.overrides[key]) for summary in summaries])
+        except (KeyError, ValueError):  # a text, a list, or not given for all
+            continue
+    if len(summaries) < 2 or not axes:
+        return []
+    figure = sweep_figure(axes, _columns(summaries), quantities_in(read_mapping(example / "config.yaml")), options)
+    return [Picture(_address(figure, options), "Losses and values over what was varied")]
+
+
+def _columns(summaries: Sequence[RunSummary]) -> dict[str, np.ndarray]:
+    """The loss and every value of several runs; not a number where a run has none."""
+    names = list(dict.fromkeys(name for summary in summaries for name in summary.values))
+    columns = {"loss": [summary.loss for summary in summaries]}
+    columns |= {name: [summary.values.get(name) for summary in summaries] for name in names}
+    return {name: np.array(column, dtype=float) for name, column in columns.items()}
