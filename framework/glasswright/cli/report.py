@@ -16,8 +16,8 @@ def main(arguments: list[str]) -> int:
     from ..reports.page import report_page
     from ..run.files import make_folder, write_atomically
 
-    options = build_plots({} if given.style is None else {"style": given.style})
-    page = report_page(folders, given.pareto.split(",") if given.pareto else (), options)
+    style = build_plots({"style": given.style}).style
+    page = report_page(folders, given.pareto.split(",") if given.pareto else (), style)
     output = Path(given.output) if given.output else folders[0] / DEFAULT_OUTPUT
     make_folder(output.parent)
     write_atomically(output, page)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .options import PlotOptions
-from .style import ACCENT, COLOURS, Quantity, drawing, is_narrow, letter, new_figure
+from .style import ACCENT, COLOURS, Quantity, drawing, integer_ticks, is_narrow, letter, new_figure
 
 # Panels of one axis of a sweep: the loss, and the first values.
 MOST_PANELS = 4
@@ -24,30 +24,28 @@ def sweep_figure(
 
     **Arguments:**
 
-    - `axes`: what was varied, by its key.
+    - `axes`: what was varied, by its key; not a number for runs that have none there.
     - `columns`: what was reached: `loss`, and values by term.
     - `quantities`: what the terms measure, by name.
     """
     shown = list(columns)[:MOST_PANELS]
     pairs = [(key, name) for key in axes for name in shown]
     with drawing(options):
-        n_columns = 1 if is_narrow(options) else min(len(shown), 2)
+        n_columns = 1 if is_narrow(options) else min(len(shown), 3)
         n_rows = -(-len(pairs) // n_columns)
         figure = new_figure(options, 2.3 * n_rows)
         panels = list(np.ravel(figure.subplots(n_rows, n_columns, squeeze=False)))
         for unused in panels[len(pairs) :]:
             unused.set_axis_off()
         for panel, (key, name) in zip(panels, pairs, strict=False):
-            _draw(panel, axes[key], columns[name], quantities.get(name))
+            _draw(panel, axes[key], columns[name], None if name == "loss" else quantities.get(name, Quantity(name)))
             panel.set_xlabel(key)
-            if name == "loss":
-                panel.set_ylabel("loss $L$")
         letter(panels[: len(pairs)])
     return figure
 
 
 def _draw(axes: Axes, x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], quantity: Quantity | None) -> None:
-    known = np.isfinite(y)
+    known = np.isfinite(x) & np.isfinite(y)
     x, y = x[known], y[known]
     axes.plot(x, y, "o", color="white", markeredgecolor=COLOURS[0], markersize=4, label="a run")
     places = np.unique(x)
@@ -58,12 +56,16 @@ def _draw(axes: Axes, x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], qu
         axes.errorbar(
             places, means, spread / np.sqrt(counts), fmt="D-", color=COLOURS[0], markersize=4, capsize=2, label="mean"
         )
-    if quantity is not None:
+    if quantity is None:
+        axes.set_ylabel("loss $L$")
+        if len(y) and np.all(y > 0.0):
+            axes.set_yscale("log")
+    else:
         axes.set_ylabel(quantity.label)
         if quantity.target is not None:
             axes.axhline(quantity.target, color=ACCENT, linestyle="--", linewidth=1.0, label="target")
-    elif len(y) and np.all(y > 0.0):
-        axes.set_yscale("log")
+    if len(places) and np.all(places == np.round(places)):
+        integer_ticks(axes, int(places[0]), int(places[-1]))
     if len(places) > 1 and np.all(places > 0.0) and places[-1] / places[0] >= 30.0:
         axes.set_xscale("log")
     axes.legend()

@@ -55,7 +55,7 @@ def training_figure(
     """
     with drawing(options):
         narrow, has_packing = is_narrow(options), configuration is not None
-        curves = 1.4 * 3 if narrow else 4.2
+        curves = 1.55 * 3 if narrow else 4.4
         square = options.inches if narrow else 0.0
         figure = new_figure(options, curves + (square if has_packing else 0.0))
         parts: list[Any] = [figure]
@@ -153,9 +153,14 @@ def _draw_design(axes: Axes, steps: Int[np.ndarray, " s"], lines: Sequence[Line]
         if many:
             axes.plot([], [], color=colour, label=f"{in_words(name.rpartition('.')[2])} ({len(labels)})")
     if series:
-        # Above the panel: there is no room that no line needs.
+        # Below the panel: in it there is no room that no line needs.
         axes.legend(
-            loc="lower right", bbox_to_anchor=(1.02, 0.97), ncols=3, frameon=False, columnspacing=1.2, handlelength=2.0
+            loc="upper center",
+            bbox_to_anchor=(0.45, -0.42),
+            ncols=3,
+            frameon=False,
+            columnspacing=1.2,
+            handlelength=2.2,
         )
     axes.set_ylabel("design / initial")
     axes.set_xlabel("training step")

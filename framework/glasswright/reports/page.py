@@ -14,14 +14,16 @@ from .._errors import RequestError
 from ..plots.options import PlotOptions
 from ..plots.style import rendered
 from ..plots.sweep import sweep_figure
-from ..run.listing import RunSummary, differing, read_mapping, run_folders
-from .drawing import figures_of, front_of, quantities_in
+from ..run.listing import RunSummary, differing, run_folders
+from .drawing import figures_of, front_of
 from .record import RunRecord, number, record_of
 
 # Vector pictures that are larger, in bytes, become PNG files: of a packing with many particles, for instance.
 LARGEST_VECTOR = 1_500_000
 # Of more runs, only the comparison has pictures and the sections have none.
 MOST_WITH_PICTURES = 40
+# Pixels of the screen for an inch of a picture that is made for print.
+PIXELS = 142
 _OF_PICTURES = {
     "training": "Loss, values and design over the steps, and the packing",
     "validation": "Distributions before and after the training",
@@ -34,9 +36,11 @@ _OF_PICTURES = {
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A picture as a data address, and what it shows."""
+    """A picture as data addresses, for wide and for narrow screens, its greatest width in pixels, and what it shows."""
 
     address: str
+    narrow: str
+    width: int
     caption: str
 
 
@@ -50,16 +54,15 @@ class Section:
     pictures: Sequence[Picture]
 
 
-def report_page(folders: Sequence[Path], pareto: Sequence[str] = (), options: PlotOptions | None = None) -> str:
+def report_page(folders: Sequence[Path], pareto: Sequence[str] = (), style: str | None = None) -> str:
     """The page about the runs in folders and in those below them.
 
     **Arguments:**
 
     - `folders`: of runs, or of sweeps.
     - `pareto`: terms whose losses are drawn against each other, with the front.
-    - `options`: how pictures are drawn.
+    - `style`: of the pictures, as in `PlotOptions`.
     """
-    options = options or PlotOptions()
     found: list[Path] = []
     for folder in folders:
         below = list(run_folders(folder))
@@ -71,14 +74,14 @@ def report_page(folders: Sequence[Path], pareto: Sequence[str] = (), options: Pl
     drawn = len(found) <= MOST_WITH_PICTURES
     base = _common(found)
     sections = [
-        Section(f"run{k}", _name(path, base), record_of(path), _pictures(path, options) if drawn else ())
+        Section(f"run{k}", _name(path, base), record_of(path), _pictures(path, style) if drawn else ())
         for k, path in enumerate(found)
     ]
     summaries = [section.record.summary for section in sections]
-    overall = _overall(summaries, found[0], options)
+    overall = _overall(summaries, found[0], style)
     if pareto:
-        figure = front_of(base, pareto, options)
-        overall.append(Picture(_address(figure, options), f"Pareto front of {' and '.join(pareto)}"))
+        caption = f"Pareto front of {' and '.join(pareto)}"
+        overall.append(_picture(caption, *(front_of(base, pareto, options) for options in _widths(style)), style=style))
     headings, rows = _comparison(sections) if len(sections) > 1 else ([], [])
     page = _environment().get_template("report.html.j2")
     return page.render(
@@ -110,12 +113,27 @@ def _name(path: Path, base: Path) -> str:
     return base.name if relative == "." else relative
 
 
-def _pictures(folder: Path, options: PlotOptions) -> list[Picture]:
+def _widths(style: str | None) -> tuple[PlotOptions, PlotOptions]:
+    """How pictures are drawn for wide and for narrow screens."""
+    return PlotOptions(style=style), PlotOptions(width="single", style=style)
+
+
+def _pictures(folder: Path, style: str | None) -> list[Picture]:
     """The pictures of a run, drawn from its files; none where there is nothing to draw yet."""
     try:
-        return [Picture(_address(figure, options), _OF_PICTURES[name]) for name, figure in figures_of(folder, options)]
+        wide, narrow = (figures_of(folder, options) for options in _widths(style))
+        return [
+            _picture(_OF_PICTURES[name], figure, small, style=style)
+            for (name, figure), (_, small) in zip(wide, narrow, strict=True)
+        ]
     except RequestError:
         return []
+
+
+def _picture(caption: str, wide: Figure, narrow: Figure, *, style: str | None) -> Picture:
+    for_wide, for_narrow = _widths(style)
+    width = round(PIXELS * wide.get_figwidth())
+    return Picture(_address(wide, for_wide), _address(narrow, for_narrow), width, caption)
 
 
 def _address(figure: Figure, options: PlotOptions) -> str:
@@ -138,18 +156,25 @@ def _comparison(sections: Sequence[Section]) -> tuple[list[str], list[tuple[Sect
     return headings, rows
 
 
-def _overall(summaries: Sequence[RunSummary], example: Path, options: PlotOptions) -> list[Picture]:
+def _overall(summaries: Sequence[RunSummary], example: Path, style: str | None) -> list[Picture]:
     """The losses and values over each number in which the runs differ."""
     axes = {}
     for key in differing(summaries):
-        try:
-            axes[key] = np.array([float(summary.overrides[key]) for summary in summaries])
-        except (KeyError, ValueError):  # a text, a list, or not given for all
-            continue
+        numbers = np.array([_number(summary.overrides.get(key)) for summary in summaries])
+        if len(np.unique(numbers[np.isfinite(numbers)])) > 1:
+            axes[key] = numbers
     if len(summaries) < 2 or not axes:
         return []
-    figure = sweep_figure(axes, _columns(summaries), quantities_in(read_mapping(example / "config.yaml")), options)
-    return [Picture(_address(figure, options), "Losses and values over what was varied")]
+    figures = [sweep_figure(axes, _columns(summaries), quantities, options) for options in _widths(style)]
+    return [_picture("Losses and values over what was varied", *figures, style=style)]
+
+
+def _number(text: str | None) -> float:
+    """The number that was typed; not a number for anything else."""
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return float("nan")
 
 
 def _columns(summaries: Sequence[RunSummary]) -> dict[str, np.ndarray]:
