@@ -162,7 +162,7 @@ def test_a_page_is_complete_and_loads_nothing(page):
         "5 runs in",
         "target not reached",
         "killed",
-        "0.2000 ± 0.013",
+        "0.200 ± 0.013",
         "1 unstable",
         "binding energy 01",
         "glasswright train seed=2",
@@ -174,7 +174,7 @@ def test_a_page_is_complete_and_loads_nothing(page):
 
 
 def test_texts_of_a_run_are_no_html(tmp_path, capsys):
-    folder = a_training(tmp_path / "<b>run", 0.2, 0.1, experiment="<script>alert(1)</script>")
+    folder = a_training(tmp_path / "<b>run", 0.2, 0.15, experiment="<script>alert(1)</script>")
     assert cli.main(["report", str(folder)]) == cli.DONE
     content = Path(capsys.readouterr().out.strip()).read_text()
     assert "<script>" not in content

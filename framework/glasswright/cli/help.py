@@ -13,6 +13,7 @@ from ..components.objective import Term
 from ..config.data import OVERWRITE, Config, resolved
 from ..config.nodes import schedules
 from ..jobs.experiment import Experiment
+from ..plots.options import PlotOptions
 from ..registry.component import KINDS, Component
 from ..registry.describe import descriptions, docstring
 from ..registry.parameters import parameters
@@ -79,6 +80,9 @@ def _sections(data: Mapping[str, Any], command: Command[Any, Any], components: R
     if "design" in data and "design" not in command.own:
         bounds = [(_pair(f"design.{key}", value), "lower and upper bound") for key, value in data["design"].items()]
         yield "design: which parameters are varied", bounds or [("design.NAME=[LOWER,UPPER]", "a parameter to vary")]
+    if "plots" in data:
+        of_plots = _of_class(PlotOptions)
+        yield "plots", [(_pair(f"plots.{key}", value), of_plots[key]) for key, value in data["plots"].items()]
     for kind in KINDS:
         if _is_chosen(data, kind):
             yield from _of_component(data[kind], kind, by_target)

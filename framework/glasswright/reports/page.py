@@ -14,8 +14,8 @@ from .._errors import RequestError
 from ..plots.options import PlotOptions
 from ..plots.style import rendered
 from ..plots.sweep import sweep_figure
-from ..run.listing import RunSummary, differing, run_folders
-from .drawing import figures_of, front_of
+from ..run.listing import RunSummary, differing, read_mapping, run_folders
+from .drawing import figures_of, front_of, quantities_in
 from .record import RunRecord, number, record_of
 
 # Vector pictures that are larger, in bytes, become PNG files: of a packing with many particles, for instance.
@@ -165,6 +165,7 @@ def _overall(summaries: Sequence[RunSummary], example: Path, style: str | None) 
             axes[key] = numbers
     if len(summaries) < 2 or not axes:
         return []
+    quantities = quantities_in(read_mapping(example / "config.yaml"))
     figures = [sweep_figure(axes, _columns(summaries), quantities, options) for options in _widths(style)]
     return [_picture("Losses and values over what was varied", *figures, style=style)]
 
