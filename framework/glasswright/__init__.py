@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .physics.elasticity import poisson_ratio as poisson_ratio
     from .physics.elasticity import shear_modulus as shear_modulus
     from .physics.enthalpy import attach_enthalpy_minimum as attach_enthalpy_minimum
+    from .physics.hessian import AbstractFactoredHessian as AbstractFactoredHessian
     from .physics.hessian import AbstractHessian as AbstractHessian
     from .physics.hessian import DenseHessian as DenseHessian
     from .physics.pair_list import PairList as PairList
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 # The modules of the public names, which are imported at first use: the command line answers `--help` without JAX.
 _MODULES = {
     "AbstractCombination": "components.combination",
+    "AbstractFactoredHessian": "physics.hessian",
     "AbstractHessian": "physics.hessian",
     "AbstractObjective": "components.objective",
     "AbstractPairPotential": "physics.pair_potential",

@@ -5,6 +5,7 @@ import abc
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from .configuration import Configuration
@@ -31,7 +32,25 @@ class AbstractHessian(eqx.Module):
         """
 
 
-class DenseHessian(AbstractHessian):
+class AbstractFactoredHessian(AbstractHessian):
+    """A Hessian that was factored as a matrix, and so knows whether it is positive definite.
+
+    **Attributes:**
+
+    - `rattler`: which particles interact with no other.
+    - `is_stable`: whether the Hessian is positive definite apart from translations and rattlers.
+    """
+
+    rattler: eqx.AbstractVar[Bool[Array | np.ndarray, " n"]]
+    is_stable: eqx.AbstractVar[Bool[Array | np.ndarray, ""]]
+
+    @property
+    def n_rattlers(self) -> Int[Array, ""]:
+        """Number of particles that interact with no other."""
+        return jnp.sum(jnp.asarray(self.rattler))
+
+
+class DenseHessian(AbstractFactoredHessian):
     """The factored Hessian as a dense matrix: the Cholesky factor `L` of `L L^T = H + P`.
 
     `P` makes `H` positive definite: the projector on uniform translations, and an identity block for each rattler. The
@@ -47,11 +66,6 @@ class DenseHessian(AbstractHessian):
     factor: Float[Array, "nd nd"]
     rattler: Bool[Array, " n"]
     is_stable: Bool[Array, ""]
-
-    @property
-    def n_rattlers(self) -> Int[Array, ""]:
-        """Number of particles that interact with no other."""
-        return jnp.sum(self.rattler)
 
     def solve(self, force: Float[Array, "*batch n d"]) -> Float[Array, "*batch n d"]:
         """`(L L^T)^-1` times forces, by two triangular solutions."""

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
+from .cell_list import pairs_in_cells
 from .configuration import Configuration
 
 # JAX's arrays in lists that were made under `jit`, NumPy's in lists that were made on the host. They serve alike, and
@@ -100,7 +101,8 @@ def complete_radius(box: Float[Array | np.ndarray, "d d"], radius: Float[ArrayLi
 def find_pairs(configuration: Configuration, radius: Float[ArrayLike, ""], capacity: int) -> PairList:
     """Find all pairs within `radius` under `jit` and `vmap`; check `overflowed` afterwards.
 
-    Computes all distances, which for up to about two thousand particles costs less than a cell list.
+    Computes all distances, which for up to about two thousand particles costs less than a cell list; `build_pair_list`
+    uses cells for more.
 
     **Arguments:**
 
@@ -172,6 +174,26 @@ def build_pair_list(
     n = configuration.n_particles
     # NumPy's arrays here and in the list: converting them to device arrays costs more than passing them to `jit`.
     radius = np.asarray(radius, dtype=float)
+    first, second = _all_pairs(configuration, radius) if n <= MOST_ALL_PAIRS else _cell_pairs(configuration, radius)
+    needed = len(first)
+    if capacity is None or not capacity // 2 <= needed <= capacity:
+        capacity = round_capacity(needed)
+    i, j = np.zeros((2, capacity), dtype=np.int32)
+    _fill_interleaved(i, first)
+    _fill_interleaved(j, second)
+    # NumPy's, unknown to type checkers (see above).
+    complete = np.asarray(complete_radius(np.asarray(configuration.box), radius))
+    arrays: Any = {"i": i, "j": j, "radius": complete, "n_pairs": np.asarray(needed)}
+    return PairList(reference=configuration, **arrays)
+
+
+# Above this number of particles, pairs are found in cells. Both ways find the same pairs in the same order.
+MOST_ALL_PAIRS = 2000
+
+
+def _all_pairs(configuration: Configuration, radius: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs `i < j` within `radius`, from all distances."""
+    n = configuration.n_particles
     first, second = [], []
     for near in _near_blocks(configuration.fractional, configuration.box, radius):
         columns = near.shape[1]
@@ -181,16 +203,12 @@ def build_pair_list(
         start = np.uint32(n - columns)
         first.append(row + start)
         second.append(place - row * np.uint32(columns) + start)
-    needed = sum(len(part) for part in first)
-    if capacity is None or not capacity // 2 <= needed <= capacity:
-        capacity = round_capacity(needed)
-    i, j = np.zeros((2, capacity), dtype=np.int32)
-    _fill_interleaved(i, np.concatenate(first))
-    _fill_interleaved(j, np.concatenate(second))
-    # NumPy's, unknown to type checkers (see above).
-    complete = np.asarray(complete_radius(np.asarray(configuration.box), radius))
-    arrays: Any = {"i": i, "j": j, "radius": complete, "n_pairs": np.asarray(needed)}
-    return PairList(reference=configuration, **arrays)
+    return np.concatenate(first), np.concatenate(second)
+
+
+def _cell_pairs(configuration: Configuration, radius: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs `i < j` within `radius`, from a grid of cells."""
+    return pairs_in_cells(np.asarray(configuration.fractional), np.asarray(configuration.box), float(radius))
 
 
 # Consecutive pairs of a list come from this many distant parts of the order by rows.

@@ -20,6 +20,8 @@ from .fire import fire_start as fire_start
 from .newton import NewtonEnd as NewtonEnd
 from .newton import newton_steps as newton_steps
 from .push_apart import push_apart as push_apart
+from .saddle import leave_along as leave_along
 from .saddle import leave_saddle as leave_saddle
 from .schedule import QuenchSchedule as QuenchSchedule
+from .search import HessianKind as HessianKind
 from .search import Search as Search

@@ -162,7 +162,7 @@ class Relaxation:
         # Leaving a saddle and pinning zero modes take all eigenvectors: not worth a program for many.
         for k in self.unstable:
             start = take_rows(at_positions(self.starts, self.fractional), k)
-            search = Search(self.potential, start, self.schedule, dense=True)
+            search = Search(self.potential, start, self.schedule, hessian="dense")
             search.relax()
             for name in self.counts:
                 self.counts[name][k] += search.counts[name]

@@ -16,7 +16,7 @@ from .._jax import fast_jit
 from ..physics.configuration import Configuration
 from ..physics.elasticity import strain_basis
 from ..physics.enthalpy import BoxFreedom, BoxResponse, box_response, box_strains, volume_curvature
-from ..physics.hessian import AbstractHessian, DenseHessian, factor_hessian
+from ..physics.hessian import AbstractFactoredHessian, AbstractHessian, DenseHessian, factor_hessian
 from ..physics.pair_list import PairList
 from ..physics.potential import AbstractPotential
 
@@ -45,13 +45,13 @@ class EnthalpyHessian(AbstractHessian):
     def is_stable(self) -> Bool[Array, ""]:
         """Whether no displacement and no strain lowers the enthalpy; without a factor the particles are not asked."""
         box = self.response.is_stable
-        return box & self.hessian.is_stable if isinstance(self.hessian, DenseHessian) else box
+        return box & self.hessian.is_stable if isinstance(self.hessian, AbstractFactoredHessian) else box
 
     @property
     def rattler(self) -> Bool[Array, " n"]:
         """Which particles interact with no other."""
-        assert isinstance(self.hessian, DenseHessian)
-        return self.hessian.rattler
+        assert isinstance(self.hessian, AbstractFactoredHessian)
+        return jnp.asarray(self.hessian.rattler)
 
     def solve(self, force: Float[Array, "m d"]) -> Float[Array, "m d"]:
         """`H^-1` times a force on the particles and on the rows of the deformation, by the Schur complement."""

@@ -28,7 +28,21 @@ def leave_saddle(
     """
     matrix, _ = pinned_hessian(potential, configuration, neighbors, stiffness)
     _, modes = jnp.linalg.eigh(jnp.tril(matrix) + jnp.tril(matrix, -1).T, symmetrize_input=False)
-    mode = modes[:, 0].reshape(configuration.fractional.shape)
+    return leave_along(
+        potential, configuration, neighbors, modes[:, 0].reshape(configuration.fractional.shape), distance
+    )
+
+
+@eqx.filter_jit
+def leave_along(
+    potential: AbstractPotential,
+    configuration: Configuration,
+    neighbors: PairList,
+    mode: Float[ArrayLike, "n d"],
+    distance: Float[ArrayLike, ""],
+) -> Configuration:
+    """Move along a mode, downhill, until the particle that moves most has moved by `distance`."""
+    mode = jnp.asarray(mode)
     mode = mode * distance / jnp.sqrt(jnp.max(jnp.sum(mode**2, axis=1)))
     ends = [configuration.moved(sign * mode).fractional for sign in (1.0, -1.0)]
     energies = [potential.energy(dataclasses.replace(configuration, fractional=end), neighbors) for end in ends]

@@ -1,6 +1,8 @@
 """The search for the minimum of one packing: a loop on the host that calls compiled programs."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,16 +11,20 @@ from jaxtyping import Array, Float
 from .._jax import fast_jit
 from ..components.protocol import Outcome
 from ..physics.configuration import Configuration, box_width, check_box_width
-from ..physics.hessian import AbstractHessian, DenseHessian, factor_hessian, factor_pinning_zero_modes
+from ..physics.hessian import AbstractFactoredHessian, AbstractHessian, factor_hessian, factor_pinning_zero_modes
 from ..physics.pair_list import PairList, build_pair_list
 from ..physics.pair_potential import AbstractPairPotential
 from ..physics.potential import AbstractPotential
+from ..physics.sparse_hessian import factor_sparse_hessian, factor_sparse_pinning_zero_modes, softest_mode
 from .enthalpy import Enthalpy, EnthalpyHessian, leave_box_saddle, particles
 from .fire import fire, fire_start
 from .newton import NewtonEnd, newton_steps
 from .push_apart import push_apart
-from .saddle import leave_saddle
+from .saddle import leave_along, leave_saddle
 from .schedule import MAX_FACTORS, MAX_PUSHES, MAX_SADDLES, WIDEST_SKIN, QuenchSchedule
+
+# How the Hessian of a packing is held: factored as a dense or as a sparse matrix, or known by its products alone.
+HessianKind = Literal["dense", "sparse", "matrix_free"]
 
 _factor_hessian = fast_jit(factor_hessian)
 _factor_pinning_zero_modes = fast_jit(factor_pinning_zero_modes)
@@ -53,8 +59,8 @@ class Search:
     **Arguments:**
 
     - `schedule`: tolerances and limits.
-    - `dense`: whether Hessians are assembled and factored. Without, they are known by their products alone, and FIRE
-      descends all the way.
+    - `hessian`: how Hessians are held. Those that are known by their products alone (`matrix_free`) cannot be factored,
+      and FIRE descends all the way.
 
     **Attributes:**
 
@@ -64,13 +70,15 @@ class Search:
     - `counts`: force evaluations, factorisations, saddles left, zero modes pinned, rattlers.
     """
 
-    def __init__(self, potential: AbstractPotential, start: Configuration, schedule: QuenchSchedule, *, dense: bool):
-        self.potential, self.start, self.schedule, self.dense = potential, start, schedule, dense
+    def __init__(
+        self, potential: AbstractPotential, start: Configuration, schedule: QuenchSchedule, *, hessian: HessianKind
+    ):
+        self.potential, self.start, self.schedule, self.kind = potential, start, schedule, hessian
         self.configuration = start
         self.factor: AbstractHessian | None = None
         self.outcome: Outcome | None = None
         self.counts = {"evaluations": 0, "factorisations": 0, "saddles": 0, "zero_modes": 0, "rattlers": 0}
-        self.uses_newton = dense and schedule.method == "newton"
+        self.uses_newton = hessian != "matrix_free" and schedule.method == "newton"
         self._cutoff = float(potential.reach(start))
         self._neighbors: PairList | None = None
         # Where the pair list was made, if this search has made it.
@@ -84,7 +92,7 @@ class Search:
 
     def again(self) -> "Search":
         """A new search from the same start that keeps the pair list and goes on counting."""
-        search = Search(self.potential, self.start, self.schedule, dense=self.dense)
+        search = Search(self.potential, self.start, self.schedule, hessian=self.kind)
         search._neighbors, search.counts = self._neighbors, self.counts
         return search
 
@@ -120,7 +128,7 @@ class Search:
         if self.outcome is not None:
             return False
         self._neighbors = neighbors
-        if not isinstance(factor, DenseHessian):
+        if not isinstance(factor, AbstractFactoredHessian):
             return self._newton() and self.moved() < limit
         near = self._with_box(factor) if isinstance(self.potential, Enthalpy) else factor
         return self._newton(near) and self.moved() < limit
@@ -130,8 +138,8 @@ class Search:
         return self._renew_neighbors() if self._neighbors is None else self._neighbors
 
     def hessian(self) -> AbstractHessian:
-        """The Hessian of where the search stands, at fixed box: factored if `dense`, else known by its products."""
-        if self.dense:
+        """The Hessian of where the search stands, at fixed box: factored, or known by its products."""
+        if self.kind != "matrix_free":
             return self._factorise_particles()
         # Here, for what it imports is slow to load and seldom needed.
         from ..physics.adjoint import MatrixFreeHessian
@@ -229,7 +237,7 @@ class Search:
         hessian = self.hessian()
         # Without a factor, stable by assumption: a descent that has converged found a minimum, and products alone show
         # nothing else.
-        if isinstance(hessian, DenseHessian) and not bool(hessian.is_stable):
+        if isinstance(hessian, AbstractFactoredHessian) and not bool(hessian.is_stable):
             self._pin_zero_modes()
         elif self._box_is_stable(hessian):
             self.factor = hessian
@@ -242,47 +250,59 @@ class Search:
 
     def _leave_saddle(self) -> None:
         """Go downhill from a force-free point that is no minimum."""
-        distance, stiffness = np.asarray(self.schedule.saddle_step), self.schedule.units.stiffness
+        distance = np.asarray(self.schedule.saddle_step)
         if not isinstance(self.potential, Enthalpy):
-            self.configuration = leave_saddle(self.potential, self.configuration, self.neighbors(), distance, stiffness)
+            self.configuration = self._left_saddle(self.configuration)
             return
         packing, neighbors = self.packing, self.neighbors()
         hessian: AbstractHessian = self.hessian()
-        if isinstance(hessian, DenseHessian) and not bool(hessian.is_stable):
-            hessian, _ = _factor_pinning_zero_modes(self.of_particles, packing, neighbors, stiffness)
-        if not isinstance(hessian, DenseHessian) or bool(hessian.is_stable):
+        if isinstance(hessian, AbstractFactoredHessian) and not bool(hessian.is_stable):
+            hessian, _ = self._factorise_pinning_zero_modes()
+        if not isinstance(hessian, AbstractFactoredHessian) or bool(hessian.is_stable):
             # It is the box that gives way.
             self.configuration = leave_box_saddle(
                 self.potential, self.configuration, neighbors, self._with_box(hessian), distance
             )
         else:
-            packing = leave_saddle(self.of_particles, packing, neighbors, distance, stiffness)
+            packing = self._left_saddle(packing)
             rows = self.configuration.fractional[-packing.dimension :]
             fractional = jnp.concatenate([packing.fractional, rows])
             self.configuration = dataclasses.replace(self.configuration, fractional=fractional)
 
     def _pin_zero_modes(self) -> None:
         """Take the Hessian of a force-free point that Cholesky refused, if only zero modes made it do so."""
-        factor, zero_modes = _factor_pinning_zero_modes(
-            self.of_particles, self.packing, self.neighbors(), self.schedule.units.stiffness
-        )
+        factor, zero_modes = self._factorise_pinning_zero_modes()
         self.counts["factorisations"] += 1
         if bool(factor.is_stable) and self._box_is_stable(factor):
             self.factor = factor
             self.counts["zero_modes"] = int(zero_modes)
 
-    def _factorise(self) -> DenseHessian | EnthalpyHessian:
+    def _factorise(self) -> AbstractFactoredHessian | EnthalpyHessian:
         """The factored Hessian of what is minimised, where the search stands."""
         hessian = self._factorise_particles()
         return self._with_box(hessian) if isinstance(self.potential, Enthalpy) else hessian
 
-    def _factorise_particles(self) -> DenseHessian:
+    def _factorise_particles(self) -> AbstractFactoredHessian:
         """The factored Hessian of the particles at fixed box."""
         self.counts["factorisations"] += 1
-        factor: DenseHessian = _factor_hessian(
-            self.of_particles, self.packing, self.neighbors(), self.schedule.units.stiffness
-        )
-        return factor
+        function: Callable[..., AbstractFactoredHessian]
+        function = factor_sparse_hessian if self.kind == "sparse" else _factor_hessian
+        return function(self.of_particles, self.packing, self.neighbors(), self.schedule.units.stiffness)
+
+    def _factorise_pinning_zero_modes(self) -> tuple[AbstractFactoredHessian, Any]:
+        """The same, with zero modes pinned, and their number."""
+        function: Callable[..., tuple[AbstractFactoredHessian, Any]]
+        function = factor_sparse_pinning_zero_modes if self.kind == "sparse" else _factor_pinning_zero_modes
+        return function(self.of_particles, self.packing, self.neighbors(), self.schedule.units.stiffness)
+
+    def _left_saddle(self, packing: Configuration) -> Configuration:
+        """The particles after a step downhill along their softest mode."""
+        here = self.of_particles, packing, self.neighbors()
+        distance, stiffness = np.asarray(self.schedule.saddle_step), self.schedule.units.stiffness
+        if self.kind == "sparse":
+            return leave_along(*here, softest_mode(*here, stiffness), distance)
+        left: Configuration = leave_saddle(*here, distance, stiffness)
+        return left
 
     def _fire(self, tolerance: float) -> None:
         """FIRE to max|F| < `tolerance`, renewing the pair list as often as needed."""
@@ -320,7 +340,7 @@ class Search:
         free = isinstance(self.potential, Enthalpy)
         return free and not float(box_width(self.packing.box)) >= 2.0 * self._cutoff * (1.0 - 1e-9)
 
-    def _newton(self, factor: DenseHessian | EnthalpyHessian | None = None) -> bool:
+    def _newton(self, factor: AbstractFactoredHessian | EnthalpyHessian | None = None) -> bool:
         """Newton from here, with the factor of somewhere near if one is given; whether it ends at a stable minimum."""
         age = 1
         for _ in range(MAX_FACTORS):

@@ -69,7 +69,7 @@ class AllostericResponse(gw.AbstractProperty):
         displacement = state.displacement(force[None])[0]
         strain = jnp.vdot(unit, displacement[source[0]] - displacement[source[1]]) / length
         answer = jnp.vdot(target_unit, displacement[target[0]] - displacement[target[1]]) / target_length
-        if isinstance(state.hessian, gw.DenseHessian):
+        if isinstance(state.hessian, gw.AbstractFactoredHessian):
             ends = jnp.stack([*source, *target])
             answer = jnp.where(jnp.any(state.hessian.rattler[ends]), jnp.nan, answer)
         return answer / strain

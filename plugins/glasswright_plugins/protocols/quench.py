@@ -11,6 +11,7 @@ import numpy as np
 from glasswright.neighbors import PairList
 from glasswright.relax import (
     Enthalpy,
+    HessianKind,
     QuenchSchedule,
     Relaxation,
     Search,
@@ -24,9 +25,10 @@ from glasswright.relax import (
 from glasswright.relax.batch import bytes_per_configuration, expected_pairs
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-# Assembling and factoring cost n² memory and n³ time: 200 MB and about two seconds at 5000 coordinates, where solving
-# with products alone takes as long and says nothing about stability.
-DENSE_LIMIT = 5000
+# A dense Hessian is factored faster up to about this many coordinates.
+DENSE_LIMIT = 2000
+# A sparse factor of this many coordinates takes 4 GB in two dimensions, and half a minute in three.
+SPARSE_LIMIT = {2: 400_000, 3: 45_000}
 
 
 # What a packing that could not be prepared is shaken by before the next attempt: the standard deviation of
@@ -116,8 +118,9 @@ class Quench(gw.AbstractProtocol):
     - `skin`: least width added to the cutoff in pair lists, in units of length (1 in the paper's units).
     - `follow_limit`: a particle that moves further than this in one step of the design has rearranged; in units of
       length.
-    - `hessian`: `dense` (factored once), `matrix_free` (conjugate gradients), or `auto`: dense for pair potentials of
-      up to 5000 coordinates.
+    - `hessian`: `dense` or `sparse` (factored once), `matrix_free` (conjugate gradients), or `auto`. For pair
+      potentials that is dense up to 2000 coordinates and sparse above; for others, and above 400 000 coordinates in two
+      dimensions or 45 000 in three, matrix-free.
     - `stability`: what a minimum has to be stable against: `fixed_box`, motions of the particles in their box, as in
       the paper; `elastic`, strains of the box as well (all `eigenmoduli` positive), without which Poisson's ratio has
       no bounds and its mean need not exist. A packing that is not counts as `unstable`. Under a pressure, packings are
@@ -133,7 +136,7 @@ class Quench(gw.AbstractProtocol):
     max_steps: int = 200_000
     skin: float = 0.3
     follow_limit: float = 0.1
-    hessian: Literal["auto", "dense", "matrix_free"] = "auto"
+    hessian: Literal["auto", "dense", "sparse", "matrix_free"] = "auto"
     stability: Literal["fixed_box", "elastic"] = "fixed_box"
     pressure: Float[Array, ""] | None = eqx.field(
         converter=lambda p: None if p is None else jnp.asarray(p, dtype=float), default=None
@@ -183,7 +186,7 @@ class Quench(gw.AbstractProtocol):
         """
         first = self._search(potential, jax.tree.map(lambda x: x[0], starts))
         # What is not a number is refused one by one, without a program for many.
-        if not first.uses_newton or first.outcome is not None:
+        if not first.uses_newton or first.kind != "dense" or first.outcome is not None:
             return None
         relaxation = self._relaxation(potential, starts, first.schedule, width)
         relaxation.run()
@@ -292,9 +295,16 @@ class Quench(gw.AbstractProtocol):
 
     def _search(self, potential: gw.AbstractPotential, start: gw.Configuration) -> Search:
         """A search from the start, with the kind of Hessian that suits its size."""
-        small = isinstance(potential, gw.AbstractPairPotential) and start.fractional.size <= DENSE_LIMIT
-        dense = self.hessian == "dense" or (self.hessian == "auto" and small)
-        return Search(potential, start, self._schedule(potential, start), dense=dense)
+        return Search(potential, start, self._schedule(potential, start), hessian=self._kind(potential, start))
+
+    def _kind(self, potential: gw.AbstractPotential, start: gw.Configuration) -> HessianKind:
+        """How the Hessian is held: as asked for, or as suits the potential and the number of coordinates."""
+        if self.hessian != "auto":
+            return self.hessian
+        size = start.fractional.size
+        if not isinstance(potential, gw.AbstractPairPotential) or size > SPARSE_LIMIT[start.dimension]:
+            return "matrix_free"
+        return "dense" if size <= DENSE_LIMIT else "sparse"
 
     def _released(self, potential: gw.AbstractPotential, start: gw.Configuration) -> Search:
         """A search from the start in which the box is free if there is a pressure."""
@@ -302,7 +312,7 @@ class Quench(gw.AbstractProtocol):
             return self._search(potential, start)
         first = self._search(potential, start)
         enthalpy = self._enthalpy(potential, start)
-        return Search(enthalpy, extended(start), first.schedule, dense=first.dense)
+        return Search(enthalpy, extended(start), first.schedule, hessian=first.kind)
 
     def _enthalpy(self, potential: gw.AbstractPotential, start: gw.Configuration) -> Enthalpy:
         """The enthalpy, in which the rows of a deformation are about as stiff as particles."""
@@ -317,7 +327,7 @@ class Quench(gw.AbstractProtocol):
             outcome = gw.Outcome.narrow_box if search.factor is not None else search.outcome
             return gw.Prepared(configuration, outcome, counts | statistics)
         memory = Memory(search.neighbors(), search.factor)
-        if isinstance(search.factor, gw.DenseHessian):
+        if isinstance(search.factor, gw.AbstractFactoredHessian):
             counts["rattlers"] = int(search.factor.n_rattlers)
         outcome = gw.Outcome.converged
         if self.stability == "elastic" and not _is_elastically_stable(
