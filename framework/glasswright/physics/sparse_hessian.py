@@ -1,6 +1,7 @@
 """The factored Hessian of many particles: a sparse matrix, whose factor stays on the host."""
 
 import collections
+import dataclasses
 import hashlib
 import threading
 import weakref
@@ -61,22 +62,34 @@ class SparseHessian(AbstractFactoredHessian):
 
     def solve(self, force: Float[Array, "*batch n d"]) -> Float[Array, "*batch n d"]:
         """`H^-1` times forces, without their components along zero modes."""
-        arrays = (self.name, self.i, self.j, self.stiffness, self.pin, self.position)
+        arrays = (self.name, self.i, self.j, self.stiffness, self.pin, self.position, self.rattler, self.free)
         matrix = tuple(jax.lax.stop_gradient(jnp.asarray(x)) for x in arrays)
-        right = self._without_zero_modes(force.reshape(-1, *force.shape[-2:]))
-        solution = solve_on_host(_solve, _solve_anew, _pinned_product, matrix, right)
-        return self._without_zero_modes(solution).reshape(force.shape)
+        right = force.reshape(-1, *force.shape[-2:])
+        return solve_on_host(_solve, _solve_anew, _pinned_product, matrix, right).reshape(force.shape)
 
-    def _without_zero_modes(self, vector: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
+
+@dataclasses.dataclass(frozen=True)
+class PinnedFactor:
+    """What the host keeps of a factored Hessian: the factor, None if it is unstable, and the zero modes."""
+
+    factor: SparseFactor | None
+    rattler: Bool[np.ndarray, " n"]
+    free: Float[np.ndarray, "k n d"]
+
+    def solve(self, force: Float[np.ndarray, "b n d"]) -> Float[np.ndarray, "b n d"]:
+        """Displacements under forces, both without their components along zero modes."""
+        if self.factor is None:
+            return np.full(force.shape, np.nan)
+        return self._without_zero_modes(self.factor.solve(self._without_zero_modes(force)))
+
+    def _without_zero_modes(self, vector: Float[np.ndarray, "b n d"]) -> Float[np.ndarray, "b n d"]:
         """Vectors without uniform translations, displacements of rattlers, and other zero modes."""
-        held = ~jnp.asarray(self.rattler)[None, :, None]
-        vector = jnp.where(held, vector, 0.0)
-        mean = jnp.sum(vector, axis=1, keepdims=True) / jnp.maximum(jnp.sum(held), 1)
-        vector = vector - jnp.where(held, mean, 0.0)
-        free = jnp.asarray(self.free)
-        if not len(free):
-            return vector
-        return vector - jnp.tensordot(jnp.tensordot(vector, free, axes=((1, 2), (1, 2))), free, axes=1)
+        held = ~self.rattler[None, :, None]
+        mean = np.sum(vector * held, axis=1, keepdims=True) / max(np.sum(held), 1)
+        vector = (vector - mean) * held
+        shares = np.tensordot(vector, self.free, axes=((1, 2), (1, 2)))
+        without: np.ndarray = vector - np.tensordot(shares, self.free, axes=1)
+        return without
 
 
 def factor_sparse_hessian(
@@ -250,7 +263,7 @@ def _hessian(matrix: SparseMatrix, pin: Float[np.ndarray, "n d"], free: Float[np
     for array in (matrix.i, matrix.j, matrix.blocks, pin):
         digest.update(np.ascontiguousarray(array).data)
     name = np.frombuffer(digest.digest(), dtype=np.uint64).reshape(())
-    _keep(int(name), name, factor)
+    _keep(int(name), name, PinnedFactor(factor, matrix.rattler, free))
     # NumPy's, unknown to type checkers (`PairIndex`).
     pairs: Any = {"i": matrix.i, "j": matrix.j}
     return SparseHessian(
@@ -298,21 +311,21 @@ def _elimination(position: Float[np.ndarray, "n d"], i: Int[np.ndarray, " p"], j
 
 def _pinned_product(matrix: Any, vector: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
     """The pinned matrix times vectors."""
-    _, i, j, stiffness, pin, _ = matrix
+    _, i, j, stiffness, pin, *_ = matrix
     force = jnp.einsum("pab,kpb->kpa", stiffness, vector[:, i] - vector[:, j])
     result: Array = pin[None] * vector + jnp.zeros_like(vector).at[:, i].add(force).at[:, j].add(-force)
     return result
 
 
-# Factors by name, and how many Hessians of that name there are. None stands for what is not positive definite.
-_factors: dict[int, SparseFactor | None] = {}
+# Factors by name, and how many Hessians of that name there are.
+_factors: dict[int, PinnedFactor] = {}
 _owners: collections.Counter[int] = collections.Counter()
 # The factor that was last made of a Hessian from elsewhere.
-_visitor: dict[int, SparseFactor | None] = {}
+_visitor: dict[int, PinnedFactor] = {}
 _lock = threading.Lock()
 
 
-def _keep(name: int, owner: np.ndarray, factor: SparseFactor | None) -> None:
+def _keep(name: int, owner: np.ndarray, factor: PinnedFactor) -> None:
     """Keep a factor for as long as its owner lives: the array with the name."""
     with _lock:
         _factors[name] = factor
@@ -329,21 +342,14 @@ def _release(name: int) -> None:
 
 def _solve(name: np.ndarray, force: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Solutions by a factor that the host has, and whether it has it."""
-    key = int(name)
-    for factors in (_factors, _visitor):
-        if key in factors:
-            return _solutions(factors[key], force), np.asarray(True)
-    return np.full(force.shape, np.nan), np.asarray(False)
+    factor = _factors.get(int(name)) or _visitor.get(int(name))
+    return np.full(force.shape, np.nan) if factor is None else factor.solve(force), np.asarray(factor is not None)
 
 
 def _solve_anew(name: np.ndarray, *arrays: np.ndarray) -> tuple[np.ndarray]:
     """Solutions by a factor that is made for the purpose, and kept until the next one is."""
-    *matrix, force = arrays
-    factor = _factor(*matrix)
+    i, j, stiffness, pin, position, rattler, free, force = (np.array(x) for x in arrays)
+    factor = PinnedFactor(_factor(i, j, stiffness, pin, position), rattler, free)
     _visitor.clear()
     _visitor[int(name)] = factor
-    return (_solutions(factor, force),)
-
-
-def _solutions(factor: SparseFactor | None, force: np.ndarray) -> np.ndarray:
-    return np.full(force.shape, np.nan) if factor is None else factor.solve(force)
+    return (factor.solve(force),)
