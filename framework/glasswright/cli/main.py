@@ -18,6 +18,7 @@ TOOLS = table(
     Entry("runs", "all runs below a folder, and how they stand", "glasswright.cli.runs:main"),
     Entry("plot", "the pictures of a run again, in another format, or while it runs", "glasswright.cli.plot:main"),
     Entry("report", "a page about one run or several, in one file", "glasswright.cli.report:main"),
+    Entry("export", "packings and interactions of a run, for other programs", "glasswright.cli.export:main"),
     Entry(
         "plugins",
         "which components there are, all about one (show NAME), a new package (new NAME)",

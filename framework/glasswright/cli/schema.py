@@ -138,6 +138,7 @@ def _fields(node: Any, preset: bool) -> dict[str, Any]:
         "int": {"type": "integer"},
         "float": {"type": "number"},
         "float | None": {"type": ["number", "null"]},
+        "int | None": {"type": ["integer", "null"]},
     }
     names = {name: str(getattr(kind, "__name__", kind)) for name, kind in field_types(node).items()}
     return {name: _open(types.get(kind, {}), preset) for name, kind in names.items()}

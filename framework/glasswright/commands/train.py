@@ -55,7 +55,17 @@ SHARED = (
 )
 # How long to train.
 TrainNode = node_class(
-    "TrainNode", Experiment, ("steps", "tolerance", "checkpoint_interval", "rejection_limit", "clip")
+    "TrainNode",
+    Experiment,
+    (
+        "steps",
+        "tolerance",
+        "checkpoint_interval",
+        "rejection_limit",
+        "clip",
+        "keep_packings",
+        "trajectory_interval",
+    ),
 )
 # What `conf/train.yaml` builds on.
 BASE = {"train_base": {"terms": {}, "train": TrainNode, "design": {}, "plots": PlotsNode}}
@@ -109,6 +119,10 @@ def build_experiment(
         checkpoint_interval=integer(train["checkpoint_interval"], "train.checkpoint_interval", least=1),
         rejection_limit=share(train["rejection_limit"], "train.rejection_limit"),
         clip=None if train["clip"] is None else number(train["clip"], "train.clip"),
+        keep_packings=integer(train["keep_packings"], "train.keep_packings", least=0),
+        trajectory_interval=None
+        if train["trajectory_interval"] is None
+        else integer(train["trajectory_interval"], "train.trajectory_interval", least=1),
         devices=build_devices(data.get("devices", "auto")),
         chunk_size=build_chunk_size(data.get("chunk_size", "auto")),
         plots=build_plots(data.get("plots")),

@@ -13,8 +13,8 @@ from ..evaluation.measurement import Sample
 from ..execution.executor import Executor
 from ..physics.configuration import Configuration
 from ..run.checkpoint import pack, unpack
-from ..run.extxyz import write_configuration
 from .experiment import Experiment
+from .packing_text import packing_text
 
 
 class Best(eqx.Module):
@@ -88,8 +88,9 @@ def best_of_lines(experiment: Experiment, lines: Sequence[Mapping[str, Any]]) ->
 
 
 def _texts(experiment: Experiment, best: Best) -> dict[int, str]:
-    potential = potential_as_text(experiment.problem.at(best.values).potential, experiment.config)
+    potential = experiment.problem.at(best.values).potential
+    described = potential_as_text(potential, experiment.config)
     return {
-        index: packing if isinstance(packing, str) else write_configuration(packing, potential=potential)
+        index: packing if isinstance(packing, str) else packing_text(potential, packing, described)
         for index, packing in best.packings.items()
     }

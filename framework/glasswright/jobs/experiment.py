@@ -42,6 +42,8 @@ class Experiment:
     - `devices`: how many cores (or accelerators) to use; None takes all.
     - `chunk_size`: how many configurations are in work at a time; None lets memory decide. No result depends on it.
     - `plots`: how pictures are drawn.
+    - `keep_packings`: how many packings of the last step a run leaves whose packings are not followed.
+    - `trajectory_interval`: steps between the followed packings that are kept as a trajectory; None keeps none.
     - `config`: the resolved configuration this was built from, kept with the results.
     """
 
@@ -62,6 +64,8 @@ class Experiment:
     devices: int | None = None
     chunk_size: int | None = None
     plots: PlotOptions = DEFAULT_PLOTS
+    keep_packings: int = 0
+    trajectory_interval: int | None = None
     config: str | None = None
 
     def __repr__(self) -> str:
@@ -115,6 +119,7 @@ def check_experiment(experiment: Experiment) -> Problem:
     check_64_bit(experiment.model, "")
     check_disorder(experiment.potential, jax.eval_shape(system.start, jax.random.key(0)), "system", system)
     check_number(system, experiment.sampler)
+    check_kept(experiment)
     check_start(experiment.potential, system, experiment.sampler)
     check_cutoff(experiment.potential, system.largest_particles, f"system.n_particles={system.n_particles}")
     provided = type(experiment.protocol).provides
@@ -185,6 +190,25 @@ def check_number(system: AbstractSystem, sampler: AbstractSampler) -> None:
         )
     if max(sampler.indices(0)) >= available:
         raise RequestError(f"sampler.size={sampler.size}: {there_are} and no more")
+
+
+def check_kept(experiment: Experiment) -> None:
+    """Packings that are followed are left anyway, and only they have a trajectory."""
+    sampler = experiment.sampler
+    if sampler.is_population and experiment.keep_packings:
+        raise RequestError(
+            f"train.keep_packings={experiment.keep_packings}: the packings of this run are followed, and all of them "
+            "are left in final.extxyz; leave it out"
+        )
+    if experiment.keep_packings > sampler.size:
+        raise RequestError(
+            f"train.keep_packings={experiment.keep_packings}: a step has {sampler.size} packings (sampler.size)"
+        )
+    if not sampler.is_population and experiment.trajectory_interval is not None:
+        raise RequestError(
+            f"train.trajectory_interval={experiment.trajectory_interval}: no packings are followed from step to step; "
+            "choose sampler=tracked, or keep the last packings with train.keep_packings"
+        )
 
 
 def check_start(potential: AbstractPotential, system: AbstractSystem, sampler: AbstractSampler) -> None:

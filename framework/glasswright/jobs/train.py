@@ -32,6 +32,7 @@ from .experiment import Experiment
 from .metrics import Metrics, TrainingResult, check_rejections, final_result, reached, step_metrics
 from .training_files import final_frames, write_end, write_start
 from .training_state import TrainingState, first_not_finite, from_checkpoint, initial_state, to_checkpoint
+from .trajectory import TRAJECTORY, keep_trajectory, trajectory_frames
 
 logger = logging.getLogger(__name__)
 # Weight of the present step in the running mean of gradient lengths.
@@ -88,8 +89,9 @@ def resume(experiment: Experiment, directory: str | Path, *, progress: bool = Tr
             if experiment.config is not None:
                 write_atomically(Path(directory) / "config.yaml", experiment.config)
             # Nor is the packing of its end one of this design.
-            for name in ("result.json", "final.extxyz", *picture_files("training")):
+            for name in ("result.json", "final.extxyz", "packings.extxyz", *picture_files("training")):
                 (Path(directory) / name).unlink(missing_ok=True)
+            keep_trajectory(Path(directory), state.step)
             output = RunDirectory(directory, keep=lines)
         return _run(experiment, executor, output, state, lines, progress)
 
@@ -147,8 +149,10 @@ def _run(
                 succeeded = reached(experiment, line["loss"])
                 lost = None if succeeded else lost_its_way(experiment, lines)
                 last = succeeded or lost is not None or state.step + 1 >= experiment.steps
+                frames_of_step = trajectory_frames(experiment, executor, state.step, state.values, samples)
                 if output is not None:
                     output.append_metrics(line)
+                    output.append_text(TRAJECTORY, frames_of_step)
                 bar.update(line, last=last)
                 check_rejections(experiment, lines)
                 if last:

@@ -10,10 +10,10 @@ from ..evaluation.design import DesignValues
 from ..evaluation.measurement import Sample
 from ..execution.executor import Executor
 from ..run.directory import RunDirectory
-from ..run.extxyz import write_configuration
 from ..run.pictures import write_picture
 from .experiment import Experiment
 from .metrics import Metrics, TrainingResult
+from .packing_text import packing_text
 from .training_state import TrainingState
 
 
@@ -29,20 +29,26 @@ def write_start(output: RunDirectory, experiment: Experiment) -> None:
 def final_frames(
     experiment: Experiment, executor: Executor, values: DesignValues, samples: Sequence[Sample]
 ) -> list[str]:
-    """The followed packings of all processes as extxyz, in the order of their indices: all processes have to call it.
+    """The packings of all processes that a run leaves, in the order of their indices: all processes have to call it.
 
-    Each carries the potential at the values of the design that it was prepared with. There are none where packings are
-    not followed.
+    Each carries the potential at the values of the design that it was prepared with. Of packings that are not followed,
+    as many are left as somebody wants to keep.
     """
-    if not experiment.sampler.is_population:
+    if not experiment.sampler.is_population and experiment.keep_packings == 0:
         return []
-    potential = potential_as_text(experiment.problem.at(values).potential, experiment.config)
-    own = {
-        sample.index: write_configuration(sample.prepared.configuration, potential=potential)
+    potential = experiment.problem.at(values).potential
+    described = potential_as_text(potential, experiment.config)
+    accepted = {
+        sample.index: sample.prepared.configuration
         for sample in samples
         if sample.measurement is not None and sample.prepared is not None
     }
-    return list(executor.gather(own).values())
+    if not experiment.sampler.is_population:
+        # No process writes more texts than all of them keep.
+        accepted = {index: accepted[index] for index in sorted(accepted)[: experiment.keep_packings]}
+    own = {index: packing_text(potential, packing, described) for index, packing in accepted.items()}
+    frames = list(executor.gather(own).values())
+    return frames if experiment.sampler.is_population else frames[: experiment.keep_packings]
 
 
 def write_end(
@@ -63,7 +69,8 @@ def write_end(
     followed = accepted[0].configuration if accepted and experiment.sampler.is_population else None
     diameters = experiment.problem.at(state.values).potential.species_diameters
     if frames:
-        output.write_text("final.extxyz", "".join(frames))
+        name = "final.extxyz" if experiment.sampler.is_population else "packings.extxyz"
+        output.write_text(name, "".join(frames))
     if frames_of_best:
         output.write_text("best.extxyz", "".join(frames_of_best))
     figure = training_figure(

@@ -28,6 +28,7 @@ BEGUN = ("config.yaml", "metrics.jsonl", "configurations.jsonl", "checkpoints")
 FOLDERS = {
     "checkpoints": ("step_*.ckpt", ".step_*.partial"),
     ".hydra": ("config.yaml", "hydra.yaml", "overrides.yaml"),
+    "export": ("packings.extxyz", "packings.gsd", "packing_*.data", "interactions.table", "in.measure", ".*.partial"),
 }
 # The other files that runs leave behind.
 FILES = (
@@ -36,6 +37,8 @@ FILES = (
     "best.extxyz",
     "final.extxyz",
     "packing.extxyz",
+    "packings.extxyz",
+    "trajectory.extxyz",
     "bonds.npz",
     "vibrations.npz",
     *picture_files(*PICTURES),

@@ -49,7 +49,8 @@ class RunDirectory:
 
     def clear(self) -> None:
         """Remove what an earlier run left here that would be taken for this one's."""
-        (self.path / "result.json").unlink(missing_ok=True)
+        for name in ("result.json", "trajectory.extxyz"):
+            (self.path / name).unlink(missing_ok=True)
         for old in self.checkpoints(self.path):
             old.unlink()
 
@@ -66,6 +67,16 @@ class RunDirectory:
 
     def write_bytes(self, name: str, content: bytes) -> None:
         write_atomically(self.path / name, content)
+
+    def append_text(self, name: str, content: str) -> None:
+        """Add to the end of a file, where there is anything to add."""
+        if not content:
+            return
+        try:
+            with open(self.path / name, "a") as file:
+                file.write(content)
+        except OSError as error:
+            raise RunError(f"cannot write {self.path / name}: {error.strerror or error}") from error
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
         """One step's line, visible to others as soon as this returns."""

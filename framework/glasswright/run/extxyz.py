@@ -1,6 +1,7 @@
-"""Packings as extended XYZ: 17 digits, `Properties=species:S:1:pos:R:3`, readable by OVITO and most others.
+"""Packings as extended XYZ: 17 digits, `Properties=type:I:1:pos:R:3:radius:R:1`, readable by ASE, OVITO and others.
 
-Fields of quenched disorder are columns behind these, where there are any.
+Species are numbers, so that nobody takes them for chemical elements. Fields of quenched disorder are columns behind
+these, where there are any; energy, stress and the potential are in the comment line.
 
 The reader is our own and strict: a file is read as what it says, or refused. What is legal follows the format's
 specification (libAtoms/extxyz). Neither of the two kept readers can stand in for it:
@@ -82,12 +83,26 @@ def read_potential(path: str | Path, key: str = "configuration") -> str | None:
         return None
 
 
-def write_configuration(configuration: Configuration, *, potential: str | None = None, **comment: float) -> str:
+def write_configuration(
+    configuration: Configuration,
+    *,
+    potential: str | None = None,
+    diameters: Float[np.ndarray, " n"] | None = None,
+    stress: Float[np.ndarray, "d d"] | None = None,
+    labels: Sequence[str] | None = None,
+    **comment: float,
+) -> str:
     """The text of a file that reads back to the same packing.
+
+    Species are numbers from 1 on in the column `type`, which other programs take for what they are and not for chemical
+    elements.
 
     **Arguments:**
 
     - `potential`: the interactions that the packing was made with, a text that `read_potential` gives back.
+    - `diameters`: of each particle, in units of length; the column `radius` has half of them.
+    - `stress`: positive under tension, in energy per volume.
+    - `labels`: the name of each species.
     - `comment`: further numbers for the comment line.
     """
     d = configuration.dimension
@@ -99,22 +114,31 @@ def write_configuration(configuration: Configuration, *, potential: str | None =
     for b in range(d):
         # Not a matrix product, whose last digit depends on where in memory its factors lie.
         position[:, :d] += wrapped[:, b, None] * np.asarray(configuration.box)[:, b]
-    lattice = " ".join(f"{x:.17g}" for x in box.T.ravel())
     extra = "".join(f" {name}={value:.17g}" for name, value in comment.items())
+    if stress is not None:
+        full = np.zeros((3, 3))
+        full[:d, :d] = stress
+        extra += f' stress="{_joined(full)}"'
+    if labels is not None:
+        extra += f' species_names="{" ".join(labels)}"'
     if potential is not None:
         escaped = potential.replace("\\", "\\\\").replace('"', '\\"')
         extra += f' {POTENTIAL}="{escaped}"'
     periodic = "T T F" if d == 2 else "T T T"
-    disorder = {name: np.asarray(configuration.disorder[name]) for name in sorted(configuration.disorder)}
-    columns = "".join(f":{name}:{'I' if field.dtype.kind in 'iu' else 'R'}:1" for name, field in disorder.items())
+    fields = {} if diameters is None else {"radius": 0.5 * diameters}
+    fields |= {name: np.asarray(configuration.disorder[name]) for name in sorted(configuration.disorder)}
+    columns = "".join(f":{name}:{'I' if field.dtype.kind in 'iu' else 'R'}:1" for name, field in fields.items())
     lines = [
         str(configuration.n_particles),
-        f'Lattice="{lattice}" Properties=species:S:1:pos:R:3{columns} pbc="{periodic}"{extra}',
+        f'Lattice="{_joined(box.T)}" Properties=type:I:1:pos:R:3{columns} pbc="{periodic}"{extra}',
     ]
-    labels = species_labels(int(np.max(np.asarray(configuration.species))) + 1)
-    for kind, *numbers in zip(np.asarray(configuration.species), *position.T, *disorder.values(), strict=True):
-        lines.append(" ".join([labels[kind], *(f"{x:.17g}" for x in numbers)]))
+    for kind, *numbers in zip(np.asarray(configuration.species), *position.T, *fields.values(), strict=True):
+        lines.append(" ".join([str(kind + 1), *(f"{x:.17g}" for x in numbers)]))
     return "\n".join(lines) + "\n"
+
+
+def _joined(matrix: Float[np.ndarray, "3 3"]) -> str:
+    return " ".join(f"{x:.17g}" for x in matrix.ravel())
 
 
 def species_labels(n_species: int) -> list[str]:

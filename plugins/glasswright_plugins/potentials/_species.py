@@ -169,7 +169,11 @@ class AbstractSmoothedPotential(AbstractSpeciesPotential):
         s, energy = self.diameter_and_energy(configuration, i, j)
         if self.smoothing == "xplor":
             return s, energy
-        return s, energy, cutoff_polynomial(lambda r: self.uncut_energy(r, s, energy), self.range_of(s), self.smoothing)
+        return s, energy, self.end_polynomial(s, energy)
+
+    def end_polynomial(self, s: Float[Array, " p"], energy: Float[Array, " p"]) -> Float[Array, "p q"]:
+        """Coefficients of the polynomial `P(r)` of each pair."""
+        return cutoff_polynomial(lambda r: self.uncut_energy(r, s, energy), self.range_of(s), self.smoothing)
 
     def pair_energy(self, r: Float[Array, ""], parameters: PyTree) -> Float[Array, ""]:
         """`V(r) S(r)`, or `V(r) + P(r)`."""

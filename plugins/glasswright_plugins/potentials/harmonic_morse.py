@@ -81,9 +81,9 @@ class HarmonicMorse(AbstractSmoothedPotential):
 
     def pair_parameters(self, configuration: gw.Configuration, i: PairIndex, j: PairIndex) -> PyTree:
         """Diameter and energy of each pair, and what its smoothing needs: `1 / (cutoff² - onset²)`, or a polynomial."""
-        s, energy, *polynomial = super().pair_parameters(configuration, i, j)
-        if polynomial:
-            return s, energy, polynomial[0]
+        s, energy = self.diameter_and_energy(configuration, i, j)
+        if self.smoothing != "xplor":
+            return s, energy, self.end_polynomial(s, energy)
         onset, cutoff = self.onset_of(s), self.range_of(s)
         return s, energy, 1.0 / (cutoff**2 - onset**2)
 

@@ -1,0 +1,1 @@
+"""Packings and interactions in the formats of other programs."""
