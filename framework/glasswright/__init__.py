@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .components.protocol import Outcome as Outcome
     from .components.protocol import Prepared as Prepared
     from .components.sampler import AbstractSampler as AbstractSampler
+    from .components.tracker import AbstractTracker as AbstractTracker
+    from .components.tracker import TrackedRun as TrackedRun
     from .components.system import AbstractSystem as AbstractSystem
     from .components.system import System as System
     from .evaluation.design import Design as Design
@@ -58,6 +60,8 @@ _MODULES = {
     "AbstractProperty": "components.property",
     "AbstractProtocol": "components.protocol",
     "AbstractSampler": "components.sampler",
+    "AbstractTracker": "components.tracker",
+    "TrackedRun": "components.tracker",
     "AbstractSystem": "components.system",
     "analyse": "api",
     "attach_enthalpy_minimum": "physics.enthalpy",

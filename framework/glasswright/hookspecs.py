@@ -59,6 +59,11 @@ def register_optimizers(register: Register) -> None:
 
 
 @hookspec
+def register_trackers(register: Register) -> None:
+    """Call `register("name", Class)` for each `AbstractTracker`."""
+
+
+@hookspec
 def config_search_paths() -> Iterable[str | Path]:
     """Folders with configuration of yours (`experiment/*.yaml`): paths, or `pkg://package.folder`."""
     return ()

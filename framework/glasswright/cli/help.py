@@ -48,7 +48,7 @@ def help_text(name: str, command: Command[Any, Any], config: Config, components:
     of_run = _is_required(config, "run")
     if "experiment" in _choices(config) and not of_run:
         lines += ["", "presets: experiment=NAME", *_wrapped(", ".join(presets))]
-    kinds = [kind for kind in KINDS if kind in command.shared or _is_chosen(data, kind) or kind == "property"]
+    kinds = [kind for kind in KINDS if kind in command.shared or f"{kind}s" in command.shared or _is_chosen(data, kind) or kind == "property"]
     kinds += ["objective"] if "terms" in command.shared else []
     if of_run:
         kinds = ["property"]
@@ -86,6 +86,8 @@ def _sections(data: Mapping[str, Any], command: Command[Any, Any], components: R
     for kind in KINDS:
         if _is_chosen(data, kind):
             yield from _of_component(data[kind], kind, by_target)
+    for name, node in (data.get("trackers") or {}).items():
+        yield from _of_component(node, f"trackers.{name}", by_target)
     of_term = _of_class(Term)
     for name, term in (data.get("terms") or {}).items():
         path = f"terms.{name}"

@@ -25,6 +25,7 @@ FIRST_USE = {
         "glasswright train combination=@name@ 'property=[poisson_ratio,pressure]' terms.pressure.objective.target=0.23"
     ),
     "optimizer": "glasswright train optimizer=@name@",
+    "tracker": "glasswright train 'tracker=[@name@]'",
 }
 
 

@@ -65,7 +65,7 @@ def schema(name: str = "train", *, preset: bool = False) -> dict[str, Any]:
     }
     assert set(term) == set(field_types(TermNode).keys())
     shared: dict[str, Any] = {
-        **{kind: {"$ref": f"#/$defs/{kind}"} for kind in sorted(KINDS.keys() - {"property", "objective"})},
+        **{kind: {"$ref": f"#/$defs/{kind}"} for kind in sorted(KINDS.keys() - {"property", "objective", "tracker"})},
         "terms": {"type": "object", "additionalProperties": _object(term, preset)},
         "design": {"type": "object", "additionalProperties": {"$ref": "#/$defs/bounds"}},
         "train": _object(_fields(TrainNode, preset), preset),
@@ -73,6 +73,7 @@ def schema(name: str = "train", *, preset: bool = False) -> dict[str, Any]:
         "devices": AUTO,
         "chunk_size": AUTO,
         "plots": _object(_plots(), True),
+        "trackers": {"type": "object", "additionalProperties": {"$ref": "#/$defs/tracker"}},
     }
     command = load_command(name)
     keys = {key: value for key, value in shared.items() if key in command.shared} | dict(command.own)

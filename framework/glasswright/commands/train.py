@@ -52,6 +52,7 @@ SHARED = (
     "devices",
     "chunk_size",
     "plots",
+    "trackers",
 )
 # How long to train.
 TrainNode = node_class(
@@ -68,7 +69,7 @@ TrainNode = node_class(
     ),
 )
 # What `conf/train.yaml` builds on.
-BASE = {"train_base": {"terms": {}, "train": TrainNode, "design": {}, "plots": PlotsNode}}
+BASE = {"train_base": {"terms": {}, "train": TrainNode, "design": {}, "plots": PlotsNode, "trackers": {}}}
 
 
 def build(config: Config, folder: Path | None = None) -> Experiment:
@@ -126,6 +127,10 @@ def build_experiment(
         devices=build_devices(data.get("devices", "auto")),
         chunk_size=build_chunk_size(data.get("chunk_size", "auto")),
         plots=build_plots(data.get("plots")),
+        trackers={
+            name: instantiate("tracker", node, f"trackers.{name}", size)
+            for name, node in (data.get("trackers") or {}).items()
+        },
         config=to_yaml(data),
     )
     _ = experiment.problem  # everything about it is checked

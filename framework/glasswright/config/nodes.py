@@ -129,7 +129,9 @@ def store(registry: Registry, nodes: Mapping[str, Any]) -> None:
                 )
             else:
                 node = _node(component, with_nested=True)
-                config_store.store(group=kind, name=component.name, node=node, provider=component.distribution)
+                # There may be several trackers, each under its own name.
+                place = {"package": f"trackers.{component.name}"} if kind == "tracker" else {}
+                config_store.store(group=kind, name=component.name, node=node, provider=component.distribution, **place)
     for component in schedules().values():
         config_store.store(group="schedule", name=component.name, node=_node(component), provider="optax")
     for name, node in nodes.items():

@@ -1,6 +1,7 @@
 import dataclasses
 import functools
 import math
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -14,6 +15,7 @@ from ..components.property import AbstractProperty
 from ..components.protocol import AbstractProtocol
 from ..components.sampler import AbstractSampler
 from ..components.system import AbstractSystem
+from ..components.tracker import AbstractTracker
 from ..evaluation.design import resolve_design
 from ..evaluation.problem import Model, Problem
 from ..evaluation.value_shape import value_shape
@@ -44,6 +46,7 @@ class Experiment:
     - `plots`: how pictures are drawn.
     - `keep_packings`: how many packings of the last step a run leaves whose packings are not followed.
     - `trajectory_interval`: steps between the followed packings that are kept as a trajectory; None keeps none.
+    - `trackers`: what follows the training, by name: see `AbstractTracker`.
     - `config`: the resolved configuration this was built from, kept with the results.
     """
 
@@ -66,6 +69,7 @@ class Experiment:
     plots: PlotOptions = DEFAULT_PLOTS
     keep_packings: int = 0
     trajectory_interval: int | None = None
+    trackers: Mapping[str, AbstractTracker] = dataclasses.field(default_factory=dict)
     config: str | None = None
 
     def __repr__(self) -> str:

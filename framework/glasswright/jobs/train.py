@@ -30,6 +30,7 @@ from .best import best_frames, best_of_lines, better
 from .ending import Ending, lost_its_way
 from .experiment import Experiment
 from .metrics import Metrics, TrainingResult, check_rejections, final_result, reached, step_metrics
+from .tracking import Tracking
 from .training_files import final_frames, write_end, write_start
 from .training_state import TrainingState, first_not_finite, from_checkpoint, initial_state, to_checkpoint
 from .trajectory import TRAJECTORY, keep_trajectory, trajectory_frames
@@ -137,8 +138,10 @@ def _run(
 ) -> TrainingResult:
     """Steps from `state` on; the metrics of the steps before are in `lines`."""
     begin, seconds_before = perf_counter(), sum(line["seconds"] for line in lines)
+    tracking = Tracking(experiment.trackers if executor.rank == 0 else {})
     meter = progress_bar("train", experiment.steps, shown=progress and executor.rank == 0)
     try:
+        tracking.start(None if output is None else output.path, experiment.config, state.step)
         with meter as bar, Terminated() as stop:
             while True:
                 clock = perf_counter()
@@ -154,6 +157,7 @@ def _run(
                     output.append_metrics(line)
                     output.append_text(TRAJECTORY, frames_of_step)
                 bar.update(line, last=last)
+                tracking.step(line)
                 check_rejections(experiment, lines)
                 if last:
                     break
@@ -181,11 +185,13 @@ def _run(
         frames_of_best = best_frames(experiment, executor, best)
         if output is not None:
             write_end(output, experiment, state, samples, lines, result, frames, frames_of_best)
+        tracking.end(result)
         return result
     except PeerLost as error:
         command = "glasswright resume and its directory" if output is None else resume_command(output.path)
         raise RunError(f"{error}; go on from the last checkpoint with: {command}") from error
     finally:
+        tracking.end(None)
         if output is not None:
             output.close()
 

@@ -14,6 +14,7 @@ from ..components.property import AbstractProperty
 from ..components.protocol import AbstractProtocol
 from ..components.sampler import AbstractSampler
 from ..components.system import AbstractSystem
+from ..components.tracker import AbstractTracker
 from ..physics.potential import AbstractPotential
 
 
@@ -43,6 +44,7 @@ KINDS: dict[str, Kind] = {
     "combination": Kind("register_combinations", AbstractCombination, AbstractCombination),
     # A function that returns an optimizer.
     "optimizer": Kind("register_optimizers", optax.GradientTransformation, None),
+    "tracker": Kind("register_trackers", AbstractTracker, AbstractTracker),
 }
 
 

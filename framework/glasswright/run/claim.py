@@ -27,6 +27,7 @@ BEGUN = ("config.yaml", "metrics.jsonl", "configurations.jsonl", "checkpoints")
 # What runs leave in folders of their own, by name patterns.
 FOLDERS = {
     "checkpoints": ("step_*.ckpt", ".step_*.partial"),
+    "tensorboard": ("events.out.tfevents.*",),
     ".hydra": ("config.yaml", "hydra.yaml", "overrides.yaml"),
     "export": ("packings.extxyz", "packings.gsd", "packing_*.data", "interactions.table", "in.measure", ".*.partial"),
 }
@@ -40,6 +41,9 @@ FILES = (
     "packings.extxyz",
     "trajectory.extxyz",
     "bonds.npz",
+    "metrics.csv",
+    "mlflow.txt",
+    "wandb.txt",
     "vibrations.npz",
     *picture_files(*PICTURES),
 )

@@ -23,6 +23,7 @@ from ._protocol import protocol_checks
 from ._sampler import sampler_checks
 from ._static import static_checks
 from ._system import system_checks
+from ._tracker import tracker_checks
 
 # Libraries that take a second or more to import, and are not needed to register anything.
 HEAVY = (
@@ -97,6 +98,7 @@ def conformance_cases(
         "objective": objective_checks,
         "combination": combination_checks,
         "optimizer": optimizer_checks,
+        "tracker": tracker_checks,
     }
     for kind, members in built.items():
         for component, instance in members:

@@ -1,0 +1,38 @@
+"""TensorBoard."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import glasswright as gw
+import yaml
+
+
+class TensorBoard(gw.AbstractTracker):
+    """Writes the metrics of each step for TensorBoard, into a folder of the run directory.
+
+    Needs `tensorboardX` (`pip install glasswright[tensorboard]`). Look at it with `tensorboard --logdir DIR`.
+
+    **Arguments:**
+
+    - `folder`: name of the folder.
+    """
+
+    def __init__(self, folder: str = "tensorboard"):
+        self.folder = folder
+
+    def start(self, run: gw.TrackedRun) -> None:
+        from tensorboardX import SummaryWriter
+
+        if run.directory is None:
+            raise ValueError("the training writes no files: there is no directory for TensorBoard")
+        # Steps that are made again after an interruption replace the earlier ones.
+        again = run.first_step or None
+        self.writer = SummaryWriter(str(run.directory / self.folder), purge_step=again, flush_secs=10)
+        self.writer.add_text("configuration", f"```yaml\n{yaml.safe_dump(dict(run.config))}```", run.first_step)
+
+    def step(self, line: Mapping[str, Any]) -> None:
+        for name, number in self.numbers(line).items():
+            self.writer.add_scalar(name, number, line["step"])
+
+    def end(self, result: Mapping[str, Any] | None) -> None:
+        self.writer.close()
