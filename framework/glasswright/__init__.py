@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .api import analyse as analyse
     from .api import build as build
     from .api import compose as compose
+    from .api import load as load
     from .api import measure as measure
     from .api import resume as resume
     from .api import train as train
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
     from .components.protocol import Outcome as Outcome
     from .components.protocol import Prepared as Prepared
     from .components.sampler import AbstractSampler as AbstractSampler
-    from .components.tracker import AbstractTracker as AbstractTracker
-    from .components.tracker import TrackedRun as TrackedRun
     from .components.system import AbstractSystem as AbstractSystem
     from .components.system import System as System
+    from .components.tracker import AbstractTracker as AbstractTracker
+    from .components.tracker import TrackedRun as TrackedRun
     from .evaluation.design import Design as Design
     from .hookspecs import hookimpl as hookimpl
     from .jobs.experiment import Experiment as Experiment
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from .physics.state import Equilibrium as Equilibrium
     from .physics.state import State as State
     from .physics.state import attach_equilibrium as attach_equilibrium
+    from .reports.result import Result as Result
 
 # The modules of the public names, which are imported at first use: the command line answers `--help` without JAX.
 _MODULES = {
@@ -79,12 +81,14 @@ _MODULES = {
     "Experiment": "jobs.experiment",
     "hookimpl": "hookspecs",
     "is_concrete": "_jax",
+    "load": "api",
     "measure": "api",
     "Outcome": "components.protocol",
     "PairList": "physics.pair_list",
     "poisson_ratio": "physics.elasticity",
     "Prepared": "components.protocol",
     "RequestError": "_errors",
+    "Result": "reports.result",
     "resume": "api",
     "RunError": "_errors",
     "shear_modulus": "physics.elasticity",

@@ -7,9 +7,17 @@ from collections.abc import Iterable
 class RequestError(ValueError):
     """The request was wrong: one clear line that names the key, what was given and what is possible (exit code 2)."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in the place of a traceback."""
+        return [named(self)]
+
 
 class RunError(RuntimeError):
     """The run itself failed: one clear line (exit code 1)."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in the place of a traceback."""
+        return [named(self)]
 
 
 class Stopped(Exception):

@@ -90,3 +90,9 @@ def fast_jit(function: Callable[..., Any]) -> Callable[..., Any]:
         return compiled(arrays, (structure, others, which))
 
     return call
+
+
+def readable(module: Any) -> str:
+    """A module with its numbers, long arrays by their ends, where Equinox shows their shapes."""
+    with np.printoptions(precision=6, threshold=12, edgeitems=3):
+        return eqx.tree_pformat(module, short_arrays=False, width=110)

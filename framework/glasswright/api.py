@@ -1,12 +1,23 @@
 """Everything that the command line does, for scripts and notebooks."""
 
 import contextlib
-from collections.abc import Mapping
+import dataclasses
+import functools
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
+from ._errors import Interrupted
 from .execution.hosts import peers
 from .jobs.experiment import Experiment
+from .jobs.tracking import Callback, named_trackers
+from .run.progress import is_notebook
+
+if TYPE_CHECKING:
+    from .reports.result import Result
+
+logger = logging.getLogger(__name__)
 
 
 def compose(*overrides: str, command: str = "train") -> Any:
@@ -43,8 +54,9 @@ def train(
     *request: str | Mapping[str, Any] | Experiment,
     directory: str | Path | None = None,
     overwrite: bool = False,
-    progress: bool = False,
-) -> dict[str, Any]:
+    progress: bool | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> "Result":
     """Find interactions that give packings the properties somebody wants; returns what `result.json` holds.
 
     **Arguments:**
@@ -52,36 +64,61 @@ def train(
     - `request`: overrides (`gw.train("sampler.size=4", "train.steps=50")`), or one configuration, or one `Experiment`.
     - `directory`: where the files of the run go; None writes nothing.
     - `overwrite`: whether an earlier run in `directory` is removed; otherwise a directory that holds one is refused.
-    - `progress`: whether to show it on standard error.
+    - `progress`: whether to show it; None, the default, does in a notebook.
+    - `callbacks`: what follows the training: trackers, and functions that are called with the line of metrics of each
+      step. One that raises an error is named in a warning and left out.
 
     Raises `RequestError` if the request is wrong, and `RunError` if the run fails.
     """
-    return _perform("train", request, directory, overwrite, progress)
+    return _perform("train", request, directory, overwrite, progress, callbacks)
 
 
-def resume(directory: str | Path, *overrides: str, progress: bool = False) -> dict[str, Any]:
+def resume(directory: str | Path, *overrides: str, progress: bool | None = None) -> "Result":
     """Go on with an interrupted training or validation, to the same end as if it had never been interrupted.
 
     **Arguments:**
 
     - `directory`: that of the run.
     - `overrides`: of what may change, such as `"train.steps=2000"`.
-    - `progress`: whether to show it on standard error.
+    - `progress`: whether to show it; None, the default, does in a notebook.
 
     Returns what `result.json` or `validation.json` holds.
     """
     from .commands.resume import resume as resume_run
+    from .reports.result import Result, load
+    from .run.listing import command_in
 
-    _, report = resume_run(Path(directory), list(overrides), progress=progress)
-    return cast(dict[str, Any], report)
+    folder = Path(directory)
+    try:
+        _, report = resume_run(folder, list(overrides), progress=is_notebook() if progress is None else progress)
+    except Interrupted as stop:
+        if not is_notebook():
+            raise
+        logger.warning("%s", stop)
+        return load(folder)
+    return Result(report, command_in(folder) or "train", folder)
+
+
+def load(directory: str | Path) -> "Result":
+    """The result of the run in a directory, whoever has started it; of a run that has not ended, what there is.
+
+    **Arguments:**
+
+    - `directory`: of a training, validation, measurement or analysis.
+    """
+    from ._jax import prepare_jax
+    from .reports.result import load as load_result
+
+    prepare_jax()
+    return load_result(Path(directory))
 
 
 def validate(
     *request: str | Mapping[str, Any],
     directory: str | Path | None = None,
     overwrite: bool = False,
-    progress: bool = False,
-) -> dict[str, Any]:
+    progress: bool | None = None,
+) -> "Result":
     """Measure a trained design on packings that no training has seen; returns what `validation.json` holds.
 
     **Arguments:**
@@ -89,14 +126,14 @@ def validate(
     - `request`: overrides (`gw.validate("run=outputs/…", "n_configurations=100")`), or one configuration.
     - `directory`: where the files go; None writes nothing.
     - `overwrite`: whether an earlier run in `directory` is removed; otherwise a directory that holds one is refused.
-    - `progress`: whether to show it on standard error.
+    - `progress`: whether to show it; None, the default, does in a notebook.
     """
     return _perform("validate", request, directory, overwrite, progress)
 
 
 def measure(
     *request: str | Mapping[str, Any], directory: str | Path | None = None, overwrite: bool = False
-) -> dict[str, Any]:
+) -> "Result":
     """Measure properties of an existing packing, and their gradients; returns what `measure.json` holds.
 
     **Arguments:**
@@ -112,8 +149,8 @@ def analyse(
     *request: str | Mapping[str, Any],
     directory: str | Path | None = None,
     overwrite: bool = False,
-    progress: bool = False,
-) -> dict[str, Any]:
+    progress: bool | None = None,
+) -> "Result":
     """What a packing or an ensemble can become and at what cost; returns what `analysis.json` holds.
 
     Its bonds and its vibrations are other parts of it.
@@ -123,7 +160,7 @@ def analyse(
     - `request`: overrides (`gw.analyse("configuration=packing.extxyz", "parts=[tunability]")`), or one configuration.
     - `directory`: where the files and pictures go; None writes nothing.
     - `overwrite`: whether an earlier run in `directory` is removed; otherwise a directory that holds one is refused.
-    - `progress`: whether to show it on standard error.
+    - `progress`: whether to show it; None, the default, does in a notebook.
     """
     return _perform("analyse", request, directory, overwrite, progress)
 
@@ -133,14 +170,18 @@ def _perform(
     given: tuple[str | Mapping[str, Any] | Experiment, ...],
     directory: str | Path | None,
     overwrite: bool,
-    progress: bool,
-) -> dict[str, Any]:
+    progress: bool | None,
+    callbacks: Sequence[Callback] = (),
+) -> "Result":
     """Run a command on what was given: overrides, one configuration, or an experiment that is built already."""
     from ._jax import prepare_jax
     from .commands.table import load_command
     from .commands.together import check_together
     from .config.data import may_overwrite
     from .config.paths import paths_read
+    from .jobs import train as job
+    from .jobs.record import TrainingRecord
+    from .reports.result import Result
     from .run.claim import claimed
 
     prepare_jax()
@@ -151,12 +192,26 @@ def _perform(
         overwrite, reads = overwrite or may_overwrite(request), paths_read(request)
         request = command.build(request, Path.cwd())
     check_together(processes, name, request, None if request is config else config)
+    if callbacks:
+        request = dataclasses.replace(request, trackers={**request.trackers, **named_trackers(callbacks)})
     # The first process writes; the others only do their share of the work.
     folder = None if directory is None or processes.rank > 0 else Path(directory)
+    run: Callable[..., Any] = command.run
+    record = TrainingRecord(request) if isinstance(request, Experiment) else None
+    if record is not None:
+        run = functools.partial(job.train, record=record)
     with contextlib.ExitStack() as claim:
         if folder is not None:
             claim.enter_context(claimed(folder, f"directory={folder}", overwrite=overwrite, reads=reads))
-        return cast(dict[str, Any], command.run(request, folder, progress=progress))
+        try:
+            report = run(request, folder, progress=is_notebook() if progress is None else progress)
+        except Interrupted as stop:
+            # A script ends by it; in a notebook, what there is is of use.
+            if record is None or not record.lines or not is_notebook():
+                raise
+            logger.warning("%s", stop)
+            return Result(record.so_far(), name, folder, record)
+    return Result(report, name, folder, record)
 
 
 def _request(given: tuple[str | Mapping[str, Any] | Experiment, ...], command: str) -> Any:

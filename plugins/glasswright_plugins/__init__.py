@@ -52,6 +52,10 @@ from .properties.young_modulus import YoungModulus
 from .protocols.quench import Quench
 from .samplers.fresh import Fresh
 from .samplers.tracked import Tracked
+from .trackers.csv import CSV
+from .trackers.mlflow import MLflow
+from .trackers.tensorboard import TensorBoard
+from .trackers.wandb import WandB
 
 GLASSWRIGHT_API_VERSION = 1
 
@@ -139,3 +143,11 @@ def register_optimizers(register: Register) -> None:
     # The wrapped optimizer gives a direction, the wrapping one the rate.
     for name, function in (("hypergradient", hypergradient), ("polyak", polyak)):
         register(name, function, optimizer="rmsprop", **{"optimizer.learning_rate": 1.0})
+
+
+@gw.hookimpl
+def register_trackers(register: Register) -> None:
+    register("csv", CSV)
+    register("mlflow", MLflow)
+    register("tensorboard", TensorBoard)
+    register("wandb", WandB)

@@ -48,7 +48,11 @@ def help_text(name: str, command: Command[Any, Any], config: Config, components:
     of_run = _is_required(config, "run")
     if "experiment" in _choices(config) and not of_run:
         lines += ["", "presets: experiment=NAME", *_wrapped(", ".join(presets))]
-    kinds = [kind for kind in KINDS if kind in command.shared or f"{kind}s" in command.shared or _is_chosen(data, kind) or kind == "property"]
+    kinds = [
+        kind
+        for kind in KINDS
+        if kind in command.shared or f"{kind}s" in command.shared or _is_chosen(data, kind) or kind == "property"
+    ]
     kinds += ["objective"] if "terms" in command.shared else []
     if of_run:
         kinds = ["property"]

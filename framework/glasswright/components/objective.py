@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from .._jax import readable
 from .property import AbstractProperty
 from .sampler import AbstractSampler
 
@@ -21,6 +22,9 @@ class AbstractObjective(eqx.Module):
     """
 
     least_is_zero: ClassVar[bool] = True
+
+    def __repr__(self) -> str:
+        return readable(self)
 
     @abc.abstractmethod
     def loss(

@@ -9,6 +9,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from .._jax import readable
 from ..physics.configuration import Configuration
 from ..physics.potential import AbstractPotential
 from ..physics.state import State
@@ -69,6 +70,9 @@ class AbstractProtocol(eqx.Module):
     """
 
     provides: ClassVar[type[State]] = State
+
+    def __repr__(self) -> str:
+        return readable(self)
 
     @abc.abstractmethod
     def prepare(self, potential: AbstractPotential, start: Configuration, *, key: PRNGKeyArray) -> Prepared:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from .._jax import is_concrete
+from .._jax import is_concrete, readable
 from ..physics.configuration import Configuration
 from ..physics.disorder import LARGEST, draw_disorder, largest_disorder
 from ..physics.lattice import widest_basis
@@ -36,6 +36,9 @@ class AbstractSystem(eqx.Module):
     n_species: eqx.AbstractVar[int]
     dimension: eqx.AbstractVar[int]
     density: eqx.AbstractVar[Float[Array, ""] | float]
+
+    def __repr__(self) -> str:
+        return readable(self)
 
     @property
     @abc.abstractmethod

@@ -42,7 +42,7 @@ class AbstractTracker(abc.ABC):
         """A step has been made: its line of `metrics.jsonl`."""
 
     def end(self, result: Mapping[str, Any] | None) -> None:  # noqa: B027
-        """The training has ended with what `result.json` holds, or before its end (None); by default nothing happens."""
+        """The training has ended with what `result.json` holds, or before its end: None."""
 
     @staticmethod
     def numbers(line: Mapping[str, Any]) -> dict[str, float]:
@@ -58,7 +58,10 @@ class AbstractTracker(abc.ABC):
             result[f"loss/{name}"] = _number(term["loss"])
         for name, value in line["design"].items():
             entries = np.ravel(np.asarray(value, dtype=float))
-            result |= {f"design/{name}" if np.ndim(value) == 0 else f"design/{name}/{k}": float(x) for k, x in enumerate(entries)}
+            result |= {
+                f"design/{name}" if np.ndim(value) == 0 else f"design/{name}/{k}": float(x)
+                for k, x in enumerate(entries)
+            }
         result["learning_rate"] = _number(line["learning_rate"])
         result |= {name: float(line[name]) for name in ("requested", "converged", "rearranged", "seconds")}
         return result

@@ -264,6 +264,8 @@ class ConfigLoader(ConfigLoaderImpl):
         if not isinstance(folder, str):
             raise RequestError(f"run={folder!r}: must be the name of a directory")
         given = run_request(Path(folder))
+        # They followed that run.
+        given.pop("trackers", None)
         if "trained" in given:
             kind = "an analysis" if "parts" in given else "a validation"
             raise RequestError(f"run={folder}: is {kind}; name the directory of a training")

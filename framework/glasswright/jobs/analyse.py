@@ -28,7 +28,7 @@ from ..run.directory import start_folder
 from ..run.extxyz import write_configuration
 from ..run.files import write_atomically, write_json
 from ..run.pictures import picture_files, write_picture
-from ..run.progress import Progress, Silent, progress_bar
+from ..run.progress import NotebookProgress, Progress, Silent, progress_bar
 from .analysis import PARTS, Analysis, check_analysis
 from .measure import max_force
 from .packing_reports import BondsReport, VibrationsReport, report_bonds, report_vibrations
@@ -72,7 +72,7 @@ class _Run:
     request: Analysis
     executor: Executor
     folder: Path | None
-    bar: Progress | Silent
+    bar: Progress | NotebookProgress | Silent
     stop: Terminated
 
     def check_stop(self) -> None:

@@ -12,6 +12,9 @@ from ..components.tracker import AbstractTracker, TrackedRun
 
 logger = logging.getLogger(__name__)
 
+# What can follow a training: a tracker, or a function of the line of each step.
+Callback = AbstractTracker | Callable[[Mapping[str, Any]], object]
+
 
 class FunctionTracker(AbstractTracker):
     """A function that is called with the line of each step."""
@@ -24,7 +27,7 @@ class FunctionTracker(AbstractTracker):
         self.function(line)
 
 
-def named_trackers(callbacks: Iterable[AbstractTracker | Callable[[Mapping[str, Any]], object]]) -> dict[str, AbstractTracker]:
+def named_trackers(callbacks: Iterable[Callback]) -> dict[str, AbstractTracker]:
     """Trackers and functions as trackers, under the names that messages call them by."""
     result: dict[str, AbstractTracker] = {}
     for callback in callbacks:

@@ -30,6 +30,7 @@ from .best import best_frames, best_of_lines, better
 from .ending import Ending, lost_its_way
 from .experiment import Experiment
 from .metrics import Metrics, TrainingResult, check_rejections, final_result, reached, step_metrics
+from .record import TrainingRecord
 from .tracking import Tracking
 from .training_files import final_frames, write_end, write_start
 from .training_state import TrainingState, first_not_finite, from_checkpoint, initial_state, to_checkpoint
@@ -40,7 +41,13 @@ logger = logging.getLogger(__name__)
 LENGTH_WEIGHT = 0.1
 
 
-def train(experiment: Experiment, directory: str | Path | None = None, *, progress: bool = True) -> TrainingResult:
+def train(
+    experiment: Experiment,
+    directory: str | Path | None = None,
+    *,
+    progress: bool = True,
+    record: TrainingRecord | None = None,
+) -> TrainingResult:
     """Run a training to its tolerance or its last step; returns what `result.json` holds.
 
     **Arguments:**
@@ -48,6 +55,7 @@ def train(experiment: Experiment, directory: str | Path | None = None, *, progre
     - `experiment`: what is to be trained.
     - `directory`: where the run directory's files go; None writes nothing.
     - `progress`: whether to show a bar (on a terminal) or lines (elsewhere) on standard error.
+    - `record`: what keeps the steps and the packings, also of a training that is interrupted; None keeps nothing.
 
     Raises `RequestError` if the experiment is wrong, `RunError` if too many configurations are rejected, and
     `Stopped` or `Interrupted` at the end of the step in which a SIGTERM or a Ctrl-C arrived, with a checkpoint written.
@@ -58,7 +66,7 @@ def train(experiment: Experiment, directory: str | Path | None = None, *, progre
         if output is not None:
             output.clear()
             write_start(output, experiment)
-        return _run(experiment, executor, output, state, [], progress)
+        return _run(experiment, executor, output, state, [], progress, record)
 
 
 def resume(experiment: Experiment, directory: str | Path, *, progress: bool = True) -> TrainingResult:
@@ -135,6 +143,7 @@ def _run(
     state: TrainingState,
     lines: list[Metrics],
     progress: bool,
+    record: TrainingRecord | None = None,
 ) -> TrainingResult:
     """Steps from `state` on; the metrics of the steps before are in `lines`."""
     begin, seconds_before = perf_counter(), sum(line["seconds"] for line in lines)
@@ -149,6 +158,8 @@ def _run(
                 next_state = update(experiment, state, samples, evaluation)
                 line = step_metrics(state, next_state, samples, evaluation, seconds=perf_counter() - clock)
                 lines.append(line)
+                if record is not None:
+                    record.keep(state, samples, lines)
                 succeeded = reached(experiment, line["loss"])
                 lost = None if succeeded else lost_its_way(experiment, lines)
                 last = succeeded or lost is not None or state.step + 1 >= experiment.steps

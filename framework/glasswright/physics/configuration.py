@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._errors import RequestError
+from .._jax import is_concrete
 from .lattice import widest_basis
 
 # Boxes that only rounding makes too narrow are wide enough.
@@ -34,6 +35,17 @@ class Configuration(eqx.Module):
     box: Float[Array, "d d"]
     species: Int[Array, " n"]
     disorder: dict[str, Array] = dataclasses.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        parts = (self.box, self.species)
+        if not all(isinstance(part, jax.Array | np.ndarray) and is_concrete(part) for part in parts):
+            return eqx.tree_pformat(self)
+        if self.species.ndim != 1:  # many in one
+            return eqx.tree_pformat(self)
+        species = np.bincount(np.asarray(self.species)).tolist()
+        disorder = f", disorder {', '.join(self.disorder)}" if self.disorder else ""
+        box = np.array2string(np.asarray(self.box), precision=6, separator=", ").replace("\n", "")
+        return f"Configuration({self.n_particles} particles of species {species}, box {box}{disorder})"
 
     @property
     def n_particles(self) -> int:

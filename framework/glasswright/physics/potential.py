@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._jax import readable
 from .configuration import Configuration
 from .pair_list import PairList
 
@@ -20,6 +21,9 @@ class AbstractPotential(eqx.Module):
     are solved without a Hessian matrix. Sums over pairs should subclass
     [`AbstractPairPotential`][glasswright.AbstractPairPotential] instead, which has closed forms that are far faster.
     """
+
+    def __repr__(self) -> str:
+        return readable(self)
 
     @property
     @abc.abstractmethod

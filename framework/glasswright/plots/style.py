@@ -70,6 +70,15 @@ def drawing(options: PlotOptions) -> Iterator[None]:
         yield
 
 
+class ShownFigure(Figure):
+    """A figure that a notebook shows, without matplotlib's global state."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=RESOLUTION // 2)
+        return buffer.getvalue()
+
+
 def new_figure(options: PlotOptions, height: float, width: float | None = None) -> Figure:
     """An empty figure, without a window and outside of matplotlib's global state.
 
@@ -77,7 +86,7 @@ def new_figure(options: PlotOptions, height: float, width: float | None = None) 
 
     - `height`, `width`: in inches; the width is that of the options unless it is given.
     """
-    figure = Figure(figsize=(width or options.inches, height), layout="constrained")
+    figure = ShownFigure(figsize=(width or options.inches, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 

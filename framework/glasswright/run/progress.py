@@ -1,6 +1,8 @@
 """Progress of long work on standard error: a bar on a terminal, lines of text elsewhere."""
 
 import contextvars
+import html
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +16,8 @@ from rich.table import Column
 label: contextvars.ContextVar[str] = contextvars.ContextVar("label", default="")
 # On terminals narrower than this, only the most important is shown.
 WIDE = 120
+# How often a notebook is told.
+SECONDS_BETWEEN_UPDATES = 0.2
 
 
 def describe(line: Mapping[str, Any]) -> str:
@@ -95,6 +99,64 @@ class Progress:
             self._console.print(f"{begin}{position}  {text}", highlight=False, soft_wrap=True)
 
 
+class NotebookProgress:
+    """Shows how much is done below the cell of a notebook.
+
+    **Arguments:**
+
+    - `name`, `total`: as of `Progress`.
+    """
+
+    def __init__(self, name: str, total: int):
+        self.name, self.total, self.done = name, total, 0
+        self._begin = self._shown = time.monotonic()
+        self._handle: Any = None
+        self._text = "preparing and compiling …"
+
+    def __enter__(self) -> "NotebookProgress":
+        from IPython import display
+
+        show: Any = display.display  # it has no types
+        self._handle = show(self, display_id=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._handle.update(self)
+
+    def update(self, line: Mapping[str, Any], last: bool = False) -> None:
+        """Show a step of training by its line of metrics."""
+        self.done = line["step"] + 1
+        self.describe(describe(line))
+
+    def advance(self, count: int) -> None:
+        """Count further samples, to be shown with the next text."""
+        self.done += count
+
+    def describe(self, text: str) -> None:
+        """Show a text with what is done by now, a few times a second."""
+        self._text = text
+        if time.monotonic() - self._shown > SECONDS_BETWEEN_UPDATES:
+            self._shown = time.monotonic()
+            self._handle.update(self)
+
+    def _repr_html_(self) -> str:
+        bar = f'<progress value="{self.done}" max="{self.total}" style="width: 14em"></progress>'
+        return f"<code>{self.name}</code> {bar} <code>{html.escape(self._line())}</code>"
+
+    def __repr__(self) -> str:
+        return f"{self.name} {self._line()}"
+
+    def _line(self) -> str:
+        return f"{self.done}/{self.total}  {time.monotonic() - self._begin:.0f} s  {self._text}"
+
+
+def is_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return shell is not None and hasattr(shell, "kernel")
+
+
 class Silent:
     """Takes the place of a progress display, and shows nothing."""
 
@@ -114,6 +176,8 @@ class Silent:
         """Show nothing."""
 
 
-def progress_bar(name: str, total: int, *, shown: bool) -> Progress | Silent:
+def progress_bar(name: str, total: int, *, shown: bool) -> Progress | NotebookProgress | Silent:
     """The progress display of a job; `shown` is false where nobody asked for it, and in all processes but the first."""
-    return Progress(name, total) if shown else Silent()
+    if not shown:
+        return Silent()
+    return NotebookProgress(name, total) if is_notebook() else Progress(name, total)

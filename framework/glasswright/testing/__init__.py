@@ -21,3 +21,4 @@ from ._suite import conformance_cases as conformance_cases
 from ._suite import conformance_tests as conformance_tests
 from ._system import check_system as check_system
 from ._tracker import check_tracker as check_tracker
+from ._tracker import follow as follow

@@ -1,5 +1,6 @@
 """TensorBoard."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,14 +26,16 @@ class TensorBoard(gw.AbstractTracker):
 
         if run.directory is None:
             raise ValueError("the training writes no files: there is no directory for TensorBoard")
-        # Steps that are made again after an interruption replace the earlier ones.
-        again = run.first_step or None
-        self.writer = SummaryWriter(str(run.directory / self.folder), purge_step=again, flush_secs=10)
+        # Steps that are made again after an interruption replace the earlier ones, in a file of a name of its own.
+        again, suffix = run.first_step or None, f".{run.first_step:08d}"
+        folder = str(run.directory / self.folder)
+        self.writer = SummaryWriter(folder, purge_step=again, flush_secs=10, filename_suffix=suffix)
         self.writer.add_text("configuration", f"```yaml\n{yaml.safe_dump(dict(run.config))}```", run.first_step)
 
     def step(self, line: Mapping[str, Any]) -> None:
         for name, number in self.numbers(line).items():
-            self.writer.add_scalar(name, number, line["step"])
+            if math.isfinite(number):
+                self.writer.add_scalar(name, number, line["step"])
 
     def end(self, result: Mapping[str, Any] | None) -> None:
         self.writer.close()
