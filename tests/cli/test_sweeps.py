@@ -68,10 +68,12 @@ def test_a_sweeper_with_several_directions_is_given_the_loss_of_each_term(tmp_pa
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     losses = {1.0: (3.0, 1.0), 2.0: (1.0, 2.0), 4.0: (2.0, 2.5)}
 
-    def train(experiment, *_, **__) -> dict:
+    def train(experiment, directory, **_) -> dict:
         first, second = losses[experiment.terms["pressure"].weight]
         by_term = {"poisson_ratio": first, "pressure": second}
-        return {"success": None, "loss": first + second, "losses": by_term, "steps": 1, "seconds": 0.0}
+        result = {"success": None, "loss": first + second, "losses": by_term, "steps": 1, "seconds": 0.0}
+        (directory / "result.json").write_text(json.dumps(result))
+        return result
 
     monkeypatch.setattr(job, "train", train)
     monkeypatch.chdir(tmp_path)
@@ -79,6 +81,7 @@ def test_a_sweeper_with_several_directions_is_given_the_loss_of_each_term(tmp_pa
     assert cli.main([*MULTI_OBJECTIVE, *SMALL, *grid, "hydra.sweep.dir=sweep"]) == cli.DONE
     solutions = yaml.safe_load((tmp_path / "sweep" / "optimization_results.yaml").read_text())["solutions"]
     assert sorted(tuple(solution["values"]) for solution in solutions) == [(1.0, 2.0), (3.0, 1.0)]
+    assert (tmp_path / "sweep" / "front.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_as_many_directions_as_terms(tmp_path, monkeypatch, capsys):

@@ -173,9 +173,11 @@ def _sweep(instance: Hydra, name: str, config_name: str, overrides: list[str]) -
     command = load_command(name)
     overall = compose(name, overrides, instance=instance, config_name=config_name, run_mode=RunMode.MULTIRUN)
     folder, named_by_time = planned_folder(overall, RunMode.MULTIRUN)
+    terms: list[str] = []
     for number, job in enumerate(jobs(overall, overrides)):
         config = compose(name, job, instance=instance, config_name=config_name)
-        _check_directions(overall, list(command.terms(_build(command, config))))
+        terms = list(command.terms(_build(command, config)))
+        _check_directions(overall, terms)
         if not (named_by_time or may_overwrite(config)):
             refuse_used(folder / planned_subfolder(config, number), f"hydra.sweep.dir={folder}")
     _show_notes(instance)
@@ -194,11 +196,29 @@ def _sweep(instance: Hydra, name: str, config_name: str, overrides: list[str]) -
             if failed:
                 raise RunError(describe_failures(failed)) from error
             raise
+        if n_directions(overall.hydra.sweeper) > 1:
+            _draw_front(folder, terms)
     failed = failures_of(folder)
     if failed and is_basic_sweeper(overall.hydra.sweeper):
         raise RunError(describe_failures(failed, sum(map(len, batches))))
     if failed:
         logger.warning("%s", describe_failures(failed))
+
+
+def _draw_front(folder: Path, terms: list[str]) -> None:
+    """Draw the losses of a sweep with several directions against each other, if any run has come to its end."""
+    # Matplotlib is slow to import.
+    from ..plots.options import DEFAULT_PLOTS
+    from ..reports.drawing import front_of
+    from ..run.pictures import write_picture
+
+    try:
+        figure = front_of(folder, terms, DEFAULT_PLOTS)
+    except RequestError as error:
+        logger.warning("there is no front to draw: %s", one_line(error))
+        return
+    for path in write_picture(folder, "front", figure, DEFAULT_PLOTS):
+        print(f"front in {path}")
 
 
 def _check_directions(overall: DictConfig, terms: list[str]) -> None:

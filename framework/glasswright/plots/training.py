@@ -66,7 +66,7 @@ def training_figure(
         steps = np.array([line["step"] for line in lines])
         _draw_losses(panels[0], steps, lines, tolerance)
         _draw_values(panels[1], steps, lines, quantities)
-        _draw_design(panels[2], steps, lines, n_species)
+        _draw_design(panels[2], steps, lines, n_species, columns=2 if narrow else 3)
         if configuration is not None:
             panels.append(parts[1].subplots())
             draw_packing(panels[3], configuration, diameters, legend=True)
@@ -132,18 +132,18 @@ def _draw_values(
     axes.set_ylabel(next(iter(scalar.values())).label if len(scalar) == 1 else "value")
 
 
-def _draw_design(axes: Axes, steps: Int[np.ndarray, " s"], lines: Sequence[Line], n_species: int) -> None:
-    """Each number of the design, relative to its start."""
+def _draw_design(axes: Axes, steps: Int[np.ndarray, " s"], lines: Sequence[Line], n_species: int, columns: int) -> None:
+    """Each number of the design, relative to its start; the legend has this many columns."""
     first = lines[0]["design"]
     series = {name: np.array([np.ravel(line["design"][name]) for line in lines]) for name in first}
     many = sum(values.shape[1] for values in series.values()) > MANY
     for k, (name, values) in enumerate(series.items()):
         colour = COLOURS[k % len(COLOURS)]
         labels = component_names(name, np.shape(first[name]), n_species)
-        for n, (column, label) in enumerate(zip(values.T, labels, strict=True)):
+        for n, (entry, label) in enumerate(zip(values.T, labels, strict=True)):
             axes.plot(
                 steps,
-                column / column[0] if column[0] else column,
+                entry / entry[0] if entry[0] else entry,
                 color=colour,
                 linestyle=DASHES[n % len(DASHES)],
                 linewidth=0.5 if many else None,
