@@ -157,7 +157,7 @@ def _draw_design(axes: Axes, steps: Int[np.ndarray, " s"], lines: Sequence[Line]
         axes.legend(
             loc="upper center",
             bbox_to_anchor=(0.45, -0.42),
-            ncols=3,
+            ncols=columns,
             frameon=False,
             columnspacing=1.2,
             handlelength=2.2,
