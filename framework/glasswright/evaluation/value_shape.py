@@ -13,9 +13,10 @@ from jaxtyping import Array, PyTree
 from .._errors import RequestError
 from ..components.property import AbstractProperty
 from ..components.system import AbstractSystem
-from ..physics.hessian import DenseHessian
+from ..physics.hessian import AbstractHessian, DenseHessian
 from ..physics.pair_list import PairList
 from ..physics.potential import AbstractPotential
+from ..physics.sparse_hessian import SparseHessian
 from ..physics.state import Equilibrium, State
 from .diagnosis import describe_failure
 from .property_value import UnusableValue, real_value
@@ -23,6 +24,8 @@ from .property_value import UnusableValue, real_value
 logger = logging.getLogger(__name__)
 # Pairs for each particle in the abstract pair list: only their number has to be plausible.
 PAIRS = 8
+# Coordinates up to which the abstract Hessian is dense. Above, not even its shape is made.
+MOST_DENSE = 2000
 
 
 # Operations that may have no derivative: only properties that contain them are traced again with theirs, which takes
@@ -143,10 +146,15 @@ def _abstract(potential: AbstractPotential, system: AbstractSystem) -> Equilibri
     configuration = jax.eval_shape(system.start, jax.random.key(0))
     n, d = configuration.fractional.shape
 
-    def example() -> tuple[PairList, DenseHessian]:
+    def example() -> tuple[PairList, AbstractHessian]:
         index, number = jnp.zeros(PAIRS * n, dtype=configuration.species.dtype), jnp.zeros(())
         neighbors = PairList(index, index, system.start(jax.random.key(0)), number, jnp.zeros((), dtype=index.dtype))
-        return neighbors, DenseHessian(jnp.zeros((n * d, n * d)), jnp.zeros(n, dtype=bool), jnp.asarray(True))
+        rattler, stable = jnp.zeros(n, dtype=bool), jnp.asarray(True)
+        if n * d <= MOST_DENSE:
+            return neighbors, DenseHessian(jnp.zeros((n * d, n * d)), rattler, stable)
+        vector, blocks = jnp.zeros((n, d)), jnp.zeros((PAIRS * n, d, d))
+        name, free = jnp.zeros((), dtype=jnp.uint64), jnp.zeros((0, n, d))
+        return neighbors, SparseHessian(name, index, index, blocks, vector, vector, free, rattler, stable)
 
     neighbors, hessian = jax.eval_shape(example)
     return Equilibrium(potential=potential, configuration=configuration, neighbors=neighbors, hessian=hessian)

@@ -10,6 +10,9 @@ from .._errors import RequestError
 # Where Linux says what a container may use.
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
+# Pairs, and a sparse Hessian with its factor, in two dimensions and with forty bonds to a particle.
+BYTES_PER_PARTICLE = 20_000
+
 
 def check_memory(given: str, n_particles: int, dimension: int, protocol: Any = None) -> None:
     """Refuse configurations that this machine cannot hold; the message begins with what was `given`.
@@ -18,8 +21,7 @@ def check_memory(given: str, n_particles: int, dimension: int, protocol: Any = N
 
     - `protocol`: how they are prepared; one whose field `hessian` is `dense` needs Hessian matrices as well.
     """
-    # The list of pairs is made from all distances, of which one byte for each is kept at a time.
-    need, what = n_particles**2, "all distances between particles"
+    need, what = BYTES_PER_PARTICLE * n_particles, "pairs and Hessian"
     hessian = 8 * (n_particles * dimension) ** 2
     if getattr(protocol, "hessian", None) == "dense" and hessian > need:
         need, what = hessian, "a dense Hessian"

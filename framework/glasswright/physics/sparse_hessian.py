@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import hashlib
 import threading
 import weakref
@@ -11,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
+import scipy.sparse
 from jaxtyping import Array, Bool, Float, Int, UInt
 
 from .._errors import RequestError
@@ -144,9 +146,7 @@ def softest_mode(
     By inverse iteration, on the Hessian with the least uniform stiffness added that makes it positive definite.
     """
     matrix = SparseMatrix(potential, configuration, neighbors, stiffness)
-    factor, shift = None, 1e-6 * matrix.scale
-    while factor is None:
-        factor, shift = matrix.factor(np.full(matrix.pin.shape, shift)), 4.0 * shift
+    factor, _ = matrix.shifted_factor(1e-6 * matrix.scale)
     _, vectors = matrix.inverse_iteration(factor, n_vectors=matrix.pin.shape[1] + 6, iterations=12)
     mode: np.ndarray = vectors[0].reshape(matrix.pin.shape)
     return mode
@@ -190,17 +190,27 @@ class SparseMatrix:
         """The factor with this pinning; None if the matrix is not positive definite."""
         return _factor(self.i, self.j, self.blocks, pin, self.position)
 
-    def product(self, vectors: Float[np.ndarray, "k nd"]) -> Float[np.ndarray, "k nd"]:
-        """The Hessian with rattlers pinned, times vectors."""
+    @functools.cached_property
+    def rows(self) -> scipy.sparse.csr_array:
+        """The Hessian, with rattlers pinned, in compressed rows."""
         n, d = self.pin.shape
-        x = vectors.reshape(-1, n, d)
-        result = self.pin * x + np.einsum("nab,knb->kna", self.diagonal, x)
-        for out, vector in zip(result, x, strict=True):
-            for a in range(d):
-                out[:, a] -= np.bincount(self.i, np.sum(self.blocks[:, a] * vector[self.j], axis=1), n)
-                out[:, a] -= np.bincount(self.j, np.sum(self.blocks[:, a] * vector[self.i], axis=1), n)
-        flat: np.ndarray = result.reshape(vectors.shape)
-        return flat
+        bonds = np.flatnonzero(np.any(self.blocks != 0.0, axis=(1, 2)))
+        every, i, j = np.arange(n), self.i[bonds], self.j[bonds]
+        blocks = np.concatenate([self.diagonal + self.pin[:, :, None] * np.eye(d), *(2 * [-self.blocks[bonds]])])
+        row, column = np.concatenate([every, i, j]), np.concatenate([every, j, i])
+        entries = np.broadcast_arrays(
+            (row[:, None] * d + np.arange(d))[:, :, None], (column[:, None] * d + np.arange(d))[:, None, :]
+        )
+        rows, columns = (entry.reshape(-1) for entry in entries)
+        return scipy.sparse.coo_array((blocks.reshape(-1), (rows, columns)), shape=(n * d, n * d)).tocsr()
+
+    def shifted_factor(self, shift: float) -> tuple[SparseFactor, float]:
+        """The factor of the Hessian plus a uniform stiffness: this one, or as much more as makes it definite."""
+        factor = self.factor(self.pin + shift)
+        while factor is None:
+            shift *= 4.0
+            factor = self.factor(self.pin + shift)
+        return factor, shift
 
     def inverse_iteration(
         self, factor: SparseFactor, n_vectors: int, iterations: int
@@ -211,7 +221,7 @@ class SparseMatrix:
         for _ in range(iterations):
             flat = np.linalg.qr(factor.solve(vectors).reshape(len(vectors), -1).T)[0].T
             vectors = flat.reshape(vectors.shape)
-        values, rotation = np.linalg.eigh(flat @ self.product(flat).T)
+        values, rotation = np.linalg.eigh(flat @ (self.rows @ flat.T))
         return values, rotation.T @ flat
 
     def zero_modes(self) -> Float[np.ndarray, "k nd"] | None:
