@@ -128,7 +128,9 @@ def test_there_are_commands():
 
 @pytest.mark.parametrize(("page", "command"), COMMANDS_OF_PAGES)
 def test_commands_compose(hydra, run_directory, tmp_path, monkeypatch, page, command):
-    (tmp_path / "pair_correlation.csv").write_text("1\n" * 50)  # a file of the reader's own, by the name on the page
+    # Files of the reader's own, by the names on the pages.
+    (tmp_path / "pair_correlation.csv").write_text("1\n" * 50)
+    (tmp_path / "packings.extxyz").write_text(2 * REFERENCE.read_text())
     monkeypatch.chdir(tmp_path)
     _, name, *arguments = shlex.split(command.partition(" > ")[0].partition(" | ")[0], comments=True)
     if name in COMMANDS:

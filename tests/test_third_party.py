@@ -25,7 +25,9 @@ packages = ["{module}"]
 HEALTHY = """
 import equinox as eqx
 import glasswright as gw
+import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 
 class Lopsidedness(gw.AbstractProperty):
@@ -45,6 +47,41 @@ def register_properties(register):
     register("lopsidedness", Lopsidedness)
 
 
+class LatticeWithNoise(gw.AbstractSystem):
+    '''A square lattice with noise, the two species in random places.'''
+
+    side: int = 12
+    noise: float = 0.2
+    density: Float[Array, ""] = eqx.field(converter=lambda x: jnp.asarray(x, dtype=float), default=1.6)
+    n_species = 2
+    dimension = 2
+
+    @property
+    def n_particles(self):
+        return self.side**2
+
+    @property
+    def box(self):
+        return jnp.sqrt(self.n_particles / self.density) * jnp.eye(2)
+
+    @property
+    def largest_particles(self):
+        return gw.Configuration(jnp.zeros((2, 2)), self.box, jnp.arange(2))
+
+    def start(self, key, index=0):
+        shift, order = jax.random.split(key)
+        column, row = jnp.meshgrid(jnp.arange(self.side), jnp.arange(self.side))
+        sites = jnp.stack([column.ravel(), row.ravel()], axis=1)
+        fractional = (sites + self.noise * jax.random.normal(shift, sites.shape)) / self.side
+        species = jax.random.permutation(order, jnp.arange(self.n_particles) % 2)
+        return gw.Configuration(fractional, self.box, species)
+
+
+@gw.hookimpl
+def register_systems(register):
+    register("lattice_with_noise", LatticeWithNoise)
+
+
 @gw.hookimpl
 def config_search_paths():
     return ["pkg://third_party_healthy.conf"]
@@ -62,7 +99,7 @@ terms:
       target: 0.0
 """
 
-CLASH = HEALTHY.split("@gw.hookimpl\ndef config")[0].replace('"lopsidedness"', '"pressure"')
+CLASH = HEALTHY.split("class LatticeWithNoise")[0].replace('"lopsidedness"', '"pressure"')
 BROKEN = {
     "failing": ("import a_library_that_is_not_there\n", "ModuleNotFoundError: No module named"),
     "clashing": (CLASH, "property 'pressure' exists already: it belongs to glasswright"),
@@ -142,7 +179,10 @@ def test_a_broken_package_is_listed_with_its_error(listings, label):
 
 def test_broken_packages_change_nothing_and_the_healthy_one_adds_its_own(listings):
     before, after, _ = listings
-    expected = before["components"] | {"property": sorted([*before["components"]["property"], "lopsidedness"])}
+    added = {"property": "lopsidedness", "system": "lattice_with_noise"}
+    expected = before["components"] | {
+        kind: sorted([*before["components"][kind], name]) for kind, name in added.items()
+    }
     assert after["components"] == expected
     assert after["plugins"][0] == before["plugins"][0]  # built-ins first
     names = [plugin["entry_point"] for plugin in after["plugins"][1:]]
@@ -202,3 +242,29 @@ def test_a_third_party_property_trains_beside_a_built_in_one(installed, tmp_path
     assert terms["lopsidedness"]["loss"] == pytest.approx((terms["lopsidedness"]["value"] - 0.1) ** 2, rel=1e-9)
     assert lines[1]["design"] != lines[0]["design"]
     assert "scale: 2.0" in (tmp_path / "run" / "config.yaml").read_text()
+
+
+def test_a_third_party_system_trains_and_passes_the_checks(installed, tmp_path):
+    result = glasswright(
+        "train",
+        "system=lattice_with_noise",
+        "system.noise=0.1",
+        "system.side=12",
+        "train.steps=2",
+        "hydra.run.dir=run",
+        cwd=tmp_path,
+        site=installed,
+    )
+    assert result.returncode == 0, result.stderr
+    config = (tmp_path / "run" / "config.yaml").read_text()
+    assert "_target_: third_party_healthy.LatticeWithNoise" in config
+    assert "n_species: 2" in config  # the potential's, which follows the system's
+    assert "dropped from experiment 'single_poisson': system.n_particles=368" in result.stderr
+    assert (tmp_path / "run" / "final.extxyz").read_text().startswith("144\n")
+    check = (
+        "from glasswright.testing import check_system; from third_party_healthy import LatticeWithNoise; "
+        "check_system(LatticeWithNoise())"
+    )
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(installed), os.environ.get("PYTHONPATH", "")])}
+    checked = subprocess.run([sys.executable, "-c", check], env=env, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr

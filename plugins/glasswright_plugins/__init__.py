@@ -52,6 +52,7 @@ from .properties.young_modulus import YoungModulus
 from .protocols.quench import Quench
 from .samplers.fresh import Fresh
 from .samplers.tracked import Tracked
+from .systems.file import FileSystem
 from .trackers.csv import CSV
 from .trackers.mlflow import MLflow
 from .trackers.tensorboard import TensorBoard
@@ -76,6 +77,7 @@ def register_potentials(register: Register) -> None:
 
 @gw.hookimpl
 def register_systems(register: Register) -> None:
+    register("file", FileSystem)
     register("random", gw.System)
 
 

@@ -125,7 +125,7 @@ def test_structure_does_not_depend_on_the_basis(dimension: int, name: str) -> No
     state = Given(potential_of(dimension), start)
     box = np.asarray(start.box)
     position = np.asarray(start.position)
-    maximum, bins = 1.3 * float(box_width(start.box)), 20
+    maximum, bins = 1.1 * float(box_width(start.box)), 20
     measured = component("property", "pair_correlation")(maximum=maximum, n_bins=bins).measure(state)
     steps = np.stack(np.meshgrid(*[(-3, -2, -1, 0, 1, 2, 3)] * dimension), axis=-1).reshape(-1, dimension) @ box.T
     i, j = np.triu_indices(60, 1)

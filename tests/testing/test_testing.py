@@ -26,6 +26,7 @@ from helpers import REFERENCE, ROOT
 PARAMETERS = {
     "band": {"lower": 0.3, "upper": 0.35},
     "curve": {"target": [0.3, 0.4]},
+    "file": {"path": str(REFERENCE / "2d_n368_sp2_a5.extxyz")},
     "harmonic_spring_network": {"packing": str(REFERENCE / "2d_n368_sp2_a5.extxyz"), "rest_ratio": 0.97},
     "jax_md": {"function": "soft_sphere", "parameters": {"sigma": [0.8, 1.0]}, "cutoff": 1.0, "n_species": 2},
     "ratio": {"target": 0.3},

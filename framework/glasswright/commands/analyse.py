@@ -1,5 +1,6 @@
 """`glasswright analyse`: what a packing or an ensemble can become and at what cost; its bonds and vibrations."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -151,18 +152,22 @@ def _of_a_packing(given: Config, own: Mapping[str, Any], options: Mapping[str, A
         for name, node in terms.items()
         if node.get("objective") is not None
     }
-    system = GivenPacking(measured.configuration.box, measured.configuration)
-    model = Model(measured.potential, system, measured.protocol)
     bounds = build_design(data["design"]) or all_arrays(measured.potential)
     wanted_of = {name: Term(prop, objectives.get(name, NoObjective())) for name, prop in measured.properties.items()}
-    return Analysis(
-        problem=Problem(model, resolve_design(model, bounds), wanted_of),
-        packing=measured.configuration,
-        source=str(own["configuration"]),
-        implicit=not terms,
-        config=to_yaml(data | dict(own) | {"configuration": str((base / str(own["configuration"])).resolve())}),
-        **options,
-    )
+
+    def of_frame(packing: Configuration) -> Analysis:
+        model = Model(measured.potential, GivenPacking(packing.box, packing), measured.protocol)
+        return Analysis(
+            problem=Problem(model, resolve_design(model, bounds), wanted_of),
+            packing=packing,
+            source=str(own["configuration"]),
+            implicit=not terms,
+            config=to_yaml(data | dict(own) | {"configuration": str((base / str(own["configuration"])).resolve())}),
+            **options,
+        )
+
+    further = tuple(of_frame(packing) for packing in measured.further)
+    return dataclasses.replace(of_frame(measured.configuration), further=further)
 
 
 def _of_an_ensemble(given: Config, own: Mapping[str, Any], options: Mapping[str, Any], folder: Path) -> Analysis:

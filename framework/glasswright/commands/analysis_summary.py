@@ -16,7 +16,10 @@ def summarise(report: Mapping[str, Any], folder: Path) -> list[str]:
     """The main numbers of an analysis, in colours if standard output is a terminal."""
     console = Console(soft_wrap=False)
     with console.capture() as capture:
-        packing = report["packing"]
+        frames, packing = report.get("frames", []), report["packing"]
+        if frames:
+            console.print(f"{len(frames)} packings of {packing['source']}; the first:", highlight=False)
+            report = frames[0]
         console.print(f"packing: {packing['source']}, {packing['n_particles']} particles", highlight=False)
         if "tunability" in report:
             _tunability(report["tunability"], console)

@@ -18,7 +18,8 @@ from ..evaluation.value_shape import only_usable
 from ..jobs import measure as job
 from ..jobs.measure import MeasureReport, MeasureRequest, check_measurable
 from ..physics.configuration import Configuration
-from ..run.extxyz import read_configuration, read_frames
+from ..run.extxyz import read_frames
+from ..run.packings import read_packings
 from .command import NUMBERS_BY_NAME, Command, described
 
 _KEYS = dict.fromkeys(
@@ -37,10 +38,10 @@ def build_measurement(config: Config, folder: Path | None = None, *, differentia
     given = request_of(config)
     if "system" in given:
         raise RequestError("system: the number of particles, species and the density come from configuration=FILE")
-    packing = _packing(given, folder or Path.cwd())
+    packing, *further = _packings(given, folder or Path.cwd())
     size = {
         "n_particles": packing.n_particles,
-        "n_species": int(packing.species.max()) + 1,
+        "n_species": max(int(one.species.max()) for one in (packing, *further)) + 1,
         "dimension": packing.dimension,
         "density": float(packing.n_particles / packing.volume),
     }
@@ -69,24 +70,28 @@ def build_measurement(config: Config, folder: Path | None = None, *, differentia
         properties=properties,
         relax=boolean(data.get("relax", False), "relax"),
         gradient=boolean(data.get("gradient", False), "gradient"),
+        further=tuple(further),
     )
 
 
-def _packing(given: Config, folder: Path) -> Configuration:
-    """The packing that is to be measured: of a file, or the one that a run ended with."""
+def _packings(given: Config, folder: Path) -> list[Configuration]:
+    """The packings that are to be measured: those of a file, or the one that a run ended with."""
     has_run = is_given(given, "run")
     if not is_given(given, "configuration"):
         if not has_run:
             raise RequestError(
                 "configuration is required: configuration=FILE.extxyz, or run=DIR for a run's own packing"
             )
-        return _packing_of_run(folder / str(given["run"]))
+        return [_packing_of_run(folder / str(given["run"]))]
     name = given["configuration"]
     if has_run:
         raise RequestError("configuration: a run brings its own packing; name either run=… or configuration=…")
     if not isinstance(name, str):
         raise RequestError(f"configuration={name!r}: must be the name of a file")
-    return read_configuration(folder / name)
+    packings = read_packings(folder / name)
+    if len({packing.dimension for packing in packings}) > 1:
+        raise RequestError(f"configuration={name}: some of its packings have two dimensions and some three")
+    return packings
 
 
 def _packing_of_run(run: Path) -> Configuration:
@@ -99,7 +104,7 @@ def _packing_of_run(run: Path) -> Configuration:
         )
     packings = read_frames(path, "run")
     if len(packings) > 1:
-        logger.info("note: the run has %d packings; this is the first", len(packings))
+        logger.info("note: the run has %d packings; this is the first; configuration=%s has all", len(packings), path)
     return packings[0]
 
 
@@ -112,12 +117,12 @@ def _build_checked(config: Config, folder: Path) -> MeasureRequest:
 def summarise(report: Mapping[str, Any], folder: Path) -> list[str]:
     """The scalar properties of the packing, and how far it was relaxed."""
     moved = report.get("largest_displacement")
-    lines = [] if moved is None else [f"relaxed: the largest displacement is {moved:.3g}"]
-    lines += [
-        f"{name} {entry['value']:.10g}"
-        for name, entry in report["properties"].items()
-        if isinstance(entry["value"], float)
-    ]
+    lines = [f"{len(report['frames'])} packings"] if "frames" in report else []
+    lines += [] if moved is None else [f"relaxed: the largest displacement is {moved:.3g}"]
+    for name, entry in report["properties"].items():
+        if isinstance(entry["value"], float):
+            error = entry.get("standard_error")
+            lines.append(f"{name} {entry['value']:.10g}" + ("" if error is None else f" +- {error:.3g}"))
     return [*lines, f"results in {folder}"]
 
 

@@ -227,8 +227,8 @@ def _checked_composition(composition: Sequence[float], n_species: int) -> tuple[
     return tuple(x / total for x in fractions)
 
 
-def _unit_box(box: Sequence[Sequence[float]], dimension: int) -> tuple[tuple[float, ...], ...]:
-    """The shape of a box: scaled to volume one, in its widest basis."""
+def _unit_box(box: Sequence[Sequence[float]], dimension: int) -> tuple[tuple[float, ...], ...] | None:
+    """The shape of a box: scaled to volume one, in its widest basis; None for a cube along the axes."""
     given = f"System(box={np.asarray(box).tolist()})"
     matrix = np.asarray(box, dtype=float)
     if matrix.shape != (dimension, dimension):
@@ -239,5 +239,9 @@ def _unit_box(box: Sequence[Sequence[float]], dimension: int) -> tuple[tuple[flo
         matrix = matrix @ widest_basis(matrix)
     except ValueError as error:
         raise ValueError(f"{given}: {error}.") from None
-    unit = matrix / abs(float(np.linalg.det(matrix))) ** (1.0 / dimension)
+    # Rounded, so that a box that was scaled to its density has the same shape again.
+    shape = np.round(matrix / np.max(np.abs(matrix)), 13)
+    if np.array_equal(shape, np.eye(dimension)):
+        return None
+    unit = shape / abs(float(np.linalg.det(shape))) ** (1.0 / dimension)
     return tuple(tuple(row) for row in unit.tolist())

@@ -30,6 +30,7 @@ from ..run.files import write_atomically, write_json
 from ..run.pictures import picture_files, write_picture
 from ..run.progress import NotebookProgress, Progress, Silent, progress_bar
 from .analysis import PARTS, Analysis, check_analysis
+from .frames import mean_and_error
 from .measure import max_force
 from .packing_reports import BondsReport, VibrationsReport, report_bonds, report_vibrations
 from .predictiveness import PredictivenessReport, predictiveness
@@ -55,7 +56,10 @@ class PackingReport(TypedDict):
 
 
 class AnalysisReport(TypedDict):
-    """The content of `analysis.json`: the parts that were asked for."""
+    """The content of `analysis.json`: the parts that were asked for.
+
+    Of several packings, `frames` has such a report for each, `mean` and `standard_error` the numbers that all have.
+    """
 
     packing: PackingReport
     design: dict[str, np.ndarray]
@@ -63,6 +67,9 @@ class AnalysisReport(TypedDict):
     predictiveness: NotRequired[dict[str, PredictivenessReport]]
     bonds: NotRequired[dict[str, BondsReport]]
     vibrations: NotRequired[VibrationsReport]
+    frames: NotRequired[list["AnalysisReport"]]
+    mean: NotRequired[dict[str, Any]]
+    standard_error: NotRequired[dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,9 +122,17 @@ def analyse(request: Analysis, directory: str | Path | None = None, *, progress:
             # What an earlier analysis left here would be taken for this one's.
             start_folder(folder, request.config, stale, fingerprints(request.config))
         total = 1 + request.n_configurations * ("tunability" in request.parts) + len(request.parts)
+        total *= 1 + len(request.further)
         meter = progress_bar("analyse", total, shown=progress and executor.rank == 0)
         with meter as bar, Terminated() as stop:
             report = _analyse(_Run(request, executor, folder, bar, stop))
+            # Pictures are of the first packing.
+            others = [_analyse(_Run(another, executor, None, bar, stop)) for another in request.further]
+        if others:
+            frames = [report, *others]
+            mean, error = mean_and_error(frames)
+            report = {"packing": report["packing"], "design": report["design"], "frames": frames}
+            report["mean"], report["standard_error"] = mean, error
         if folder is not None:
             # Last: a directory with it is complete.
             write_json(folder / "analysis.json", report)

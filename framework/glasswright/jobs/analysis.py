@@ -34,6 +34,7 @@ class Analysis:
     - `steps`: lengths of the steps of predictiveness, in scales of the design, the shortest first.
     - `implicit`: nobody named the properties: those that are arrays are left out.
     - `seed`, `devices`, `chunk_size`, `plots`, `config`: as in a training.
+    - `further`: the same for more packings of the same file.
     """
 
     problem: Problem
@@ -53,10 +54,13 @@ class Analysis:
     chunk_size: int | None = None
     plots: PlotOptions = DEFAULT_PLOTS
     config: str | None = None
+    further: tuple["Analysis", ...] = ()
 
 
 def check_analysis(request: Analysis) -> None:
     """Everything that can be known to be wrong before anything is written, as a `RequestError`."""
+    for another in request.further:
+        check_analysis(another)
     model, terms = request.problem.model, request.problem.terms
     potential, box = model.potential, model.system.box
     n = request.packing.n_particles if request.packing is not None else model.system.n_particles

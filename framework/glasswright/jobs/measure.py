@@ -21,6 +21,7 @@ from ..evaluation.diagnosis import NOT_RIGID, describe_failure
 from ..evaluation.measurement import is_rigid, measure_on_host
 from ..evaluation.model import GivenPacking, Model
 from ..evaluation.problem import Problem
+from ..evaluation.statistics import standard_error
 from ..evaluation.value_shape import UnusableProperty, value_shape
 from ..physics.configuration import Configuration
 from ..physics.pair_list import build_pair_list
@@ -47,6 +48,7 @@ class MeasureRequest:
 
     - `relax`: prepare the packing first (a quench from where it stands); otherwise one not at a minimum is refused.
     - `gradient`: also give the gradient of every scalar property in the potential's parameters.
+    - `further`: more packings of the same file, which are measured as the first.
     """
 
     configuration: Configuration
@@ -55,16 +57,24 @@ class MeasureRequest:
     properties: dict[str, AbstractProperty]
     relax: bool = False
     gradient: bool = False
+    further: tuple[Configuration, ...] = ()
+
+    @property
+    def frames(self) -> list["MeasureRequest"]:
+        """A request for each of the packings."""
+        every = (self.configuration, *self.further)
+        return [dataclasses.replace(self, configuration=one, further=()) for one in every]
 
 
 class PropertyReport(TypedDict):
     """The value of a property, and its gradient by parameter: numbers or nested lists of numbers.
 
     A property that could not be measured has no value, and an `error` that says why. One without derivative has a
-    gradient of None.
+    gradient of None. Of several packings, values and gradients are means, `standard_error` is that of the mean value.
     """
 
     value: Any
+    standard_error: NotRequired[Any]
     gradient: NotRequired[dict[str, Any] | None]
     error: NotRequired[str]
 
@@ -72,12 +82,14 @@ class PropertyReport(TypedDict):
 class MeasureReport(TypedDict):
     """The content of `measure.json`.
 
-    `largest_displacement`: how far the particle that moved most was moved by `relax`, in units of length.
+    `largest_displacement`: how far the particle that moved most was moved by `relax`, in units of length. Of several
+    packings, both lengths and forces are the largest, and `frames` has a report for each packing.
     """
 
     max_force: float
     largest_displacement: NotRequired[float]
     properties: dict[str, PropertyReport]
+    frames: NotRequired[list["MeasureReport"]]
 
 
 def max_force(potential: AbstractPotential, configuration: Configuration) -> float:
@@ -88,6 +100,16 @@ def max_force(potential: AbstractPotential, configuration: Configuration) -> flo
 
 def check_measurable(request: MeasureRequest) -> None:
     """Refuse what cannot be measured, before anything is written."""
+    if not request.further:
+        return _check_one(request)
+    for number, frame in enumerate(request.frames):
+        try:
+            _check_one(frame)
+        except RequestError as error:
+            raise type(error)(f"packing {number} of the file: {error}") from error
+
+
+def _check_one(request: MeasureRequest) -> None:
     prepare_jax()
     n = request.configuration.n_particles
     check_memory(f"configuration with {n} particles", n, request.configuration.dimension, request.protocol)
@@ -132,8 +154,46 @@ def _refusal(request: MeasureRequest, name: str, *, trained: bool = False) -> Re
 
 
 def measure(request: MeasureRequest, directory: str | Path | None = None) -> MeasureReport:
-    """Measure a packing; returns what `measure.json` holds."""
+    """Measure a packing, or several; returns what `measure.json` holds."""
     check_measurable(request)
+    reports = [_measure_one(frame) for frame in request.frames]
+    report = _summary(reports) if request.further else reports[0]
+    if directory is not None:
+        make_folder(Path(directory))
+        write_json(Path(directory) / "measure.json", report)
+    return report
+
+
+def _summary(frames: list[MeasureReport]) -> MeasureReport:
+    """The report of several packings: means and standard errors of what could be measured, and each packing's own."""
+    report: MeasureReport = {"max_force": max(frame["max_force"] for frame in frames), "properties": {}}
+    moved = [frame["largest_displacement"] for frame in frames if "largest_displacement" in frame]
+    if moved:
+        report["largest_displacement"] = max(moved)
+    for name in frames[0]["properties"]:
+        entries = [frame["properties"][name] for frame in frames]
+        measured = [entry for entry in entries if entry["value"] is not None]
+        errors = [entry["error"] for entry in entries if "error" in entry]
+        summary: PropertyReport = {"value": None}
+        if len({np.shape(entry["value"]) for entry in measured}) == 1:
+            values = np.asarray([entry["value"] for entry in measured], dtype=float)
+            error = standard_error(values)
+            summary = {"value": np.mean(values, axis=0).tolist()}
+            summary["standard_error"] = None if error is None else error.tolist()
+            gradients = [entry["gradient"] for entry in measured if entry.get("gradient") is not None]
+            if gradients:
+                summary["gradient"] = {
+                    key: np.mean([gradient[key] for gradient in gradients if gradient], axis=0).tolist()
+                    for key in gradients[0] or {}
+                }
+        if errors:
+            summary["error"] = f"{len(errors)} of {len(entries)} packings: {errors[0]}"
+        report["properties"][name] = summary
+    report["frames"] = frames
+    return report
+
+
+def _measure_one(request: MeasureRequest) -> MeasureReport:
     prepared = request.protocol.prepare(request.potential, request.configuration, key=jax.random.key(0))
     outcome = Outcome(int(prepared.outcome))
     if outcome != Outcome.converged:
@@ -157,9 +217,6 @@ def measure(request: MeasureRequest, directory: str | Path | None = None) -> Mea
         if request.gradient and values and np.ndim(measured[name]) == 0:
             entry["gradient"] = _gradient(request, problem, name, prepared, where)
         report["properties"][name] = entry
-    if directory is not None:
-        make_folder(Path(directory))
-        write_json(Path(directory) / "measure.json", report)
     return report
 
 

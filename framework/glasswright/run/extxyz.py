@@ -57,10 +57,13 @@ def read_configuration(path: str | Path, key: str = "configuration") -> Configur
     return _configurations([frame])[0]
 
 
-def read_frames(path: str | Path, key: str = "configuration") -> list[Configuration]:
+def read_frames(
+    path: str | Path, key: str = "configuration", species: Sequence[str] | None = None
+) -> list[Configuration]:
     """All configurations of a file, in order; otherwise as `read_configuration`.
 
-    A label is the same species in all of them.
+    A label is the same species in all of them. With `species`, labels are species in that order, and a file with others
+    is refused.
     """
     source = Source(path, key)
     frames = [read_frame(source)]
@@ -68,7 +71,7 @@ def read_frames(path: str | Path, key: str = "configuration") -> list[Configurat
         if not source.begins_frame(frames[-1].end):
             frames[-1].refuse_surplus()
         frames.append(read_frame(source, frames[-1].end))
-    return _configurations(frames)
+    return _configurations(frames, species)
 
 
 def read_potential(path: str | Path, key: str = "configuration") -> str | None:
@@ -149,10 +152,16 @@ def species_labels(n_species: int) -> list[str]:
     return [f"S{k:0{width}d}" for k in range(n_species)]
 
 
-def _configurations(frames: Sequence[Frame]) -> list[Configuration]:
+def _configurations(frames: Sequence[Frame], species: Sequence[str] | None = None) -> list[Configuration]:
     """What the frames of one file say."""
     labels = [_labels(frame) for frame in frames]
-    names = _sorted_labels({label for of_frame in labels for label in of_frame})
+    names = sorted_labels({label for of_frame in labels for label in of_frame})
+    if species is not None:
+        for frame, of_frame in zip(frames, labels, strict=True):
+            for k, label in enumerate(of_frame):
+                if label not in species:
+                    frame.refuse_row(k, f"is of the species {quoted(label)}, which [{','.join(species)}] does not name")
+        names = list(species)
     index = {name: k for k, name in enumerate(names)}
     return [
         _configuration(frame, [index[label] for label in of_frame])
@@ -206,7 +215,7 @@ def _labels(frame: Frame) -> list[str]:
     return labels
 
 
-def _sorted_labels(labels: set[str]) -> list[str]:
+def sorted_labels(labels: set[str]) -> list[str]:
     """In the order of their species: as numbers if all are numbers, so that 2 comes before 10."""
     if all(NUMBER.fullmatch(label) for label in labels):
         return sorted(labels, key=lambda label: (number(label), label))

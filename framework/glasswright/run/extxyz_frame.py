@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from .._errors import RequestError
+from .compression import read_bytes
 from .extxyz_header import NUMBER, Column, Header, HeaderError, parse_header, quoted
 
 # Integers have a length that fits into 64 bits.
@@ -28,7 +29,7 @@ class Source:
     def __init__(self, path: str | Path, key: str) -> None:
         self._given = f"{key}={path}"
         try:
-            text = Path(path).read_bytes().decode("utf-8-sig")
+            text = read_bytes(path).decode("utf-8-sig")
         except FileNotFoundError:
             raise RequestError(f"{self._given}: no such file") from None
         except (OSError, UnicodeDecodeError) as error:

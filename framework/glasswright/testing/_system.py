@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ..components.system import AbstractSystem
@@ -77,7 +79,7 @@ def check_jit(system: AbstractSystem) -> None:
         return
     key = jax.random.key(1)
     try:
-        compiled = jax.jit(system.start)(key, np.asarray(1))
+        compiled = eqx.filter_jit(lambda system, key, index: system.start(key, index))(system, key, jnp.asarray(1))
     except Exception as error:
         fail(f"start fails under jax.jit: {type(error).__name__}: {str(error).splitlines()[0]}")
     if not np.allclose(compiled.fractional, system.start(key, 1).fractional, rtol=1e-12, atol=1e-12):
