@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from glasswright.cli.application import parser_of
+from glasswright.cli.export import parser as export_parser
 from glasswright.cli.plot import parser as plot_parser
 from glasswright.cli.plugins import find
 from glasswright.cli.plugins import main as plugins
@@ -25,6 +26,7 @@ from glasswright.commands.table import COMMANDS, load_command
 from glasswright.commands.train import build
 from glasswright.config.loader import Hydra
 from glasswright.config.sweep import jobs as jobs_of
+from glasswright.exchange.formats import FORMATS
 from glasswright.registry import Registry, registry
 from helpers import ROOT
 from hydra.core.global_hydra import GlobalHydra
@@ -176,6 +178,10 @@ def check_report(arguments: list[str]) -> None:
     report_parser().parse_args(arguments)
 
 
+def check_export(arguments: list[str]) -> None:
+    assert set(export_parser().parse_args(arguments).format.split(",")) <= FORMATS.keys()
+
+
 TOOLS = {
     "-sc": check_completion,
     "doctor": check_doctor,
@@ -185,6 +191,7 @@ TOOLS = {
     "runs": check_runs,
     "plot": check_plot,
     "report": check_report,
+    "export": check_export,
 }
 
 

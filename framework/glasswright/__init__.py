@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .api import build as build
     from .api import compose as compose
     from .api import load as load
+    from .api import export as export
     from .api import measure as measure
     from .api import resume as resume
     from .api import train as train
@@ -79,6 +80,7 @@ _MODULES = {
     "eigenmoduli": "physics.elasticity",
     "Equilibrium": "physics.state",
     "Experiment": "jobs.experiment",
+    "export": "api",
     "hookimpl": "hookspecs",
     "is_concrete": "_jax",
     "load": "api",

@@ -165,6 +165,21 @@ def analyse(
     return _perform("analyse", request, directory, overwrite, progress)
 
 
+def export(directory: str | Path, *formats: str, design: str = "final") -> list[Path]:
+    """Write the packings and the interactions of a training for other programs; returns the files.
+
+    **Arguments:**
+
+    - `directory`: that of the run; files go into its folder `export`.
+    - `formats`: `"extxyz"` (the default), `"gsd"`, `"lammps"`.
+    - `design`: the step that is meant: `"final"`, or `"best"`.
+    """
+    from .commands.export import export as export_run
+
+    folder = Path(directory)
+    return [folder / "export" / name for name in export_run(folder, formats or ("extxyz",), design=design)]
+
+
 def _perform(
     name: str,
     given: tuple[str | Mapping[str, Any] | Experiment, ...],

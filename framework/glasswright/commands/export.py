@@ -9,6 +9,7 @@ from .._errors import RequestError, suggestion
 from .._jax import prepare_jax
 from ..config.paths import run_request
 from ..config.security import check_targets
+from ..exchange.formats import FORMATS
 from ..jobs import export as job
 from ..registry.registry import registry
 from ..run.claim import locked
@@ -26,14 +27,14 @@ def export(folder: Path, formats: Sequence[str], *, design: str = "final") -> li
     **Arguments:**
 
     - `folder`: the run directory.
-    - `formats`: some of `jobs.export.FORMATS`.
+    - `formats`: some of `exchange.formats.FORMATS`.
     - `design`: the step that is meant, `final` or `best`.
 
     Raises `RequestError` if it is no training that has ended, or if it cannot be written in one of the formats.
     """
     for name in formats:
-        if name not in job.FORMATS:
-            raise RequestError(f"--format {name}: no such format; {suggestion(name, job.FORMATS)}")
+        if name not in FORMATS:
+            raise RequestError(f"--format {name}: no such format; {suggestion(name, FORMATS)}")
     prepare_jax()
     registry().check_strict()
     config = run_request(folder, "DIR")

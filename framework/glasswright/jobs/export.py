@@ -16,12 +16,6 @@ from ..physics.potential import AbstractPotential
 from ..run.extxyz import species_labels, write_configuration
 from ..run.files import make_folder, write_atomically
 
-# What can be written, and for whom.
-FORMATS = {
-    "extxyz": "packings for ASE and OVITO",
-    "gsd": "packings for HOOMD-blue, OVITO and freud",
-    "lammps": "packings, interactions as tables and an input script for LAMMPS",
-}
 TABLES, SCRIPT = "interactions.table", "in.measure"
 
 
@@ -33,7 +27,7 @@ def export(
     **Arguments:**
 
     - `configurations`: the packings, at minima of the potential.
-    - `formats`: some of `FORMATS`.
+    - `formats`: some of `exchange.formats.FORMATS`.
 
     Raises `RequestError`, before anything is written, if a format cannot say what the interactions are.
     """
