@@ -31,6 +31,12 @@ LENNARD_THERE = {"sigma": 0.9, "epsilon": 1.2}
 @pytest.mark.parametrize(
     ("ours", "function", "parameters", "options"),
     [
+        (
+            LennardJones(n_species=1, diameter=0.9, binding_energy=1.2, smoothing="c2"),
+            "lennard_jones",
+            LENNARD_THERE,
+            {"cutoff": 2.25, "smoothing": "c2"},
+        ),
         (SOFT, "soft_sphere", SOFT_THERE, {"n_species": 2}),
         (SOFT, "soft_sphere", SOFT_THERE | {"sigma": [0.8, 1.0]}, {"n_species": 2}),
         (LENNARD, "lennard_jones", LENNARD_THERE, {"cutoff": 2.25, "onset": 1.8}),

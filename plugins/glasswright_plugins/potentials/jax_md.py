@@ -13,7 +13,7 @@ from glasswright.neighbors import PairIndex, PairList
 from jaxtyping import Array, Float
 
 from ._parameters import check, pair_index, per_pair
-from ._smoothing import xplor
+from ._smoothing import Smoothing, cutoff_polynomial, evaluate_polynomial, xplor
 
 # Pair functions that end by themselves at the largest of this parameter.
 FINITE_RANGE = {"soft_sphere": "sigma"}
@@ -40,6 +40,8 @@ class JaxMD(gw.AbstractPotential):
     - `onset`: where a function of a distance begins to be smoothed to zero at the cutoff, by XPLOR. Left out, at 0.8
       times the cutoff, or not at all if the function has a range of its own.
     - `n_species`: number of species.
+    - `smoothing`: how a function of a distance that has no range of its own ends at the cutoff: multiplied by `xplor`,
+      or with an even polynomial added that makes one (`c1`), two (`c2`) or three (`c3`) derivatives continuous.
     """
 
     function: str = eqx.field(static=True)
@@ -47,6 +49,7 @@ class JaxMD(gw.AbstractPotential):
     range: float | None = eqx.field(static=True)
     onset: float | None = eqx.field(static=True)
     n_species: int = eqx.field(static=True)
+    smoothing: Smoothing = eqx.field(static=True)
 
     def __init__(
         self,
@@ -55,6 +58,7 @@ class JaxMD(gw.AbstractPotential):
         cutoff: float | None = None,
         onset: float | None = None,
         n_species: int = 1,
+        smoothing: Smoothing = "xplor",
     ):
         signature = inspect.signature(find_function(function)).parameters
         given = dict(parameters or {})
@@ -80,6 +84,13 @@ class JaxMD(gw.AbstractPotential):
             raise ValueError(f"jax_md(cutoff=None): {function} has no range of its own; give the cutoff.")
         self.range = None if cutoff is None else float(cutoff)
         smooth = self._of_distance and not has_range and cutoff is not None and function not in FINITE_RANGE
+        if smoothing != "xplor" and (not smooth or onset is not None):
+            raise ValueError(
+                f"jax_md(smoothing={smoothing}): is for functions of a distance that have no range of their own, and "
+                "has no onset."
+            )
+        self.smoothing = smoothing
+        smooth = smooth and smoothing == "xplor"
         self.onset = 0.8 * self.range if onset is None and smooth and self.range is not None else onset
         if self.onset is not None and not self._of_distance:
             raise ValueError(f"jax_md(onset={onset}): {function} is no function of a distance.")
@@ -132,9 +143,14 @@ class JaxMD(gw.AbstractPotential):
         }
         if "cutoff" in inspect.signature(find_function(self.function)).parameters:
             arguments["cutoff"] = self.range
-        values = find_function(self.function)(r, **arguments)
+        function = functools.partial(find_function(self.function), **arguments)
+        values = function(r)
         if self.onset is not None and self.range is not None:
             values = values * xplor(r, self.onset, self.range)
+        if self.smoothing != "xplor":
+            ends = jnp.full_like(r, self.range)
+            polynomial = cutoff_polynomial(function, ends, self.smoothing)
+            values = values + jax.vmap(evaluate_polynomial)(polynomial, r, ends)
         return jnp.sum(jnp.where(inside, values, 0.0))
 
     def _of_pairs(
