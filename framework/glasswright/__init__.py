@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from .api import analyse as analyse
     from .api import build as build
     from .api import compose as compose
-    from .api import load as load
     from .api import export as export
+    from .api import load as load
     from .api import measure as measure
     from .api import resume as resume
     from .api import train as train
