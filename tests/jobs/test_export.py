@@ -170,6 +170,36 @@ def test_lammps_finds_the_packing_at_rest_and_its_moduli(followed):
     np.testing.assert_allclose(measured["poisson_ratio"], gw.poisson_ratio(tensor), atol=1e-3)
 
 
+TRAINED = {
+    "the paper's, in two dimensions": [*RUN, "system.n_particles=368", "system.density=1.6"],
+    "Kob-Andersen, in three": [
+        "experiment=kob_andersen",
+        "property=[poisson_ratio]",
+        "sampler=tracked",
+        "sampler.size=1",
+        "system.n_particles=216",
+        "terms.poisson_ratio.objective.target=0.3",
+    ],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("overrides", TRAINED.values(), ids=TRAINED)
+def test_trained_packings_have_the_same_moduli_in_lammps(overrides, tmp_path):
+    with no_pictures():
+        gw.train(*overrides, "train.steps=3", directory=tmp_path)
+    gw.export(tmp_path, "lammps")
+    measured = measured_by_lammps(tmp_path / "export", "packing_0.data")
+    report = gw.measure(f"run={tmp_path}", "property=[poisson_ratio,bulk_modulus,shear_modulus,pressure]")
+    ours = {name: line["value"] for name, line in report["properties"].items()}
+    print(measured, ours)
+    assert measured["largest_force_before"] < 1e-4
+    for name in ("bulk_modulus", "shear_modulus"):
+        np.testing.assert_allclose(measured[name], ours[name], rtol=1e-3)
+    np.testing.assert_allclose(measured["pressure"], ours["pressure"], atol=1e-5)
+    np.testing.assert_allclose(measured["poisson_ratio"], ours["poisson_ratio"], atol=1e-3)
+
+
 def test_any_box_is_turned_into_the_standard_form():
     reference = reference_packing("2d_n368_sp2_a5")
     packing = describe_packing(reference.potential, reference.configuration, ("A", "B"))

@@ -147,7 +147,7 @@ class JaxMD(gw.AbstractPotential):
         values = function(r)
         if self.onset is not None and self.range is not None:
             values = values * xplor(r, self.onset, self.range)
-        if self.smoothing != "xplor":
+        if self.smoothing != "xplor" and self.range is not None:
             ends = jnp.full_like(r, self.range)
             polynomial = cutoff_polynomial(function, ends, self.smoothing)
             values = values + jax.vmap(evaluate_polynomial)(polynomial, r, ends)
