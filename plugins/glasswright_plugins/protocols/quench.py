@@ -25,8 +25,8 @@ from glasswright.relax import (
 from glasswright.relax.batch import bytes_per_configuration, expected_pairs
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-# A dense Hessian is factored faster up to about this many coordinates.
-DENSE_LIMIT = 2000
+# A dense Hessian is factored about as fast as a sparse one up to this many coordinates (docs/performance.md).
+DENSE_LIMIT = {2: 1500, 3: 3000}
 # A sparse factor of this many coordinates takes 4 GB in two dimensions, and half a minute in three.
 SPARSE_LIMIT = {2: 400_000, 3: 45_000}
 
@@ -119,8 +119,8 @@ class Quench(gw.AbstractProtocol):
     - `follow_limit`: a particle that moves further than this in one step of the design has rearranged; in units of
       length.
     - `hessian`: `dense` or `sparse` (factored once), `matrix_free` (conjugate gradients), or `auto`. For pair
-      potentials that is dense up to 2000 coordinates and sparse above; for others, and above 400 000 coordinates in two
-      dimensions or 45 000 in three, matrix-free.
+      potentials that is dense up to 1500 coordinates in two dimensions and 3000 in three, and sparse above; for others,
+      and above 400 000 coordinates in two dimensions or 45 000 in three, matrix-free.
     - `stability`: what a minimum has to be stable against: `fixed_box`, motions of the particles in their box, as in
       the paper; `elastic`, strains of the box as well (all `eigenmoduli` positive), without which Poisson's ratio has
       no bounds and its mean need not exist. A packing that is not counts as `unstable`. Under a pressure, packings are
@@ -304,7 +304,7 @@ class Quench(gw.AbstractProtocol):
         size = start.fractional.size
         if not isinstance(potential, gw.AbstractPairPotential) or size > SPARSE_LIMIT[start.dimension]:
             return "matrix_free"
-        return "dense" if size <= DENSE_LIMIT else "sparse"
+        return "dense" if size <= DENSE_LIMIT[start.dimension] else "sparse"
 
     def _released(self, potential: gw.AbstractPotential, start: gw.Configuration) -> Search:
         """A search from the start in which the box is free if there is a pressure."""
