@@ -19,6 +19,7 @@ from glasswright.cli.plot import parser as plot_parser
 from glasswright.cli.plugins import find
 from glasswright.cli.plugins import main as plugins
 from glasswright.cli.report import parser as report_parser
+from glasswright.cli.reproduce import parser as reproduce_parser
 from glasswright.cli.runs import parser as runs_parser
 from glasswright.commands.compose import compose, start
 from glasswright.commands.resume import RESUME_KEYS
@@ -182,6 +183,11 @@ def check_export(arguments: list[str]) -> None:
     assert set(export_parser().parse_args(arguments).format.split(",")) <= FORMATS.keys()
 
 
+def check_reproduce(arguments: list[str]) -> None:
+    given = reproduce_parser().parse_args(arguments)
+    assert given.list or given.name in registry().components("study")
+
+
 TOOLS = {
     "-sc": check_completion,
     "doctor": check_doctor,
@@ -192,6 +198,7 @@ TOOLS = {
     "plot": check_plot,
     "report": check_report,
     "export": check_export,
+    "reproduce": check_reproduce,
 }
 
 
@@ -270,6 +277,8 @@ def test_all_kinds_of_components_have_an_example():
         "objectives",
         "combinations",
         "optimizers",
+        "trackers",
+        "studies",
     ):
         assert any(f"def register_{kind}(register)" in source for source in PLUGINS), kind
     assert len(PLUGINS) + len(TESTS) + len(CONFORMANCE) == len(blocks(ROOT / "docs" / "extending.md", "python"))

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from .components.protocol import Outcome as Outcome
     from .components.protocol import Prepared as Prepared
     from .components.sampler import AbstractSampler as AbstractSampler
+    from .components.study import AbstractStudy as AbstractStudy
+    from .components.study import Claim as Claim
+    from .components.study import StudyJob as StudyJob
+    from .components.study import StudyRun as StudyRun
+    from .components.study import compare as compare
     from .components.system import AbstractSystem as AbstractSystem
     from .components.system import System as System
     from .components.tracker import AbstractTracker as AbstractTracker
@@ -65,6 +70,11 @@ _MODULES = {
     "AbstractSampler": "components.sampler",
     "AbstractTracker": "components.tracker",
     "TrackedRun": "components.tracker",
+    "AbstractStudy": "components.study",
+    "Claim": "components.study",
+    "StudyJob": "components.study",
+    "StudyRun": "components.study",
+    "compare": "components.study",
     "AbstractSystem": "components.system",
     "analyse": "api",
     "attach_enthalpy_minimum": "physics.enthalpy",

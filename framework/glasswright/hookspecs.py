@@ -64,6 +64,11 @@ def register_trackers(register: Register) -> None:
 
 
 @hookspec
+def register_studies(register: Register) -> None:
+    """Call `register("name", Class)` for each `AbstractStudy`."""
+
+
+@hookspec
 def config_search_paths() -> Iterable[str | Path]:
     """Folders with configuration of yours (`experiment/*.yaml`): paths, or `pkg://package.folder`."""
     return ()

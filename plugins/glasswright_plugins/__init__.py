@@ -52,6 +52,9 @@ from .properties.young_modulus import YoungModulus
 from .protocols.quench import Quench
 from .samplers.fresh import Fresh
 from .samplers.tracked import Tracked
+from .studies.zu2024_1c import Zu2024Fig1c
+from .studies.zu2024_1d import Zu2024Fig1d
+from .studies.zu2024_3ab import Zu2024Fig3ab
 from .systems.file import FileSystem
 from .trackers.csv import CSV
 from .trackers.mlflow import MLflow
@@ -145,6 +148,13 @@ def register_optimizers(register: Register) -> None:
     # The wrapped optimizer gives a direction, the wrapping one the rate.
     for name, function in (("hypergradient", hypergradient), ("polyak", polyak)):
         register(name, function, optimizer="rmsprop", **{"optimizer.learning_rate": 1.0})
+
+
+@gw.hookimpl
+def register_studies(register: Register) -> None:
+    register("zu2024_1c", Zu2024Fig1c)
+    register("zu2024_1d", Zu2024Fig1d)
+    register("zu2024_3ab", Zu2024Fig3ab)
 
 
 @gw.hookimpl

@@ -17,6 +17,7 @@ TOOLS = table(
     Entry("resume", "go on with an interrupted run", "glasswright.cli.resume:main"),
     Entry("runs", "all runs below a folder, and how they stand", "glasswright.cli.runs:main"),
     Entry("plot", "the pictures of a run again, in another format, or while it runs", "glasswright.cli.plot:main"),
+    Entry("reproduce", "a published result by one command, with a verdict", "glasswright.cli.reproduce:main"),
     Entry("report", "a page about one run or several, in one file", "glasswright.cli.report:main"),
     Entry("export", "packings and interactions of a run, for other programs", "glasswright.cli.export:main"),
     Entry(

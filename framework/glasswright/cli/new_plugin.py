@@ -26,6 +26,7 @@ FIRST_USE = {
     ),
     "optimizer": "glasswright train optimizer=@name@",
     "tracker": "glasswright train 'tracker=[@name@]'",
+    "study": "glasswright reproduce @name@",
 }
 
 

@@ -13,6 +13,7 @@ from ..components.objective import AbstractObjective
 from ..components.property import AbstractProperty
 from ..components.protocol import AbstractProtocol
 from ..components.sampler import AbstractSampler
+from ..components.study import AbstractStudy
 from ..components.system import AbstractSystem
 from ..components.tracker import AbstractTracker
 from ..physics.potential import AbstractPotential
@@ -45,6 +46,7 @@ KINDS: dict[str, Kind] = {
     # A function that returns an optimizer.
     "optimizer": Kind("register_optimizers", optax.GradientTransformation, None),
     "tracker": Kind("register_trackers", AbstractTracker, AbstractTracker),
+    "study": Kind("register_studies", AbstractStudy, AbstractStudy),
 }
 
 

@@ -1,7 +1,6 @@
 """What runs below a folder there are and how they stand, read from their files: quick, and without JAX."""
 
 import dataclasses
-import fcntl
 import json
 import os
 import re
@@ -130,6 +129,15 @@ def is_at_work(folder: Path) -> bool:
     if owner.get("host") == socket.gethostname() and not _is_alive(owner.get("pid")):
         return False
     if note.name == SOFT_LOCK:
+        return True
+    return _is_locked(note)
+
+
+def _is_locked(note: Path) -> bool:
+    """Whether somebody has the lock of a file; it is shared for an instant at most, and only if nobody has it."""
+    try:
+        import fcntl
+    except ImportError:  # where there is no `flock`, the owner being alive is all that is known
         return True
     try:
         with open(note, "rb") as file:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Every picture that a run may leave.
-PICTURES = ("training", "validation", "tunability", "predictiveness", "bonds", "vibrations", "front")
+PICTURES = ("training", "validation", "tunability", "predictiveness", "bonds", "vibrations", "front", "figure")
 
 
 def picture_files(*pictures: str) -> list[str]:

@@ -15,6 +15,7 @@ from ._potential import check_potential as check_potential
 from ._property import check_property as check_property
 from ._protocol import check_protocol as check_protocol
 from ._sampler import check_sampler as check_sampler
+from ._study import check_study as check_study
 from ._suite import Case as Case
 from ._suite import check_import as check_import
 from ._suite import conformance_cases as conformance_cases

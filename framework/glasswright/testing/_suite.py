@@ -22,6 +22,7 @@ from ._property import PropertyGroup, property_checks
 from ._protocol import protocol_checks
 from ._sampler import sampler_checks
 from ._static import static_checks
+from ._study import study_checks
 from ._system import system_checks
 from ._tracker import tracker_checks
 
@@ -99,6 +100,7 @@ def conformance_cases(
         "combination": combination_checks,
         "optimizer": optimizer_checks,
         "tracker": tracker_checks,
+        "study": study_checks,
     }
     for kind, members in built.items():
         for component, instance in members:

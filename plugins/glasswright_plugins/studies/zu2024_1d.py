@@ -1,0 +1,100 @@
+"""Fig. 1d of Zu and Goodrich: one packing trained to a negative Poisson's ratio."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import glasswright as gw
+import numpy as np
+from glasswright.plots.options import PlotOptions
+
+from ._paper import SOURCE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TARGET, STEPS, INITIAL = -0.1, 1600, 0.453
+
+
+class Zu2024Fig1d(gw.AbstractStudy):
+    """One packing of two species, N = 368, trained from a Poisson's ratio of about 0.45 to -0.1.
+
+    Each seed is another packing. The paper shows one; its optimizer is `hypergradient`, here it is `polyak`.
+    """
+
+    title = "one packing reaches a Poisson's ratio of -0.1"
+    source = f"{SOURCE}, Fig. 1d"
+
+    def jobs(self, scale: str) -> Sequence[gw.StudyJob]:
+        n_seeds, steps = (10, 10_000) if scale == "paper" else (3, STEPS)
+        overrides = ("experiment=single_poisson_auxetic", f"train.steps={steps}")
+        return [gw.StudyJob(f"seed{seed}", "train", (*overrides, f"seed={seed}")) for seed in range(n_seeds)]
+
+    def claims(self, runs: Mapping[str, gw.StudyRun]) -> Sequence[gw.Claim]:
+        quick = [run for run in runs.values() if run.report.get("success") and run.report["steps"] < STEPS]
+        n, share = len(runs), len(quick) / len(runs)
+        failed = [f"{name}: {run.why or 'target not reached'}" for name, run in runs.items() if run not in quick]
+        reached = gw.Claim(
+            claim=f"a packing reaches {TARGET} with a loss below 1e-6 in under {STEPS} steps (share of packings)",
+            published="one packing of one",
+            source=self.source,
+            measured=share,
+            error=float(np.sqrt(share * (1.0 - share) / n)),
+            n=n,
+            verdict="agrees" if quick else "disagrees",
+            reason=f"{len(quick)} of {n} packings do" + (f"; {'; '.join(failed)}" if failed else ""),
+        )
+        first = np.array([run.lines[0]["terms"]["poisson_ratio"]["value"] for run in runs.values() if run.lines])
+        spread = float(np.std(first, ddof=1)) if len(first) > 1 else float("nan")
+        far = abs(INITIAL - float(np.mean(first))) / spread
+        initial = gw.Claim(
+            claim="Poisson's ratio of an untrained packing (mean, and its error, of the packings)",
+            published=INITIAL,
+            source=self.source,
+            measured=float(np.mean(first)),
+            error=spread / float(np.sqrt(len(first))),
+            n=len(first),
+            verdict="undecided" if not np.isfinite(far) else "agrees" if far <= 2.0 else "disagrees",
+            reason=f"the paper's one packing is {far:.2g} standard deviations of single packings from the mean",
+        )
+        rearranged = [run.report["rearranged"] for run in quick]
+        spikes = gw.Claim(
+            claim="the packing rearranges on the way (number of times, mean)",
+            published="a spike where the packing rearranges",
+            source=self.source,
+            measured=float(np.mean(rearranged)) if rearranged else None,
+            error=float(np.std(rearranged, ddof=1) / np.sqrt(len(rearranged))) if len(rearranged) > 1 else None,
+            n=len(rearranged),
+            verdict="undecided" if not rearranged else "agrees" if max(rearranged) > 0 else "disagrees",
+            reason="rearrangements are steps after which the followed minimum was another one",
+        )
+        return [reached, initial, spikes]
+
+    def figure(self, runs: Mapping[str, gw.StudyRun], options: PlotOptions) -> "Figure":
+        from glasswright.plots.style import ACCENT, COLOURS, DASHES, drawing, integer_ticks, letter, new_figure
+
+        with drawing(options):
+            figure = new_figure(options, 2.8)
+            loss, value = panels = list(figure.subplots(1, 2))
+            longest = 1
+            for k, (name, run) in enumerate(runs.items()):
+                if not run.lines:
+                    continue
+                step = np.array([line["step"] for line in run.lines])
+                longest = max(longest, int(step[-1]))
+                look = {"color": COLOURS[k % len(COLOURS)], "linestyle": DASHES[k % len(DASHES)], "linewidth": 0.8}
+                losses = [np.nan if line["loss"] is None else line["loss"] for line in run.lines]
+                values = [line["terms"]["poisson_ratio"]["value"] for line in run.lines]
+                loss.semilogy(step, losses, label=name, **look)
+                value.plot(step, np.array(values, dtype=float), **look)
+            loss.axhline(1e-6, color=ACCENT, linestyle="--", linewidth=0.8, label="published: below this")
+            value.axhline(TARGET, color=ACCENT, linestyle="--", linewidth=0.8, label=f"target {TARGET}")
+            value.plot([0], [INITIAL], "D", color=ACCENT, markersize=5, label=f"published: {INITIAL} before training")
+            value.set_ylim(-0.3, 0.8)
+            loss.set_ylabel("loss $L$")
+            value.set_ylabel(r"Poisson's ratio $\nu$")
+            for axes in panels:
+                axes.set_xlabel("training step")
+                integer_ticks(axes, 0, longest)
+                axes.legend()
+            letter(panels)
+        return figure
