@@ -134,6 +134,7 @@ def test_commands_compose(hydra, run_directory, tmp_path, monkeypatch, page, com
     # Files of the reader's own, by the names on the pages.
     (tmp_path / "pair_correlation.csv").write_text("1\n" * 50)
     (tmp_path / "packings.extxyz").write_text(2 * REFERENCE.read_text())
+    (tmp_path / "force_field.txt").write_text("0.8 42.1\n0.9 9.1\n1.0 0.0\n1.1 -0.98\n1.3 -0.66\n2.5 0.0\n")
     monkeypatch.chdir(tmp_path)
     _, name, *arguments = shlex.split(command.partition(" > ")[0].partition(" | ")[0], comments=True)
     if name in COMMANDS:

@@ -11,6 +11,7 @@ from glasswright import cli
 from glasswright.exchange import gsd as our_gsd
 from glasswright.exchange.packing import describe_packing, in_standard_form
 from glasswright.run.extxyz import read_frames
+from glasswright.run.packings import read_packings
 from helpers import component, lammps_engine, no_pictures, reference_packing
 
 RUN = [
@@ -136,6 +137,22 @@ def test_gsd_has_single_precision_and_everything_beside_it(followed):
             np.testing.assert_allclose(
                 frame.particles.diameter, np.asarray(potential.diameter)[packing.species], rtol=1e-6
             )
+
+
+def test_what_is_exported_comes_in_again(followed):
+    """To the last bit from GSD, with the digits of positions from extended XYZ and LAMMPS."""
+    frames = read_frames(followed / "final.extxyz")
+    for name, error in (("packings.gsd", 0.0), ("packings.extxyz", 1e-15)):
+        for packing, again in zip(frames, read_packings(followed / "export" / name), strict=True):
+            np.testing.assert_array_equal(again.box, packing.box)
+            np.testing.assert_allclose(again.fractional, packing.fractional, rtol=0.0, atol=error)
+            np.testing.assert_array_equal(again.species, packing.species)
+    (again,) = read_packings(followed / "export" / "packing_1.data")
+    assert again.dimension == 2
+    np.testing.assert_array_equal(again.species, frames[1].species)
+    np.testing.assert_allclose(again.box, frames[1].box, rtol=1e-14)
+    difference = np.asarray(again.fractional - frames[1].fractional)
+    np.testing.assert_allclose(difference, np.round(difference), atol=1e-12)
 
 
 def measured_by_lammps(folder: Path, packing: str) -> dict[str, float]:
