@@ -21,6 +21,7 @@ import argparse
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -83,8 +84,19 @@ def _read_json_lines(data: bytes) -> list[Any]:
     return [json.loads(line) for line in data.splitlines()]
 
 
-def _read_lines(data: bytes) -> list[str]:
-    return data.decode().splitlines()
+def _read_packings(data: bytes) -> list[Any]:
+    """Lattice and positions of each packing as they are written; other columns have changed between versions."""
+    lines: list[str] = data.decode().splitlines()
+    packings: list[Any] = []
+    while lines:
+        n_particles, header = int(lines[0]), lines[1]
+        lattice = re.search(r'Lattice="([^"]*)"', header)
+        columns = re.search(r"Properties=\w+:[SI]:1:pos:R:3", header)
+        assert lattice is not None
+        assert columns is not None, header
+        packings.append([lattice[1], [row.split()[1:4] for row in lines[2 : 2 + n_particles]]])
+        lines = lines[2 + n_particles :]
+    return packings
 
 
 def _read_arrays(data: bytes) -> dict[str, bytes]:
@@ -97,7 +109,7 @@ READERS: dict[str, Callable[[bytes], Any]] = {
     "config.yaml": yaml.safe_load,
     "metrics.jsonl": _read_json_lines,
     "result.json": json.loads,
-    "final.extxyz": _read_lines,
+    "final.extxyz": _read_packings,
     "validation.json": json.loads,
     "configurations.jsonl": _read_json_lines,
     "measure.json": json.loads,
