@@ -273,6 +273,7 @@ def test_all_kinds_of_components_have_an_example():
         "potentials",
         "systems",
         "protocols",
+        "treatments",
         "samplers",
         "properties",
         "objectives",

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from .components.system import System as System
     from .components.tracker import AbstractTracker as AbstractTracker
     from .components.tracker import TrackedRun as TrackedRun
+    from .components.treatment import AbstractTreatment as AbstractTreatment
+    from .components.treatment import Treated as Treated
+    from .components.treatment import Treatments as Treatments
     from .evaluation.design import Design as Design
     from .hookspecs import hookimpl as hookimpl
     from .jobs.experiment import Experiment as Experiment
@@ -75,6 +78,9 @@ _MODULES = {
     "StudyJob": "components.study",
     "StudyRun": "components.study",
     "compare": "components.study",
+    "AbstractTreatment": "components.treatment",
+    "Treated": "components.treatment",
+    "Treatments": "components.treatment",
     "AbstractSystem": "components.system",
     "analyse": "api",
     "attach_enthalpy_minimum": "physics.enthalpy",

@@ -34,6 +34,11 @@ def register_protocols(register: Register) -> None:
 
 
 @hookspec
+def register_treatments(register: Register) -> None:
+    """Call `register("name", Class)` for each `AbstractTreatment`."""
+
+
+@hookspec
 def register_samplers(register: Register) -> None:
     """Call `register("name", Class)` for each `AbstractSampler`."""
 

@@ -60,6 +60,10 @@ from .trackers.csv import CSV
 from .trackers.mlflow import MLflow
 from .trackers.tensorboard import TensorBoard
 from .trackers.wandb import WandB
+from .treatments.anneal import Anneal
+from .treatments.compress import Compress
+from .treatments.cyclic_shear import CyclicShear
+from .treatments.swap import Swap
 
 GLASSWRIGHT_API_VERSION = 1
 
@@ -87,6 +91,14 @@ def register_systems(register: Register) -> None:
 @gw.hookimpl
 def register_protocols(register: Register) -> None:
     register("quench", Quench)
+
+
+@gw.hookimpl
+def register_treatments(register: Register) -> None:
+    register("anneal", Anneal)
+    register("compress", Compress)
+    register("cyclic_shear", CyclicShear)
+    register("swap", Swap)
 
 
 @gw.hookimpl

@@ -17,6 +17,7 @@ FIRST_USE = {
     "potential": "glasswright train potential=@name@ '~design.binding_energy'",
     "system": "glasswright train system=@name@",
     "protocol": "glasswright train protocol=@name@",
+    "treatment": "glasswright train +treatment@protocol.treatments.@name@=@name@",
     "sampler": "glasswright train sampler=@name@",
     "objective": (
         "glasswright train objective@terms.poisson_ratio.objective=@name@ terms.poisson_ratio.objective.target=0.3"

@@ -124,6 +124,7 @@ def _value(parameter: Parameter) -> dict[str, Any]:
         "array": [{"$ref": "#/$defs/numbers"}],
         "choice": [{"enum": [choice for choice in parameter.choices if choice is not None]}],
         "component": [{"$ref": f"#/$defs/{parameter.group}"}],
+        "components": [{"type": "object", "additionalProperties": {"$ref": f"#/$defs/{parameter.group}"}}],
         "schedule": [{"type": "number"}, {"$ref": "#/$defs/schedule"}],
     }
     options = possible.get(parameter.kind, [])

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Key, PRNGKeyArray
 
 from .._jax import readable
 from ..physics.configuration import Configuration
@@ -82,6 +82,13 @@ class AbstractProtocol(eqx.Module):
     def attach(self, potential: AbstractPotential, prepared: Prepared) -> State:
         """The prepared state, carrying its derivative with respect to `potential`. Pure, and called under `jit`."""
 
+    def relax(self, potential: AbstractPotential, configuration: Configuration, *, key: PRNGKeyArray) -> Prepared:
+        """Take a given packing to rest, as it is to be measured.
+
+        By default a preparation that starts from it. Protocols whose preparation does more than that override it.
+        """
+        return self.prepare(potential, configuration, key=key)
+
     def follow(self, potential: AbstractPotential, previous: Prepared, *, key: PRNGKeyArray) -> Prepared:
         """Prepare again after a small change of the potential, staying with the same packing where possible.
 
@@ -113,11 +120,14 @@ class AbstractProtocol(eqx.Module):
         """
         return compressed
 
-    def prepare_many(self, potential: AbstractPotential, starts: Configuration, *, width: int) -> Prepared | None:
+    def prepare_many(
+        self, potential: AbstractPotential, starts: Configuration, *, width: int, keys: Key[Any, " b"] | None = None
+    ) -> Prepared | None:
         """Prepare many configurations at once, at most `width` of them at a time: for accelerators.
 
-        Every array of `starts` has a leading axis over configurations, and so has every array of the result. None, the
-        default, says that this protocol prepares one configuration at a time only.
+        Every array of `starts` has a leading axis over configurations, and so has every array of the result; `keys` are
+        the random keys of the searches. None, the default, says that this protocol prepares one configuration at a
+        time only.
         """
         return None
 

@@ -47,6 +47,8 @@ def construct(component: Component, node: dict[str, Any], key: str, system: Mapp
         path, parameter = f"{key}.{name}", known[name]
         if parameter.kind == "component" and isinstance(value, dict):
             arguments[name] = instantiate(parameter.group, value, path, system)
+        elif parameter.kind == "components":
+            arguments[name] = _by_name(parameter.group, value, path, system)
         elif parameter.kind == "schedule" and isinstance(value, dict):
             arguments[name] = instantiate("schedule", value, path, system)
         elif parameter.kind == "component" and (value is not None or not parameter.optional):
@@ -69,6 +71,13 @@ def construct(component: Component, node: dict[str, Any], key: str, system: Mapp
         raise
     except Exception as error:  # a constructor may object in any way
         raise RequestError(constructor_error(error, key, known)) from error
+
+
+def _by_name(kind: str, node: Any, key: str, system: Mapping[str, Any]) -> dict[str, Any]:
+    """Several components of a kind, in the order in which they were chosen."""
+    if not isinstance(node, dict):
+        raise RequestError(f"{key}={node!r}: must be {kind}s by name; choose one with +{kind}@{key}.NAME=…")
+    return {name: instantiate(kind, value, f"{key}.{name}", system) for name, value in node.items()}
 
 
 def _component(kind: str, node: Any, key: str) -> Component:

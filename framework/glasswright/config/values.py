@@ -146,6 +146,7 @@ def _expected(parameter: Parameter) -> str:
         "array": "a number or a list of numbers",
         "schedule": "a number or a schedule",
         "component": f"a {parameter.group}",
+        "components": f"{parameter.group}s by name",
     }.get(parameter.kind, "a value")
 
 

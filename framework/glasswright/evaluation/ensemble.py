@@ -220,8 +220,8 @@ class Ensemble(Task[Request, Result[Prepared]]):
     ) -> Result[list[Prepared]]:
         """Prepare and measure a batch on one accelerator; `Result(None)` if the protocol cannot."""
         seed, stream, at = self._numbers(step)
-        starts, _ = random_starts(model.system, seed, stream, np.asarray(indices), at)
-        prepared = model.protocol.prepare_many(model.potential, starts, width=len(indices))
+        starts, keys = random_starts(model.system, seed, stream, np.asarray(indices), at)
+        prepared = model.protocol.prepare_many(model.potential, starts, width=len(indices), keys=keys)
         if prepared is None:
             return Result(None)
         bare = dataclasses.replace(prepared, statistics={})

@@ -183,7 +183,7 @@ def _prepare(request: Analysis, key: PRNGKeyArray) -> Prepared:
     n_starts = MOST_STARTS if available is None else min(available, MOST_STARTS)
     for index in range(1 if request.packing is not None else n_starts):
         if request.packing is not None:
-            prepared = model.protocol.prepare(model.potential, request.packing, key=key)
+            prepared = model.protocol.relax(model.potential, request.packing, key=key)
         else:
             numbers = (np.asarray(number) for number in (request.seed, ANALYSIS, index, 0))
             start, start_key = random_start(model.system, *numbers)

@@ -194,7 +194,7 @@ def _summary(frames: list[MeasureReport]) -> MeasureReport:
 
 
 def _measure_one(request: MeasureRequest) -> MeasureReport:
-    prepared = request.protocol.prepare(request.potential, request.configuration, key=jax.random.key(0))
+    prepared = request.protocol.relax(request.potential, request.configuration, key=jax.random.key(0))
     outcome = Outcome(int(prepared.outcome))
     if outcome != Outcome.converged:
         raise RunError(f"the packing could not be prepared: {outcome.name}")

@@ -16,6 +16,7 @@ from ..components.sampler import AbstractSampler
 from ..components.study import AbstractStudy
 from ..components.system import AbstractSystem
 from ..components.tracker import AbstractTracker
+from ..components.treatment import AbstractTreatment
 from ..physics.potential import AbstractPotential
 
 
@@ -39,6 +40,7 @@ KINDS: dict[str, Kind] = {
     "potential": Kind("register_potentials", AbstractPotential, AbstractPotential),
     "system": Kind("register_systems", AbstractSystem, AbstractSystem),
     "protocol": Kind("register_protocols", AbstractProtocol, AbstractProtocol),
+    "treatment": Kind("register_treatments", AbstractTreatment, AbstractTreatment),
     "sampler": Kind("register_samplers", AbstractSampler, AbstractSampler),
     "property": Kind("register_properties", AbstractProperty, AbstractProperty),
     "objective": Kind("register_objectives", AbstractObjective, AbstractObjective),

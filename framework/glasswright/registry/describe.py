@@ -126,6 +126,8 @@ def type_of(parameter: Parameter) -> str:
         return " or ".join(f"`{choice}`" for choice in parameter.choices)
     if parameter.kind == "component":
         return f"{'an' if parameter.group[0] in 'aeiou' else 'a'} {parameter.group}"
+    if parameter.kind == "components":
+        return f"{parameter.group}s by name"
     if parameter.kind == "schedule":
         return "number or schedule"
     return TYPES.get(parameter.kind, "anything")

@@ -34,13 +34,13 @@ class Parameter:
     **Attributes:**
 
     - `name`: name of the constructor's argument.
-    - `kind`: `integer`, `number`, `boolean`, `text`, `path`, `choice`, `array`, `component`, `schedule` (a number or
-      an optax schedule) or `any`.
+    - `kind`: `integer`, `number`, `boolean`, `text`, `path`, `choice`, `array`, `component`, `components` (several of
+      a kind by name), `schedule` (a number or an optax schedule) or `any`.
     - `optional`: whether null is legal.
     - `default`: numbers, texts, lists and dictionaries, as a configuration holds them; or `REQUIRED`.
     - `choices`: the legal values of a `choice`, as they are written in a configuration.
     - `values`: what the constructor gets for each of the `choices`.
-    - `group`: the kind of component that a `component` is chosen from.
+    - `group`: the kind of component that a `component`, or each of `components`, is chosen from.
     - `of_system`: whether it is the system's own.
     """
 
@@ -123,6 +123,8 @@ def _default(cls: Callable[..., Any], name: str, default: Any) -> Any:
         default = factory()
     if isinstance(default, (jax.Array, np.ndarray, np.generic)):
         return np.asarray(default).tolist()
+    if isinstance(default, collections.abc.Mapping):
+        return dict(default)
     return list(default) if isinstance(default, tuple) else default
 
 
@@ -135,6 +137,9 @@ def _parameter(name: str, hint: Any, default: Any) -> Parameter | None:
     group = next(filter(None, map(kind_of, options)), None)
     if group is not None:
         return make(kind="component", group=group)
+    group = next(filter(None, map(_kind_by_name, options)), None)
+    if group is not None:
+        return make(kind="components", group=group)
     literal = [value for option in options if typing.get_origin(option) is typing.Literal for value in option.__args__]
     if literal:
         return make(kind="choice", choices=tuple(literal), values=tuple(literal), optional=optional or None in literal)
@@ -173,6 +178,13 @@ def _options(hint: Any) -> list[Any]:
     if isinstance(hint, typing.NewType):
         return _options(hint.__supertype__)
     return [hint]
+
+
+def _kind_by_name(option: Any) -> str | None:
+    """The kind of component that a type maps names to."""
+    origin = typing.get_origin(option)
+    is_mapping = isinstance(origin, type) and issubclass(origin, collections.abc.Mapping)
+    return kind_of(typing.get_args(option)[1]) if is_mapping else None
 
 
 def _is_array(option: Any) -> bool:

@@ -210,7 +210,8 @@ class Relaxation:
     def _lanes(self, capacity: int) -> Lanes:
         width = self.width
         i, j = jnp.zeros((2, width, capacity), dtype=jnp.int32)
-        state = jax.vmap(fire_start)(jax.tree.map(lambda x: x[:width], self.starts))
+        # Copied: what is handed over to the programs must not be the caller's.
+        state = jax.vmap(fire_start)(jax.tree.map(lambda x: jnp.array(x[:width], copy=True), self.starts))
         place = jnp.zeros_like(state.fractional)
         none = jnp.zeros(width, dtype=int)
         return Lanes(state, i, j, place, none, none.copy(), jnp.zeros(width, dtype=bool))

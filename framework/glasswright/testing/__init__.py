@@ -23,3 +23,4 @@ from ._suite import conformance_tests as conformance_tests
 from ._system import check_system as check_system
 from ._tracker import check_tracker as check_tracker
 from ._tracker import follow as follow
+from ._treatment import check_treatment as check_treatment

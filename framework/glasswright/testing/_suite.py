@@ -25,6 +25,7 @@ from ._static import static_checks
 from ._study import study_checks
 from ._system import system_checks
 from ._tracker import tracker_checks
+from ._treatment import treatment_checks
 
 # Libraries that take a second or more to import, and are not needed to register anything.
 HEAVY = (
@@ -94,6 +95,7 @@ def conformance_cases(
         "potential": potential_checks,
         "system": system_checks,
         "protocol": protocol_checks,
+        "treatment": treatment_checks,
         "sampler": sampler_checks,
         "property": lambda component, instance: property_checks(component, instance, group),
         "objective": objective_checks,

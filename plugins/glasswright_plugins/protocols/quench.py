@@ -1,7 +1,8 @@
 """Athermal quenches at fixed box and at constant pressure."""
 
 import dataclasses
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import equinox as eqx
 import glasswright as gw
@@ -23,7 +24,7 @@ from glasswright.relax import (
     natural_units,
 )
 from glasswright.relax.batch import bytes_per_configuration, expected_pairs
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray
 
 # A dense Hessian is factored about as fast as a sparse one up to this many coordinates (docs/performance.md).
 DENSE_LIMIT = {2: 1500, 3: 3000}
@@ -128,6 +129,8 @@ class Quench(gw.AbstractProtocol):
     - `pressure`: in energy per volume, positive for compression; null keeps the box fixed. It can be a design variable.
     - `box`: `fixed`, `isotropic` (its size is free) or `flexible` (its size and its shape are free, so that the stress
       is `-p` in every direction). null is `isotropic` if there is a pressure, else `fixed`.
+    - `treatments`: what is done to a random start before it is quenched, in this order; each is added with
+      `+treatment@protocol.treatments.NAME=…`.
     """
 
     method: Literal["newton", "fire"] = "newton"
@@ -142,6 +145,7 @@ class Quench(gw.AbstractProtocol):
         converter=lambda p: None if p is None else jnp.asarray(p, dtype=float), default=None
     )
     box: Literal["fixed", "isotropic", "flexible"] | None = None
+    treatments: Mapping[str, gw.AbstractTreatment] = eqx.field(converter=gw.Treatments, default=gw.Treatments())
 
     provides = gw.Equilibrium
 
@@ -164,7 +168,21 @@ class Quench(gw.AbstractProtocol):
     def prepare(
         self, potential: gw.AbstractPotential, start: gw.Configuration, *, key: PRNGKeyArray | None = None
     ) -> gw.Prepared:
-        """Relax to a minimum."""
+        """Treat the start in all ways that are asked for, then relax it to a minimum."""
+        statistics: dict[str, Any] = {}
+        for number, (name, treatment) in enumerate(self.treatments.items()):
+            own = jax.random.fold_in(jax.random.key(0) if key is None else key, number)
+            treated = treatment.apply(potential, start, key=own)
+            start = treated.configuration
+            statistics |= {f"{name}_{what}": number for what, number in treated.statistics.items()}
+        prepared = self.relax(potential, start, key=key)
+        return dataclasses.replace(prepared, statistics=prepared.statistics | statistics)
+
+    def relax(
+        self, potential: gw.AbstractPotential, configuration: gw.Configuration, *, key: PRNGKeyArray | None = None
+    ) -> gw.Prepared:
+        """Relax to a minimum, without treatment."""
+        start = configuration
         search = self._search(potential, start)
         if self.pressure is None:
             search.relax()
@@ -178,7 +196,12 @@ class Quench(gw.AbstractProtocol):
         return self._prepared(search)
 
     def prepare_many(
-        self, potential: gw.AbstractPotential, starts: gw.Configuration, *, width: int
+        self,
+        potential: gw.AbstractPotential,
+        starts: gw.Configuration,
+        *,
+        width: int,
+        keys: Key[Any, " b"] | None = None,
     ) -> gw.Prepared | None:
         """Relax many starts side by side; None where they need another method than FIRE and Newton on dense Hessians.
 
@@ -188,6 +211,7 @@ class Quench(gw.AbstractProtocol):
         # What is not a number is refused one by one, without a program for many.
         if not first.uses_newton or first.kind != "dense" or first.outcome is not None:
             return None
+        starts, treated = self._treat_many(potential, starts, keys)
         relaxation = self._relaxation(potential, starts, first.schedule, width)
         relaxation.run()
         memory = Memory(relaxation.neighbors, relaxation.hessian)
@@ -200,7 +224,28 @@ class Quench(gw.AbstractProtocol):
         if self.stability == "elastic":
             stable = np.asarray(_are_elastically_stable(potential, relaxation.configuration, memory, self.pressure))
             outcome = np.where((outcome == gw.Outcome.converged) & ~stable, gw.Outcome.unstable, outcome)
-        return gw.Prepared(relaxation.configuration, outcome, relaxation.counts, memory)
+        return gw.Prepared(relaxation.configuration, outcome, relaxation.counts | treated, memory)
+
+    def _treat_many(
+        self, potential: gw.AbstractPotential, starts: gw.Configuration, keys: Key[Any, " b"] | None
+    ) -> tuple[gw.Configuration, dict[str, Any]]:
+        """Many starts after all treatments, and the statistics of these."""
+        statistics: dict[str, Any] = {}
+        if not self.treatments:
+            return starts, statistics
+        count = starts.fractional.shape[0]
+        keys = jax.random.split(jax.random.key(0), count) if keys is None else keys
+        for number, (name, treatment) in enumerate(self.treatments.items()):
+            own = jax.vmap(lambda key, number=number: jax.random.fold_in(key, number))(keys)
+            treated = treatment.apply_many(potential, starts, keys=own)
+            if treated is None:
+                # One at a time.
+                rows = [jax.tree.map(lambda x, k=k: x[k], starts) for k in range(count)]
+                each = [treatment.apply(potential, row, key=own[k]) for k, row in enumerate(rows)]
+                treated = jax.tree.map(lambda *x: jnp.stack([jnp.asarray(y) for y in x]), *each)
+            starts = treated.configuration
+            statistics |= {f"{name}_{what}": np.asarray(numbers) for what, numbers in treated.statistics.items()}
+        return starts, statistics
 
     def _relaxation(
         self, potential: gw.AbstractPotential, starts: gw.Configuration, schedule: QuenchSchedule, width: int
@@ -238,7 +283,7 @@ class Quench(gw.AbstractProtocol):
             key = jax.random.key(0) if key is None else key
             kick = RESTART_KICK * natural_units(potential, start).length
             start = start.moved(kick * jax.random.normal(key, start.fractional.shape))
-            return self.prepare(potential, start, key=key)
+            return self.relax(potential, start, key=key)
         search, memory = self._released(potential, start), previous.memory
         limit = self.follow_limit * search.schedule.units.length
         followed = search.uses_newton and search.follow(memory.neighbors, memory.hessian, limit)

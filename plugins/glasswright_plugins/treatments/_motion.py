@@ -1,0 +1,146 @@
+"""What treatments are made of: compiled motions of one configuration, which renew its pair list as often as needed.
+
+Everything is a function that JAX can compile and map over configurations. Under `vmap` each configuration renews its
+list when it has to, whatever the others do, so that it does not depend on them.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import equinox as eqx
+import glasswright as gw
+import jax
+import jax.numpy as jnp
+import numpy as np
+from glasswright.neighbors import PairList, find_pairs, round_capacity
+from glasswright.relax import FireSettings, fire_start, natural_units
+from glasswright.relax.batch import expected_pairs
+from glasswright.relax.fire import begin, step
+from jaxtyping import Array, Bool, Float, Int
+
+State = TypeVar("State")
+# Width added to the cutoff in pair lists, in units of length; a step of dynamics moves particles by less than the
+# margin, within which the list is still complete.
+SKIN, MARGIN = 0.4, 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Lists:
+    """The size of pair lists, which compiled functions need to know.
+
+    - `radius`: pairs up to this distance are listed.
+    - `margin`: by how much more than the cutoff a list has to cover.
+    - `capacity`: number of entries.
+    """
+
+    radius: float
+    margin: float
+    capacity: int
+
+
+def march(
+    potential: gw.AbstractPotential,
+    state: State,
+    configuration_of: Callable[[State], gw.Configuration],
+    advance: Callable[[State, PairList], State],
+    is_done: Callable[[State], Bool[Array, ""]],
+    lists: Lists,
+    renew: Callable[[State, PairList], State] = lambda state, _: state,
+) -> tuple[State, Bool[Array, ""]]:
+    """Advance a state until it is done, with pair lists that cover it; and whether a list had too little room.
+
+    Where a new list covers nothing, because positions are not numbers, the march ends.
+
+    **Arguments:**
+
+    - `renew`: called with each new list.
+    """
+
+    def covered(state: State, neighbors: PairList) -> Bool[Array, ""]:
+        configuration = configuration_of(state)
+        return neighbors.covers(configuration, potential.reach(configuration) + lists.margin)
+
+    def with_new_list(carry: tuple[State, Array, Array]) -> tuple[State, Array, Array]:
+        state, _, _ = carry
+        neighbors = find_pairs(configuration_of(state), lists.radius, lists.capacity)
+        state = renew(state, neighbors)
+        usable = covered(state, neighbors)
+        state = jax.lax.while_loop(
+            lambda s: ~is_done(s) & covered(s, neighbors), lambda s: advance(s, neighbors), state
+        )
+        return state, jnp.asarray(neighbors.overflowed), usable
+
+    start = state, jnp.zeros((), dtype=bool), jnp.ones((), dtype=bool)
+    state, overflowed, _ = jax.lax.while_loop(
+        lambda carry: ~is_done(carry[0]) & ~carry[1] & carry[2], with_new_list, start
+    )
+    return state, overflowed
+
+
+def descend(
+    potential: gw.AbstractPotential,
+    configuration: gw.Configuration,
+    tolerance: Float[Array, ""] | float,
+    max_steps: int,
+    lists: Lists,
+) -> tuple[gw.Configuration, Int[Array, ""], Bool[Array, ""]]:
+    """FIRE to max|F| < `tolerance` at fixed box; the force evaluations, and whether a list had too little room."""
+    settings = FireSettings()
+
+    def at(state: Any) -> gw.Configuration:
+        return dataclasses.replace(configuration, fractional=state.fractional)
+
+    state, overflowed = march(
+        potential,
+        jax.tree.map(jnp.asarray, fire_start(configuration)),
+        at,
+        lambda s, p: step(potential, at(s), p, s, settings, tolerance),
+        lambda s: jnp.asarray(s.converged | (s.evaluations >= max_steps)),
+        dataclasses.replace(lists, margin=0.0),
+        lambda s, p: begin(potential, at(s), p, s, settings),
+    )
+    return at(state), jnp.asarray(state.evaluations), overflowed
+
+
+def run(
+    function: Callable[..., tuple[gw.Treated, Bool[Array, ""]]],
+    potential: gw.AbstractPotential,
+    configuration: gw.Configuration,
+    arguments: Any,
+    keys: Any,
+    *,
+    many: bool,
+) -> gw.Treated:
+    """Run a compiled treatment for one configuration or for many, with lists that grow until all pairs fit."""
+    first = jax.tree.map(lambda x: x[0], configuration) if many else configuration
+    n, d = first.fractional.shape
+    unit = natural_units(potential, first).length
+    reach = float(potential.reach(first)) if not many else float(jnp.max(jax.vmap(potential.reach)(configuration)))
+    radius = reach + SKIN * unit
+    volume = float(jnp.min(jnp.abs(jnp.linalg.det(configuration.box))))
+    capacity = round_capacity(1.2 * expected_pairs(n, d, volume, radius))
+    while True:
+        lists = Lists(radius, MARGIN * unit, capacity)
+        treated, overflowed = _compiled(function, potential, configuration, arguments, keys, lists, many)
+        if not np.any(np.asarray(overflowed)):
+            return treated
+        capacity = round_capacity(1.25 * capacity)
+
+
+@eqx.filter_jit
+def _compiled(
+    function: Callable[..., tuple[gw.Treated, Bool[Array, ""]]],
+    potential: gw.AbstractPotential,
+    configuration: gw.Configuration,
+    arguments: Any,
+    keys: Any,
+    lists: Lists,
+    many: bool,
+) -> tuple[gw.Treated, Bool[Array, "*b"]]:
+    if not many:
+        return function(potential, configuration, arguments, keys, lists)
+    result: tuple[gw.Treated, Bool[Array, " b"]] = jax.vmap(lambda c, k: function(potential, c, arguments, k, lists))(
+        configuration, keys
+    )
+    return result
