@@ -94,6 +94,12 @@ def test_csv(tmp_path):
     testing.follow(tracker("csv"), tmp_path, steps=range(1, 5))
     rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
     assert [int(row["step"]) for row in rows] == [0, 1, 2, 3, 4]
+    # A step in which nothing was accepted has no values.
+    table = tracker("csv")
+    table.start(gw.TrackedRun(tmp_path, {}, 5))
+    table.step(line(5) | {"loss": None, "terms": {}})
+    last = list(csv.DictReader((tmp_path / "metrics.csv").open()))[-1]
+    assert (last["step"], last["loss"], last["value/poisson_ratio"], last["requested"]) == ("5", "nan", "nan", "2.0")
     # One that begins anew begins a table.
     testing.follow(tracker("csv"), tmp_path, steps=range(1))
     assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 2

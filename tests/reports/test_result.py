@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from glasswright._errors import Interrupted
 from glasswright.jobs import train as job
+from glasswright.reports.result import columns
 from glasswright.run import progress as run_progress
 from glasswright.run.files import read_metrics
 from helpers import REFERENCE, no_pictures
@@ -48,6 +49,14 @@ def test_history_is_in_columns(directory, in_memory):
         values = [line["terms"]["poisson_ratio"]["value"] for line in lines]
         np.testing.assert_array_equal(history["poisson_ratio"], values)
         assert history["diameter"].shape == (3, 2)
+
+
+def test_a_step_without_accepted_packings_has_no_values():
+    rest = {"learning_rate": None, "requested": 1, "converged": 1, "rearranged": 0, "seconds": 0.1, "design": {}}
+    measured = {"step": 0, "loss": 0.3, "terms": {"x": {"value": [0.1, 0.2], "loss": 0.3}}} | rest
+    history = columns([measured, {"step": 1, "loss": None, "terms": {}} | rest])
+    np.testing.assert_array_equal(history["x"], [[0.1, 0.2], [np.nan, np.nan]])
+    np.testing.assert_array_equal(history["loss of x"], [0.3, np.nan])
 
 
 def test_potential_and_packing_belong_to_the_last_step(directory, in_memory):

@@ -48,8 +48,8 @@ class AbstractTracker(abc.ABC):
     def numbers(line: Mapping[str, Any]) -> dict[str, float]:
         """Every number of a line by a name with slashes: `loss`, `value/poisson_ratio`, `design/diameter/0`, ….
 
-        Entries of arrays are numbered; properties that are arrays are left out. Names and their order do not depend on
-        the step. A loss that is not known is not a number.
+        Entries of arrays are numbered; properties that are arrays are left out. A loss that is not known is not a
+        number. A step in which no packing was accepted has no values, and all others have the same names in one order.
         """
         result = {"loss": _number(line["loss"])}
         for name, term in line["terms"].items():

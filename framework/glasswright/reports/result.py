@@ -157,12 +157,15 @@ def columns(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Lines of metrics as columns."""
     if not lines:
         return {}
-    first = lines[0]
+    # A step in which nothing was accepted has no terms.
+    first = next((line for line in lines if line["terms"]), lines[0])
     result: dict[str, Any] = {"step": np.array([line["step"] for line in lines])}
     result["loss"] = np.array([_known(line["loss"]) for line in lines])
-    for name in first["terms"]:
-        result[name] = np.array([line["terms"][name]["value"] for line in lines], dtype=float)
-        result[f"loss of {name}"] = np.array([_known(line["terms"][name]["loss"]) for line in lines])
+    for name, term in first["terms"].items():
+        missing = {"value": np.full(np.shape(term["value"]), np.nan), "loss": None}
+        terms = [line["terms"].get(name, missing) for line in lines]
+        result[name] = np.array([term["value"] for term in terms], dtype=float)
+        result[f"loss of {name}"] = np.array([_known(term["loss"]) for term in terms])
     for name in first["design"]:
         result[name] = np.array([line["design"][name] for line in lines], dtype=float)
     result["learning_rate"] = np.array([_known(line["learning_rate"]) for line in lines])

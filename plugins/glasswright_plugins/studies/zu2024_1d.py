@@ -43,7 +43,8 @@ class Zu2024Fig1d(gw.AbstractStudy):
             verdict="agrees" if quick else "disagrees",
             reason=f"{len(quick)} of {n} packings do" + (f"; {'; '.join(failed)}" if failed else ""),
         )
-        first = np.array([run.lines[0]["terms"]["poisson_ratio"]["value"] for run in runs.values() if run.lines])
+        starts = [run.lines[0]["terms"].get("poisson_ratio", {}) for run in runs.values() if run.lines]
+        first = np.array([term["value"] for term in starts if term])
         spread = float(np.std(first, ddof=1)) if len(first) > 1 else float("nan")
         far = abs(INITIAL - float(np.mean(first))) / spread
         initial = gw.Claim(
@@ -83,7 +84,7 @@ class Zu2024Fig1d(gw.AbstractStudy):
                 longest = max(longest, int(step[-1]))
                 look = {"color": COLOURS[k % len(COLOURS)], "linestyle": DASHES[k % len(DASHES)], "linewidth": 0.8}
                 losses = [np.nan if line["loss"] is None else line["loss"] for line in run.lines]
-                values = [line["terms"]["poisson_ratio"]["value"] for line in run.lines]
+                values = [line["terms"].get("poisson_ratio", {}).get("value") for line in run.lines]
                 loss.semilogy(step, losses, label=name, **look)
                 value.plot(step, np.array(values, dtype=float), **look)
             loss.axhline(1e-6, color=ACCENT, linestyle="--", linewidth=0.8, label="published: below this")

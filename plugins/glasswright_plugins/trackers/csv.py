@@ -35,8 +35,12 @@ class CSV(gw.AbstractTracker):
 
     def step(self, line: Mapping[str, Any]) -> None:
         numbers = {"step": line["step"], **self.numbers(line)}
-        with self.path.open("a", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
+        with self.path.open("a+", newline="") as file:
+            file.seek(0)
+            # A step in which no packing was accepted lacks some of the columns.
+            columns = next(csv.reader(file), None) or list(numbers)
+            file.seek(0, 2)
+            writer = csv.DictWriter(file, columns, restval="nan", extrasaction="ignore", lineterminator="\n")
             if file.tell() == 0:
-                writer.writerow(numbers)
-            writer.writerow(numbers.values())
+                writer.writeheader()
+            writer.writerow(numbers)
