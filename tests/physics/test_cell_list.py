@@ -47,6 +47,16 @@ def test_grid_has_cells_as_wide_as_the_radius_in_every_direction() -> None:
     assert grid_shape(np.diag([10.0, 2.9]), 1.0) == (10, 1)
 
 
+@pytest.mark.parametrize("capacity", [2000, 100])
+def test_pairs_by_rows_are_those_of_all_distances(monkeypatch: pytest.MonkeyPatch, capacity: int) -> None:
+    configuration = scattered(BOXES["triclinic"], 150)
+    expected = find_pairs(configuration, 1.9, capacity)
+    monkeypatch.setattr("glasswright.physics.pair_list.MOST_ALL_PAIRS", 100)
+    by_rows = find_pairs(configuration, 1.9, capacity)
+    for name in ("i", "j", "n_pairs", "radius"):
+        np.testing.assert_array_equal(getattr(by_rows, name), getattr(expected, name))
+
+
 def test_large_lists_take_memory_in_proportion_to_their_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     n = 3 * MOST_ALL_PAIRS
     configuration = scattered(np.sqrt(n / 400.0) * BOXES["sheared"], n)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from glasswright.neighbors import PairList, build_pair_list
+from glasswright.neighbors import PairList, build_pair_list, find_pairs
 from glasswright.physics.sparse_hessian import SparseHessian
 from glasswright.relax import FireSettings, fire, fire_start, newton_steps, push_apart
 from helpers import component
@@ -50,7 +50,7 @@ def packing(request: pytest.FixtureRequest) -> tuple[gw.Configuration, PairList,
     return configuration, neighbors, hessian
 
 
-@pytest.mark.parametrize("program", ["push_apart", "fire", "newton", "value and gradient"])
+@pytest.mark.parametrize("program", ["pairs", "push_apart", "fire", "newton", "value and gradient"])
 def test_no_program_holds_an_array_of_all_pairs(packing: tuple[Any, ...], program: str) -> None:
     configuration, neighbors, hessian = packing
     potential, tolerance = HarmonicMorse(), np.asarray(1e-12)
@@ -64,6 +64,7 @@ def test_no_program_holds_an_array_of_all_pairs(packing: tuple[Any, ...], progra
         return eqx.filter_value_and_grad(value)(potential)
 
     programs = {
+        "pairs": lambda p: find_pairs(configuration, p.cutoff, neighbors.capacity),
         "push_apart": lambda p: push_apart(p, configuration, neighbors, np.asarray(10), 0.1),
         "fire": lambda p: fire(
             p, configuration, neighbors, fire_start(configuration), FireSettings(), tolerance, np.asarray(10)

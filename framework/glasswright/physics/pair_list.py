@@ -101,8 +101,8 @@ def complete_radius(box: Float[Array | np.ndarray, "d d"], radius: Float[ArrayLi
 def find_pairs(configuration: Configuration, radius: Float[ArrayLike, ""], capacity: int) -> PairList:
     """Find all pairs within `radius` under `jit` and `vmap`; check `overflowed` afterwards.
 
-    Computes all distances, which for up to about two thousand particles costs less than a cell list; `build_pair_list`
-    uses cells for more.
+    Computes all distances, which for up to about two thousand particles costs less than a cell list. For more,
+    `build_pair_list` uses cells.
 
     **Arguments:**
 
@@ -113,18 +113,44 @@ def find_pairs(configuration: Configuration, radius: Float[ArrayLike, ""], capac
     **Returns:** a list of `capacity` entries, ordered by `i`, then by `j`.
     """
     n = configuration.n_particles
-    index = jnp.arange(n)
-    near = _near(configuration.fractional, configuration.fractional, configuration.box, radius)
-    near = (near & (index[:, None] < index[None, :])).reshape(-1)
-    (place,) = jnp.nonzero(near, size=capacity, fill_value=n * n)
-    listed = place < n * n
+    if n > MOST_ALL_PAIRS:
+        i, j, n_pairs = _find_by_rows(configuration, radius, capacity)
+    else:
+        index = jnp.arange(n)
+        near = _near(configuration.fractional, configuration.fractional, configuration.box, radius)
+        near = (near & (index[:, None] < index[None, :])).reshape(-1)
+        (place,) = jnp.nonzero(near, size=capacity, fill_value=n * n)
+        listed = place < n * n
+        i, j = (jnp.where(listed, k, 0).astype(jnp.int32) for k in (place // n, place % n))
+        n_pairs = jnp.sum(near)
     return PairList(
-        i=jnp.where(listed, place // n, 0).astype(jnp.int32),
-        j=jnp.where(listed, place % n, 0).astype(jnp.int32),
-        reference=configuration,
-        radius=complete_radius(configuration.box, radius),
-        n_pairs=jnp.sum(near),
+        i=i, j=j, reference=configuration, radius=complete_radius(configuration.box, radius), n_pairs=n_pairs
     )
+
+
+# Above this number of particles, no array holds all of their pairs: `find_pairs` computes distances row by row, and
+# `build_pair_list` uses cells. All ways find the same pairs in the same order.
+MOST_ALL_PAIRS = 2000
+
+
+def _find_by_rows(
+    configuration: Configuration, radius: Float[ArrayLike, ""], capacity: int
+) -> tuple[Int[Array, " p"], Int[Array, " p"], Int[Array, ""]]:
+    """All pairs `i < j` within `radius`, padded to the capacity, and their number; a row of distances at a time."""
+    fractional, n = configuration.fractional, configuration.n_particles
+    nothing = jnp.zeros(capacity, dtype=jnp.int32)
+
+    def add(carry: tuple[Array, Array, Array], row: Int[Array, ""]) -> tuple[tuple[Array, Array, Array], None]:
+        i, j, number = carry
+        near = _near(fractional[row][None], fractional, configuration.box, radius)[0] & (jnp.arange(n) > row)
+        # Places beyond the capacity are dropped.
+        place = jnp.where(near, number + jnp.cumsum(near) - 1, capacity)
+        i = i.at[place].set(row.astype(jnp.int32), mode="drop")
+        j = j.at[place].set(jnp.arange(n, dtype=jnp.int32), mode="drop")
+        return (i, j, number + jnp.sum(near)), None
+
+    (i, j, number), _ = jax.lax.scan(add, (nothing, nothing, jnp.asarray(0)), jnp.arange(n))
+    return i, j, number
 
 
 def _near(
@@ -185,10 +211,6 @@ def build_pair_list(
     complete = np.asarray(complete_radius(np.asarray(configuration.box), radius))
     arrays: Any = {"i": i, "j": j, "radius": complete, "n_pairs": np.asarray(needed)}
     return PairList(reference=configuration, **arrays)
-
-
-# Above this number of particles, pairs are found in cells. Both ways find the same pairs in the same order.
-MOST_ALL_PAIRS = 2000
 
 
 def _all_pairs(configuration: Configuration, radius: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
