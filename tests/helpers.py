@@ -6,19 +6,24 @@ import functools
 import importlib.metadata
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import glasswright as gw
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from glasswright.commands.compose import compose, start
+from glasswright.commands.train import build
 from glasswright.registry import registry
 from glasswright.run.extxyz import read_configuration
+from jaxtyping import Array, PyTree
 from matplotlib.figure import Figure
 
 ROOT = Path(__file__).parents[1]
@@ -91,3 +96,48 @@ def branches(potential, configuration, neighbors) -> np.ndarray:
     a = potential.inverse_range
     branch = (r >= s).astype(int) + (r >= s + 5.0 / a) + (r >= s + 9.9 / a)
     return np.asarray(jnp.where(mask, branch, -1))
+
+
+def derivatives_of(
+    reference: Reference, values: Callable[[gw.Equilibrium], Array], step: float = 2.5e-7
+) -> tuple[Array, Array]:
+    """The derivative of values of a state along a direction of all parameters: from JAX, and from central differences.
+
+    The differences are of fourth order, of packings that are followed to each end. No pair crosses a kink of the
+    potential, and the pairs are the same, entry by entry.
+    """
+    protocol, potential, home = reference.protocol, reference.potential, reference.prepared
+    parameters, static = eqx.partition(potential, eqx.is_inexact_array)
+    direction = jax.tree.map(lambda p: jnp.cos(1.0 + jnp.arange(p.size, dtype=float)), parameters)
+
+    def at(parameters: PyTree, prepared: gw.Prepared) -> Array:
+        return values(protocol.attach(eqx.combine(parameters, static), prepared))
+
+    def slopes(parameters: PyTree, prepared: gw.Prepared) -> Array:
+        return jax.jvp(lambda p: at(p, prepared), (parameters,), (direction,))[1]
+
+    compiled, pairs = eqx.filter_jit(at), home.memory.neighbors
+    branches_at_home = branches(potential, home.configuration, pairs)
+
+    def end(amplitude: float) -> Array:
+        moved = jax.tree.map(lambda p, d: p + amplitude * d, parameters, direction)
+        there = eqx.combine(moved, static)
+        prepared = protocol.follow(there, home)
+        assert prepared.accepted
+        np.testing.assert_array_equal(prepared.memory.neighbors.i, pairs.i)
+        np.testing.assert_array_equal(branches(there, prepared.configuration, pairs), branches_at_home)
+        return compiled(moved, prepared)
+
+    ends = [end(k * step) for k in (-2, -1, 1, 2)]
+    difference = (8.0 * (ends[2] - ends[1]) - (ends[3] - ends[0])) / (12.0 * step)
+    return eqx.filter_jit(slopes)(parameters, home), difference
+
+
+def write_run(folder: Path, overrides: list[str], design: dict[str, list[float]], packing: Path) -> Path:
+    """Write what a training leaves after one step, without training: its design, and a packing that it ended with."""
+    experiment = build(compose("train", overrides, instance=start("train")))
+    (folder / "config.yaml").write_text(experiment.config)
+    (folder / "metrics.jsonl").write_text(json.dumps({"step": 0, "design": design}) + "\n")
+    (folder / "result.json").write_text(json.dumps({"steps": 1, "design": design}))
+    shutil.copy(packing, folder / "final.extxyz")
+    return folder

@@ -2,10 +2,8 @@
 
 import importlib.metadata
 import importlib.util
-import json
 import re
 import shlex
-import shutil
 import sys
 import tomllib
 import types
@@ -29,7 +27,7 @@ from glasswright.config.loader import Hydra
 from glasswright.config.sweep import jobs as jobs_of
 from glasswright.exchange.formats import FORMATS
 from glasswright.registry import Registry, registry
-from helpers import ROOT
+from helpers import ROOT, write_run
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
@@ -112,14 +110,8 @@ def hydra() -> Iterator[Hydra]:
 @pytest.fixture(scope="module")
 def run_directory(tmp_path_factory) -> Path:
     """A run directory after one step of training, in the place of those that the pages name."""
-    folder: Path = tmp_path_factory.mktemp("run")
-    experiment = build(compose("train", ["experiment=ensemble_poisson"]))
-    (folder / "config.yaml").write_text(experiment.config)
     design = {"diameter": [0.8, 1.0], "binding_energy": [0.1, 0.1, 0.1]}
-    (folder / "metrics.jsonl").write_text(json.dumps({"step": 0, "design": design}) + "\n")
-    (folder / "result.json").write_text(json.dumps({"steps": 1, "design": design}))
-    shutil.copy(REFERENCE, folder / "final.extxyz")
-    return folder
+    return write_run(tmp_path_factory.mktemp("run"), ["experiment=ensemble_poisson"], design, REFERENCE)
 
 
 COMMANDS_OF_PAGES = [(page.name, command) for page in COMMAND_PAGES for command in commands(page)]

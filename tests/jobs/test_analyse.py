@@ -13,14 +13,13 @@ from glasswright import cli
 from glasswright._errors import RequestError
 from glasswright.commands.analyse import build_analysis
 from glasswright.commands.compose import compose, start
-from glasswright.commands.train import build
 from glasswright.evaluation.measurement import measure_sample
 from glasswright.jobs.predictiveness import follow, holds_to
 from glasswright.jobs.tunability import flatten, scalar_terms, tunability, unflatten
 from glasswright.neighbors import build_pair_list
 from glasswright.physics.vibrations import density_of_states
 from glasswright.run.files import run_configuration
-from helpers import REFERENCE, ROOT, branches
+from helpers import REFERENCE, ROOT, branches, write_run
 from hydra.core.global_hydra import GlobalHydra
 
 PAGE = ROOT / "docs" / "analysis.md"
@@ -249,14 +248,8 @@ def test_an_ensemble_before_any_training(ensemble):
 @pytest.fixture(scope="module")
 def run_directory(tmp_path_factory) -> Path:
     """What a training leaves that followed the reference packing for a step."""
-    folder = tmp_path_factory.mktemp("run")
-    experiment = build(compose("train", ["seed=5"], instance=start("train")))
-    (folder / "config.yaml").write_text(experiment.config)
     design = {"diameter": [0.81, 1.01], "binding_energy": [0.1, 0.2, 0.3]}
-    (folder / "metrics.jsonl").write_text(json.dumps({"step": 0, "design": design}) + "\n")
-    (folder / "final.extxyz").write_text(PACKING.read_text())
-    (folder / "result.json").write_text(json.dumps({"steps": 1, "design": design}))
-    return folder
+    return write_run(tmp_path_factory.mktemp("run"), ["seed=5"], design, PACKING)
 
 
 def test_a_run_brings_its_packing_and_its_design(run_directory):

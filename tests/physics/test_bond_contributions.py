@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from glasswright.neighbors import build_pair_list
-from helpers import component
+from helpers import component, derivatives_of
 
 MODULI = {"bulk": gw.bulk_modulus, "shear": gw.shear_modulus}
 
@@ -137,36 +137,15 @@ def test_the_measure_is_the_number_of_carrying_bonds_per_particle(modulus, refer
 @pytest.mark.slow
 def test_bulk_and_shear_against_central_differences(reference_2d):
     """Also of single contributions: the response moves with the potential, and the derivative knows."""
-    protocol, potential = reference_2d.protocol, reference_2d.potential
-    parameters, static = eqx.partition(potential, eqx.is_inexact_array)
-    direction = jax.tree.map(lambda p: jnp.cos(1.0 + jnp.arange(p.size, dtype=float)), parameters)
     wanted = [component("property", "bond_contributions")(modulus=modulus) for modulus in MODULI]
-    found = reference_2d.state.bond_contributions
-    bonds = jnp.argsort(-jnp.abs(found.bulk))[:10]
+    bonds = jnp.argsort(-jnp.abs(reference_2d.state.bond_contributions.bulk))[:10]
 
-    def values(parameters, prepared):
-        state = protocol.attach(eqx.combine(parameters, static), prepared)
-        measured = jnp.stack([one.measure(state) for one in wanted])
+    def values(state):
+        measured = jnp.stack([prop.measure(state) for prop in wanted])
         contributions = state.bond_contributions
         return jnp.concatenate([measured, contributions.bulk[bonds], contributions.shear[bonds]])
 
-    _, slopes = eqx.filter_jit(lambda p: jax.jvp(lambda q: values(q, reference_2d.prepared), (p,), (direction,)))(
-        parameters
-    )
-    at = eqx.filter_jit(values)
-
-    def end(amplitude):
-        moved = jax.tree.map(lambda p, d: p + amplitude * d, parameters, direction)
-        there = eqx.combine(moved, static)
-        prepared = protocol.follow(there, reference_2d.prepared)
-        assert prepared.accepted
-        # Entry by entry the same bonds, or nothing could be compared.
-        np.testing.assert_array_equal(prepared.memory.neighbors.i, reference_2d.prepared.memory.neighbors.i)
-        return at(moved, prepared)
-
-    step = 2.5e-7
-    ends = [end(k * step) for k in (-2, -1, 1, 2)]
-    difference = (8.0 * (ends[2] - ends[1]) - (ends[3] - ends[0])) / (12.0 * step)
+    slopes, difference = derivatives_of(reference_2d, values)
     scale = jnp.concatenate([jnp.abs(slopes[:2]), jnp.full(20, jnp.max(jnp.abs(slopes[2:])))])
     assert jnp.all(jnp.abs(difference - slopes) < 1e-5 * scale)
 

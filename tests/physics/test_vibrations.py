@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from glasswright.neighbors import build_pair_list
 from glasswright.relax import factor_pinning_zero_modes
-from helpers import branches, component
+from helpers import component, derivatives_of
 
 
 def harmonic_morse(potential, r, s, energy):
@@ -148,40 +148,17 @@ def test_against_an_independent_hessian(packing):
 
 def test_gradients_of_a_window_against_central_differences(reference_2d):
     """The parameters that the defaults do not exercise, and single frequencies and participation ratios."""
-    protocol, potential = reference_2d.protocol, reference_2d.potential
-    parameters, static = eqx.partition(potential, eqx.is_inexact_array)
-    direction = jax.tree.map(lambda p: jnp.cos(1.0 + jnp.arange(p.size, dtype=float)), parameters)
     window = component("property", "participation_ratio")(frequency=1.0, width=0.2)
     states = component("property", "density_of_states")(maximum=3.0, n_points=7, width=0.05)
     # The ten softest of the vibrations, which follow two translations.
     softest = slice(2, 12)
 
-    def values(parameters, prepared):
-        state = protocol.attach(eqx.combine(parameters, static), prepared)
+    def values(state):
         modes = state.vibrations
         single = [modes.frequency[softest], modes.participation_ratio[softest]]
         return jnp.concatenate([window.measure(state)[None], states.measure(state), *single])
 
-    @eqx.filter_jit
-    def slopes_of(parameters, prepared):
-        return jax.jvp(lambda p: values(p, prepared), (parameters,), (direction,))[1]
-
-    at = eqx.filter_jit(values)
-    slopes = slopes_of(parameters, reference_2d.prepared)
-    pairs = reference_2d.prepared.memory.neighbors
-    home = branches(potential, reference_2d.prepared.configuration, pairs)
-
-    def end(amplitude):
-        moved = jax.tree.map(lambda p, d: p + amplitude * d, parameters, direction)
-        there = eqx.combine(moved, static)
-        prepared = protocol.follow(there, reference_2d.prepared)
-        assert prepared.accepted
-        np.testing.assert_array_equal(branches(there, prepared.configuration, pairs), home)
-        return at(moved, prepared)
-
-    step = 2.5e-7
-    ends = [end(k * step) for k in (-2, -1, 1, 2)]
-    difference = (8.0 * (ends[2] - ends[1]) - (ends[3] - ends[0])) / (12.0 * step)
+    slopes, difference = derivatives_of(reference_2d, values)
     np.testing.assert_allclose(difference, slopes, rtol=1e-5, atol=1e-5 * float(jnp.max(jnp.abs(slopes))))
 
 

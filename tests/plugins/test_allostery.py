@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from glasswright.registry import registry
 from glasswright.registry.parameters import parameters
-from helpers import branches, component
+from helpers import component, derivatives_of
 
 SOURCE, TARGET = [0.2, 0.3, 0.6], [0.7, 0.4, 0.1]
 
@@ -133,33 +133,13 @@ def test_against_forces_that_are_applied(reference_2d):
 
 def test_gradient_at_given_places(reference_2d):
     """Central differences of the prepared system; the default is tested with all other properties."""
-    protocol, potential = reference_2d.protocol, reference_2d.potential
-    values, static = eqx.partition(potential, eqx.is_inexact_array)
-    direction = jax.tree.map(lambda p: jnp.cos(1.0 + jnp.arange(p.size, dtype=float)), values)
     state = reference_2d.state
     properties = [allosteric(source_position=SOURCE[:2], target_position=TARGET[:2])]
     source, target = ([int(k) for k in properties[0]._pair(end, state, None)] for end in ("source", "target"))
     properties.append(allosteric(source_pair=target, target_pair=source))
-
-    def value(values, prepared):
-        state = protocol.attach(eqx.combine(values, static), prepared)
-        return jnp.stack([one.measure(state) for one in properties])
-
-    slope = eqx.filter_jit(lambda p: jax.jvp(lambda q: value(q, reference_2d.prepared), (p,), (direction,))[1])(values)
-    at, pairs = eqx.filter_jit(value), reference_2d.prepared.memory.neighbors
-    home = branches(potential, reference_2d.prepared.configuration, pairs)
-
-    def end(amplitude):
-        moved = jax.tree.map(lambda p, d: p + amplitude * d, values, direction)
-        there = eqx.combine(moved, static)
-        prepared = protocol.follow(there, reference_2d.prepared)
-        assert prepared.accepted
-        np.testing.assert_array_equal(branches(there, prepared.configuration, pairs), home)
-        return at(moved, prepared)
-
-    step = 2.5e-7
-    ends = [end(k * step) for k in (-2, -1, 1, 2)]
-    difference = (8.0 * (ends[2] - ends[1]) - (ends[3] - ends[0])) / (12.0 * step)
+    slope, difference = derivatives_of(
+        reference_2d, lambda state: jnp.stack([wanted.measure(state) for wanted in properties])
+    )
     np.testing.assert_allclose(difference, slope, rtol=1e-5)
 
 

@@ -254,8 +254,11 @@ def register_properties(register):
 """
 
 
-def test_annotations_become_kinds_of_parameters(load):
-    components, record = load(ANNOTATIONS)
+@pytest.mark.parametrize("decorator", ["", "@jaxtyping.jaxtyped(typechecker=beartype.beartype)\n"])
+def test_annotations_become_kinds_of_parameters(load, decorator):
+    """Also of a class whose types are checked when it is called."""
+    checked = ANNOTATIONS.replace("class Many", f"import beartype, jaxtyping\n\n\n{decorator}class Many")
+    components, record = load(checked)
     assert record.status == "loaded", record.error
     found = parameters(components.get("property", "many"))
     assert {name: p.kind for name, p in found.items()} == {

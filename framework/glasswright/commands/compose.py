@@ -1,10 +1,13 @@
 """From overrides to the composed configuration of a command."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from ..config import compose as composition
 from ..config.compose import DictConfig, Hydra, RunMode
 from ..config.data import closed, without_hydra
 from ..config.overrides import quoted_paths
-from .table import load_command
+from .table import COMMANDS, load_command
 
 
 def start(command: str, config_folder: str | None = None, extra_folder: str | None = None) -> Hydra:
@@ -12,7 +15,13 @@ def start(command: str, config_folder: str | None = None, extra_folder: str | No
 
     `config_folder` replaces the folder with the primary configuration, `extra_folder` is searched first.
     """
-    return composition.start(command, load_command(command).nodes, config_folder, extra_folder)
+    return composition.start(command, load_command(command).nodes, noun_of_run, config_folder, extra_folder)
+
+
+def noun_of_run(configuration: Mapping[str, Any]) -> str:
+    """What a run with this configuration is called, with its article."""
+    commands = map(load_command, COMMANDS)
+    return next((command.noun for command in commands if command.recognise(configuration)), "no run of any command")
 
 
 def compose(

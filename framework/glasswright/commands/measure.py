@@ -16,7 +16,7 @@ from ..config.values import boolean, check_names, require_values
 from ..evaluation.model import GivenPacking
 from ..evaluation.value_shape import only_usable
 from ..jobs import measure as job
-from ..jobs.measure import MeasureReport, MeasureRequest, check_measurable
+from ..jobs.measure import MeasureReport, MeasureRequest
 from ..physics.configuration import Configuration
 from ..run.extxyz import read_frames
 from ..run.packings import read_packings
@@ -110,7 +110,7 @@ def _packing_of_run(run: Path) -> Configuration:
 
 def _build_checked(config: Config, folder: Path) -> MeasureRequest:
     request = build_measurement(config, folder)
-    check_measurable(request)
+    _ = request.is_measurable
     return request
 
 

@@ -1,7 +1,7 @@
 """Composition by Hydra in this process: where configurations are found, and a check of what they name."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,11 @@ def configuration_folder() -> Path:
 
 
 def start(
-    name: str, nodes: Mapping[str, Any], config_folder: str | None = None, extra_folder: str | None = None
+    name: str,
+    nodes: Mapping[str, Any],
+    noun_of_run: Callable[[Mapping[str, Any]], str],
+    config_folder: str | None = None,
+    extra_folder: str | None = None,
 ) -> Hydra:
     """A Hydra that composes our configurations; it becomes the global one of this process.
 
@@ -43,6 +47,7 @@ def start(
 
     - `name`: what the job is called.
     - `nodes`: what the ConfigStore holds besides the components.
+    - `noun_of_run`: what a run is called that has a configuration: `a training`.
     - `config_folder`: replaces the folder with the primary configuration.
     - `extra_folder`: is searched first.
     """
@@ -64,7 +69,7 @@ def start(
     if extra_folder:
         search_path.prepend("command-line", f"file://{Path(extra_folder).resolve()}")
     GlobalHydra.instance().clear()
-    instance = Hydra(task_name=name, config_loader=ConfigLoader(search_path))
+    instance = Hydra(task_name=name, config_loader=ConfigLoader(search_path, noun_of_run))
     GlobalHydra.instance().initialize(instance)
     return instance
 

@@ -9,7 +9,7 @@ import copy
 import functools
 import logging
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ from .presets import Slots, is_of_preset, prune, slots_of
 from .systems import typed_system, with_system
 
 logger = logging.getLogger(__name__)
+# What the run must be that others are about.
+A_TRAINING = "a training"
 
 
 def search_path_of(folder: Path) -> ConfigSearchPath:
@@ -80,8 +82,9 @@ class ConfigLoader(ConfigLoaderImpl):
     - `notes`: what was dropped, one line each, to be shown once the request is known to be right.
     """
 
-    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+    def __init__(self, config_search_path: ConfigSearchPath, noun_of_run: Callable[[Mapping[str, Any]], str]) -> None:
         super().__init__(config_search_path=config_search_path)
+        self._noun_of_run = noun_of_run
         self.notes: dict[str, None] = {}
         self._config_name: str | None = None
         self._overrides: list[Override] = []
@@ -266,8 +269,8 @@ class ConfigLoader(ConfigLoaderImpl):
         given = run_request(Path(folder))
         # They followed that run.
         given.pop("trackers", None)
-        if "trained" in given:
-            kind = "an analysis" if "parts" in given else "a validation"
+        kind = self._noun_of_run(given)
+        if kind != A_TRAINING:
             raise RequestError(f"run={folder}: is {kind}; name the directory of a training")
         if "configuration" in config and "parts" not in config:
             # A measurement has no design, no optimizer, no objectives.

@@ -1,7 +1,8 @@
 """Measuring one prepared packing: the values of all terms, and their gradients in the design variables."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -136,39 +137,60 @@ def _in_the_box_of(problem: Problem, prepared: Prepared) -> Problem:
 
 
 def measure_on_host(
-    problem: Problem,
-    values: DesignValues,
-    prepared: Prepared,
-    where: str,
-    *,
-    gradients: bool = True,
-    constant: bool = False,
+    problem: Problem, values: DesignValues, prepared: Prepared, where: str, *, gradients: bool = True
 ) -> Measurement:
     """Measure an accepted packing and copy the result to the host.
-
-    With `constant`, problem and values are compiled in as constants, but for the box, which is that of the packing: for
-    a packing that is measured only once, and gradients come without values. Digits in the last place can depend on it.
 
     Raises `RunError` with the name of the property and `where` if a property cannot be measured.
     """
     bare = dataclasses.replace(prepared, statistics={})
-    try:
-        measure = measure_with_gradients if gradients else measure_values
-        if not constant:
-            measured = measure(problem, dict(values), bare)
-        elif gradients:
-            # A program that gives nothing else: values computed beside the gradients would change their last digits.
-            only = eqx.filter_jit(lambda p: measure(_in_the_box_of(problem, p), dict(values), p).gradients)
-            measured = Measurement({}, only(bare))
-        else:
-            measured = eqx.filter_jit(lambda p: measure(_in_the_box_of(problem, p), dict(values), p))(bare)
-        on_host: Measurement = jax.tree.map(np.asarray, measured)
+    measure = measure_with_gradients if gradients else measure_values
+    with _failures_named(problem, values, bare, where, gradients=gradients):
+        on_host: Measurement = jax.tree.map(np.asarray, measure(problem, dict(values), bare))
         return on_host
+
+
+def values_of_given(problem: Problem, values: DesignValues, prepared: Prepared, where: str) -> dict[str, np.ndarray]:
+    """The values of all terms in a packing that is measured only once, on the host.
+
+    Problem and values are compiled in as constants, but for the box, which is that of the packing. Digits in the last
+    place can depend on it. Raises `RunError` like `measure_on_host`.
+    """
+    bare = dataclasses.replace(prepared, statistics={})
+    with _failures_named(problem, values, bare, where, gradients=False):
+        measured = eqx.filter_jit(lambda p: measure_values(_in_the_box_of(problem, p), dict(values), p))(bare)
+        on_host: dict[str, np.ndarray] = jax.tree.map(np.asarray, dict(measured.values))
+        return on_host
+
+
+def gradients_of_given(
+    problem: Problem, values: DesignValues, prepared: Prepared, where: str
+) -> dict[str, dict[str, np.ndarray]]:
+    """The gradients of the scalar terms in a packing that is measured only once, compiled like `values_of_given`.
+
+    The program gives nothing else: values computed beside the gradients would change their last digits.
+    """
+    bare = dataclasses.replace(prepared, statistics={})
+    with _failures_named(problem, values, bare, where, gradients=True):
+        gradients = eqx.filter_jit(
+            lambda p: measure_with_gradients(_in_the_box_of(problem, p), dict(values), p).gradients
+        )(bare)
+        on_host: dict[str, dict[str, np.ndarray]] = jax.tree.map(np.asarray, dict(gradients))
+        return on_host
+
+
+@contextlib.contextmanager
+def _failures_named(
+    problem: Problem, values: DesignValues, prepared: Prepared, where: str, *, gradients: bool
+) -> Iterator[None]:
+    """A context in which the failure of a property becomes a `RunError` that names it, and `where` it happened."""
+    try:
+        yield
     except Exception as error:
         failure = failure_of_property(
             problem.terms,
             dict(values),
-            lambda name: _values(problem.only([name]), bare, trained=gradients),
+            lambda name: _values(problem.only([name]), prepared, trained=gradients),
             where,
             gradients=gradients,
         )

@@ -1,6 +1,7 @@
 """Measuring properties of an existing packing, and their gradients in the parameters of its potential."""
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from ..components.property import AbstractProperty
 from ..components.protocol import AbstractProtocol, Outcome, Prepared
 from ..evaluation.design import Design, DesignValues, resolve_design, trainable_leaves
 from ..evaluation.diagnosis import NOT_RIGID, describe_failure
-from ..evaluation.measurement import is_rigid, measure_on_host
+from ..evaluation.measurement import gradients_of_given, is_rigid, values_of_given
 from ..evaluation.model import GivenPacking, Model
 from ..evaluation.problem import Problem
 from ..evaluation.statistics import standard_error
@@ -64,6 +65,12 @@ class MeasureRequest:
         """A request for each of the packings."""
         every = (self.configuration, *self.further)
         return [dataclasses.replace(self, configuration=one, further=()) for one in every]
+
+    @functools.cached_property
+    def is_measurable(self) -> bool:
+        """True, once all that can be known to be wrong has been checked. Raises `RequestError` for whatever is."""
+        check_measurable(self)
+        return True
 
 
 class PropertyReport(TypedDict):
@@ -155,7 +162,7 @@ def _refusal(request: MeasureRequest, name: str, *, trained: bool = False) -> Re
 
 def measure(request: MeasureRequest, directory: str | Path | None = None) -> MeasureReport:
     """Measure a packing, or several; returns what `measure.json` holds."""
-    check_measurable(request)
+    _ = request.is_measurable
     reports = [_measure_one(frame) for frame in request.frames]
     report = _summary(reports) if request.further else reports[0]
     if directory is not None:
@@ -260,7 +267,7 @@ def _measure_values(
     """
 
     def of(names: Iterable[str]) -> Mapping[str, Array | np.ndarray]:
-        return measure_on_host(problem.only(names), values, prepared, where, gradients=False, constant=True).values
+        return values_of_given(problem.only(names), values, prepared, where)
 
     measured: dict[str, Array | np.ndarray] = {}
     errors: dict[str, str] = {}
@@ -291,11 +298,11 @@ def _gradient(
         refusal = _refusal(request, name, trained=True)
         if refusal is not None:
             raise refusal
-        measurement = measure_on_host(problem.only([name]), problem.initial_values, prepared, where, constant=True)
+        gradients = gradients_of_given(problem.only([name]), problem.initial_values, prepared, where)
     except (RequestError, RunError) as error:
         logger.warning("property %s: no gradient: %s", name, str(error).removeprefix(f"terms.{name}.property: "))
         return None
-    return {key: np.asarray(g).tolist() for key, g in measurement.gradients[name].items()}
+    return {key: np.asarray(g).tolist() for key, g in gradients[name].items()}
 
 
 def _problem_of(request: MeasureRequest, prepared: Prepared) -> Problem:

@@ -103,7 +103,8 @@ def _title(cls: Callable[..., Any]) -> str:
 
 def _hints(cls: Callable[..., Any]) -> dict[str, Any]:
     """The annotation of each argument of a constructor or function."""
-    init: Any = getattr(cls, "__init__") if isinstance(cls, type) else cls  # noqa: B009
+    # A checker of types (`jaxtyped`) wraps the constructor.
+    init: Any = inspect.unwrap(getattr(cls, "__init__")) if isinstance(cls, type) else cls  # noqa: B009
     # A generated constructor has lost the types of fields with converters: those are read from the class.
     generated = (
         isinstance(cls, type) and init.__code__.co_filename == "<string>" if hasattr(init, "__code__") else False
