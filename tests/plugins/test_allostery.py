@@ -48,6 +48,19 @@ def nearest_pair(configuration, interacts, place):
     return int(i[best]), int(j[best])
 
 
+def interactions_of(reference):
+    """Whether pairs of particles at these distances interact."""
+    species, potential = np.asarray(reference.prepared.configuration.species), reference.potential
+    diameter = np.asarray(potential.diameter)
+    return lambda i, j, r: r < 0.5 * (diameter[species[i]] + diameter[species[j]]) + 9.9 / potential.inverse_range
+
+
+def given_pairs(reference):
+    """The pairs at the places of the source and of the target."""
+    configuration, interacts = reference.prepared.configuration, interactions_of(reference)
+    return [nearest_pair(configuration, interacts, place[: configuration.dimension]) for place in (SOURCE, TARGET)]
+
+
 def bond(configuration, pair):
     vector = np.asarray(configuration.displacement(jnp.asarray([pair[0]]), jnp.asarray([pair[1]])))[0]
     return np.linalg.norm(vector), vector / np.linalg.norm(vector)
@@ -71,13 +84,8 @@ def by_numpy(potential, prepared, source, target):
 def test_places_and_pairs(reference):
     """Places name the nearest interacting pairs; the value is that of the pseudo-inverse."""
     configuration, d = reference.prepared.configuration, reference.prepared.configuration.dimension
-    species, potential = np.asarray(configuration.species), reference.potential
-    diameter = np.asarray(potential.diameter)
-
-    def interacts(i, j, r):
-        return r < 0.5 * (diameter[species[i]] + diameter[species[j]]) + 9.9 / potential.inverse_range
-
-    source, target = (nearest_pair(configuration, interacts, place[:d]) for place in (SOURCE, TARGET))
+    potential, interacts = reference.potential, interactions_of(reference)
+    source, target = given_pairs(reference)
     assert source != target
     properties = [
         allosteric(source_position=SOURCE[:d], target_position=TARGET[:d]),
@@ -108,7 +116,7 @@ def test_against_forces_that_are_applied(reference_2d):
     potential, prepared = reference_2d.potential, reference_2d.prepared
     state, neighbors = reference_2d.state, prepared.memory.neighbors
     wanted = allosteric(source_position=SOURCE[:2], target_position=TARGET[:2])
-    source, target = ([int(k) for k in wanted._pair(end, state, None)] for end in ("source", "target"))
+    source, target = given_pairs(reference_2d)
     gradient = eqx.filter_jit(lambda configuration: potential.gradient(configuration, neighbors))
     solve = eqx.filter_jit(state.hessian.solve)
 
@@ -133,10 +141,11 @@ def test_against_forces_that_are_applied(reference_2d):
 
 def test_gradient_at_given_places(reference_2d):
     """Central differences of the prepared system; the default is tested with all other properties."""
-    state = reference_2d.state
-    properties = [allosteric(source_position=SOURCE[:2], target_position=TARGET[:2])]
-    source, target = ([int(k) for k in properties[0]._pair(end, state, None)] for end in ("source", "target"))
-    properties.append(allosteric(source_pair=target, target_pair=source))
+    source, target = given_pairs(reference_2d)
+    properties = [
+        allosteric(source_position=SOURCE[:2], target_position=TARGET[:2]),
+        allosteric(source_pair=target, target_pair=source),
+    ]
     slope, difference = derivatives_of(
         reference_2d, lambda state: jnp.stack([wanted.measure(state) for wanted in properties])
     )

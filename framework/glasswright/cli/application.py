@@ -22,6 +22,7 @@ from ..commands.command import Command
 from ..commands.compose import compose, start
 from ..commands.table import load_command
 from ..commands.together import check_together
+from ..config.completion import complete, shell_of
 from ..config.compose import (
     hydra_errors_explained,
     hydra_of_our_own,
@@ -44,6 +45,7 @@ from ..execution.peers import AbstractPeers
 from ..registry.registry import registry
 from ..run.claim import claimed, locked, new_folder, refuse_used
 from ..run.progress import label
+from .answers import Answers
 from .failed_jobs import FailedJob, SweepStopped, describe_failures, failures_of, forget_failures, keep_failure
 from .help import help_text
 from .parser import Parser
@@ -53,8 +55,8 @@ logger = logging.getLogger(__name__)
 Score = float | tuple[float | None, ...] | None
 
 
-def run(name: str, arguments: list[str]) -> int:
-    """Run a configured command; returns the exit code."""
+def run(name: str, arguments: list[str], answers: Answers | None = None) -> int:
+    """Run a configured command; returns the exit code. What it shows is added to the answers, where they are given."""
     parser = parser_of(name)
     given = parser.parse_intermixed_args(arguments)
     given.overrides = quoted_paths(given.overrides)
@@ -73,7 +75,7 @@ def run(name: str, arguments: list[str]) -> int:
     with hydra_errors_explained(), hydra_of_our_own():
         instance = start(name, config_folder=given.config_path, extra_folder=given.config_dir)
         if any(shows):
-            _show(instance, name, config_name, given, parser)
+            _show(instance, name, config_name, given, parser, answers)
         else:
             with hosts_joined() as peers:
                 prepare_jax()
@@ -277,19 +279,31 @@ def _perform(command: Command[Any, Any], request: Any, folder: Path, n_scores: i
 
 
 def _show(
-    instance: Hydra, name: str, config_name: str, given: argparse.Namespace, parser: argparse.ArgumentParser
+    instance: Hydra,
+    name: str,
+    config_name: str,
+    given: argparse.Namespace,
+    parser: argparse.ArgumentParser,
+    answers: Answers | None,
 ) -> None:
     """`--help`, `--cfg`, `--info`, completion: nothing runs, but what is shown has been checked."""
     if given.shell_completion or given.help:
         needs_no_run(instance)
     if given.shell_completion:
-        instance.shell_completion(config_name=config_name, overrides=given.overrides)
+        shell = shell_of(given.overrides)
+        if answers is None or shell is None:
+            instance.shell_completion(config_name=config_name, overrides=given.overrides)
+        else:
+            complete(shell, config_name, answers.of("words"), instance.config_loader)
         return
     config = compose(name, given.overrides, instance=instance, config_name=config_name)
     HydraConfig.instance().set_config(config)
     _show_notes(instance)
     if given.help:
-        print(help_text(name, load_command(name), config, registry(), presets(instance)), end="")
+        text = help_text(name, load_command(name), config, registry(), presets(instance))
+        if answers is not None:
+            answers.of("help")[name] = text
+        print(text, end="")
     elif given.hydra_help:
         instance.hydra_help(config_name=config_name, args_parser=parser, args=given)
     elif given.cfg is not None:

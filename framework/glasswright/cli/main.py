@@ -59,10 +59,11 @@ def usage() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; whatever goes wrong is one line on stderr."""
+    is_program = arguments is None
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with diagnostics():
-            return _dispatch(arguments)
+            return _dispatch(arguments, is_program)
     except RequestError as error:
         return _fail(error, REQUEST_WRONG)
     except RunError as error:
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, RUN_FAILED)
 
 
-def _dispatch(arguments: list[str]) -> int:
+def _dispatch(arguments: list[str], is_program: bool) -> int:
     if arguments and arguments[0] in ("-sc", "--shell-completion"):
         from .completion import complete_words
 
@@ -96,6 +97,9 @@ def _dispatch(arguments: list[str]) -> int:
         return DONE
     command, rest = arguments[0], arguments[1:]
     if command in COMMANDS:
+        # A caller in Python may have changed what answers depend on.
+        if is_program and (rest in (["--help"], ["-h"]) or rest[:1] in (["-sc"], ["--shell-completion"])):
+            return _answer(command, rest)
         from .application import run
 
         return run(command, rest)
@@ -103,6 +107,33 @@ def _dispatch(arguments: list[str]) -> int:
         code: int = TOOLS[command].load()(rest)
         return code
     raise RequestError(f"{command!r} is no command; {suggestion(command, [*COMMANDS, *TOOLS])}")
+
+
+def _answer(command: str, arguments: list[str]) -> int:
+    """Answer a question about a command, from what is known or from its configuration."""
+    from .answers import Answers
+
+    answers = Answers()
+    if "--help" in arguments or "-h" in arguments:
+        text = answers.of("help").get(command)
+        if text is not None:
+            print(text, end="")
+            return DONE
+    else:
+        from ..config.completion import UnknownAnswer, complete, shell_of
+
+        shell = shell_of(arguments)
+        try:
+            if shell is not None:
+                complete(shell, command, answers.of("words"))
+                return DONE
+        except UnknownAnswer:
+            pass
+    from .application import run
+
+    code = run(command, arguments, answers)
+    answers.keep()
+    return code
 
 
 def _completion(arguments: list[str]) -> list[str]:

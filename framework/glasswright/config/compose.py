@@ -16,22 +16,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from .._errors import RequestError
 from ..registry.registry import registry
+from .folder import configuration_folder
 from .hydra_globals import hydra_of_our_own as hydra_of_our_own
 from .loader import ConfigLoader, search_path_of
 from .loader import Hydra as Hydra
 from .messages import explain
 from .nodes import store
 from .security import check_targets
-
-
-def configuration_folder() -> Path:
-    """Where `train.yaml` is: the repository's `conf/` beside the module, else the copy in the wheel."""
-    package = Path(__file__).resolve().parents[1]
-    # An editable install can leave a stale copy inside the package: the repository comes first.
-    for folder in (package.parents[1] / "conf", package / "conf"):
-        if (folder / "train.yaml").is_file():
-            return folder
-    raise RequestError(f"glasswright is installed without its configuration: no conf/train.yaml near {package}")
 
 
 def start(

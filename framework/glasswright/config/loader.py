@@ -269,8 +269,7 @@ class ConfigLoader(ConfigLoaderImpl):
         given = run_request(Path(folder))
         # They followed that run.
         given.pop("trackers", None)
-        kind = self._noun_of_run(given)
-        if kind != A_TRAINING:
+        if (kind := self._noun_of_run(given)) != A_TRAINING:
             raise RequestError(f"run={folder}: is {kind}; name the directory of a training")
         if "configuration" in config and "parts" not in config:
             # A measurement has no design, no optimizer, no objectives.
