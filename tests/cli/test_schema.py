@@ -6,7 +6,7 @@ import glasswright as gw
 import pytest
 from glasswright import cli
 from glasswright.cli.schema import schema
-from glasswright.config.compose import configuration_folder
+from glasswright.config.folder import configuration_folder
 from omegaconf import OmegaConf
 
 jsonschema = pytest.importorskip("jsonschema")

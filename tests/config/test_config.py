@@ -6,7 +6,7 @@ import glasswright as gw
 import pytest
 from glasswright.commands.compose import compose, start
 from glasswright.commands.train import build
-from glasswright.config.compose import configuration_folder
+from glasswright.config.folder import configuration_folder
 from glasswright.config.instantiate import instantiate
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf

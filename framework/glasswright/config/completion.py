@@ -11,7 +11,8 @@ from hydra.core.object_type import ObjectType
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-SHELLS = {"bash": BashCompletion, "zsh": ZshCompletion, "fish": FishCompletion}
+# As `Any`: they only ask what `AskedLoader` answers, and not all that Hydra's type of a loader could be asked.
+SHELLS: dict[str, Any] = {"bash": BashCompletion, "zsh": ZshCompletion, "fish": FishCompletion}
 # Keys whose values are files, on which the other keys depend.
 FILES = ("run=", "configuration=")
 

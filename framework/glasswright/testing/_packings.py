@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from ..components.protocol import AbstractProtocol, Outcome, Prepared
 from ..components.system import System
-from ..config.compose import configuration_folder
+from ..config.folder import configuration_folder
 from ..config.instantiate import construct
 from ..evaluation.design import trainable_leaves
 from ..physics.configuration import Configuration, box_width
