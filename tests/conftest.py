@@ -2,6 +2,7 @@ import importlib.metadata
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 
 # Before JAX is imported: what one process of a test session has compiled, no other of it compiles again, commands that
 # tests run included. JAX warns of settings of the compiler that it takes for missing abilities of the machine.
@@ -17,6 +18,7 @@ else:
 if importlib.metadata.version("jaxlib").startswith("0.10."):
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
+import jaxtyping
 import pytest
 from helpers import PACKINGS, Reference, reference_packing
 
@@ -38,6 +40,15 @@ def pytest_xdist_make_scheduler(config, log):
             return next((f"{file}[{packing}]" for packing in PACKINGS if f"[{packing}" in nodeid), file)
 
     return Scheduling(config, log)
+
+
+@pytest.fixture(autouse=True)
+def _wrong_types(request) -> Iterator[None]:
+    """Tests marked `wrong_types` reach the checks of our own, which users meet, before those of the session."""
+    disabled = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", disabled or request.node.get_closest_marker("wrong_types") is not None)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", disabled)
 
 
 @pytest.fixture(scope="session", params=PACKINGS)

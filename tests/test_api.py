@@ -102,6 +102,7 @@ def test_composing_leaves_nothing_behind():
     assert list(gw.build(config).terms) == ["pressure"]
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -189,6 +189,7 @@ def test_broken_packages_change_nothing_and_the_healthy_one_adds_its_own(listing
     assert names == sorted(names)
 
 
+@pytest.mark.wrong_types
 def test_strict_refuses_and_disable_leaves_out(installed, tmp_path):
     strict = glasswright("train", cwd=tmp_path, site=installed, GLASSWRIGHT_STRICT_PLUGINS="1")
     assert strict.returncode == 2

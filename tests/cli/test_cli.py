@@ -37,6 +37,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("arguments", "message"), WRONG, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
 )
@@ -48,6 +49,7 @@ def test_a_wrong_request_gets_one_line_and_no_directory(run_here, arguments, mes
     assert message in line
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(("arguments", "message"), [WRONG[0], WRONG[3]], ids=["command", "callback"])
 def test_a_process_of_its_own_refuses_alike(tmp_path, arguments, message):
     result = glasswright(*arguments, cwd=tmp_path)
@@ -58,6 +60,7 @@ def test_a_process_of_its_own_refuses_alike(tmp_path, arguments, message):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.wrong_types
 def test_a_malformed_configuration_file_is_refused(run_here, tmp_path):
     lines = REFERENCE.read_text().splitlines(keepends=True)
     (tmp_path / "broken.extxyz").write_text("not a number\n")
@@ -79,6 +82,7 @@ def test_a_malformed_configuration_file_is_refused(run_here, tmp_path):
         assert left == ["broken.extxyz", "slab.extxyz", "surplus.extxyz", "truncated.extxyz"]
 
 
+@pytest.mark.wrong_types
 def test_a_packing_that_is_not_at_a_minimum_is_refused(run_here):
     code, error, left = run_here("measure", f"configuration={REFERENCE}", "potential.stiffness=7")
     assert (code, left) == (2, [])
@@ -158,6 +162,7 @@ def test_multirun_sweeps_over_sets_of_properties(run_here, tmp_path, trained):
     assert {"0", "1", "2", "3", "multirun.yaml"} <= {path.name for path in sweep.iterdir()}
 
 
+@pytest.mark.wrong_types
 def test_multirun_refuses_before_any_job_runs(run_here, trained):
     code, error, left = run_here("train", "-m", "property=[poisson_ratio],[pressure]")
     assert (code, left, trained) == (2, [], [])
@@ -218,6 +223,7 @@ def test_the_doctor_finds_this_installation_healthy(capsys):
     assert report["versions"]["jax"]
 
 
+@pytest.mark.wrong_types
 def test_the_doctor_names_broken_releases_and_wrong_results(monkeypatch, capsys):
     from glasswright.cli import doctor
     from glasswright.cli import probes as _probes

@@ -108,6 +108,7 @@ def test_64_bit_numbers_are_turned_on_again_with_a_warning(in_32_bits, caplog, j
     assert caplog.text.count("jax_enable_x64") == 1
 
 
+@pytest.mark.wrong_types
 def test_what_was_made_in_32_bits_is_refused(in_32_bits):
     potential = component("potential", "harmonic_morse")()
     with pytest.raises(gw.RequestError, match=r"potential\.diameter: has 32-bit numbers"):
@@ -157,6 +158,7 @@ def test_a_device_that_is_not_there_is_one_line(tmp_path, monkeypatch, capsys, p
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("overrides", "what"),
     [

@@ -111,6 +111,7 @@ def test_resumed_overrides_are_read_as_hydra_reads_them(override, value):
     assert parse(override) == (override.partition("=")[0], value)
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize("override", ["devices=1,2", "+devices=2", "~devices", "devices=[1", "devices"])
 def test_resumed_overrides_that_are_wrong_are_one_line(override):
     with pytest.raises(gw.RequestError) as error:
@@ -126,6 +127,7 @@ def run(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("override", "message"),
     [

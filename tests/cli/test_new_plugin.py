@@ -70,6 +70,7 @@ def test_show_shows_a_plugin_and_a_broken_one():
         _listing.find(components, "fabric")
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

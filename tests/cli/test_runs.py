@@ -86,6 +86,7 @@ def test_as_data(folder, capsys):
     assert [row["seed"] for row in rows] == ["1", "2", ""]
 
 
+@pytest.mark.wrong_types
 def test_wrong_requests(folder, capsys):
     for arguments, message in (
         ([str(folder / "nowhere")], "no such directory"),

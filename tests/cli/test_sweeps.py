@@ -94,6 +94,7 @@ def test_as_many_directions_as_terms(tmp_path, monkeypatch, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize("sweep", [("hydra/launcher=joblib",), ("hydra/sweeper=optuna",)])
 def test_what_is_wrong_is_refused_before_any_job_runs(tmp_path, monkeypatch, capfd, sweep):
     monkeypatch.chdir(tmp_path)

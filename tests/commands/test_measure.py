@@ -142,6 +142,7 @@ def test_a_packing_of_an_earlier_version_is_not_relaxed_under_another_potential(
         gw.measure(f"configuration={old / 'final.extxyz'}", "relax=true")
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

@@ -165,6 +165,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(("overrides", "message"), REFUSED, ids=[case[0] for case in REFUSED])
 def test_bad_combinations_are_refused_at_composition(hydra, overrides, message):
     with pytest.raises(gw.RequestError) as raised:

@@ -286,6 +286,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(("overrides", "message"), WRONG, ids=[case[0] for case in WRONG])
 def test_wrong_requests_are_explained_on_one_line(make, overrides, message):
     with pytest.raises(gw.RequestError) as raised:

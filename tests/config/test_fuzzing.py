@@ -202,6 +202,7 @@ def refusal(damage: Damage, folder: Path, hydra: Hydra) -> str | None:
     return None
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize("damage", DAMAGES, ids=[f"{k}-{d.kind}" for k, d in enumerate(DAMAGES)])
 def test_a_damaged_request_is_refused_with_the_place(damage, tmp_path, hydra):
     message = refusal(damage, tmp_path, hydra)
@@ -218,6 +219,7 @@ def test_the_undamaged_requests_are_right(tmp_path, hydra):
     assert refusal(Damage("none", ["experiment=damaged"], [], preset=text), tmp_path, hydra) is None
 
 
+@pytest.mark.wrong_types
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES[::10], ids=[str(10 * k) for k in range(len(DAMAGES[::10]))])
 def test_a_damaged_command_line_ends_with_two(damage, tmp_path):

@@ -71,6 +71,7 @@ def test_a_run_keeps_its_packing_wherever_it_is_resumed(folders, monkeypatch, gi
     assert eqx.tree_equal(build(config).potential, experiment.potential)
 
 
+@pytest.mark.wrong_types
 def test_a_file_that_has_changed_is_refused(folders):
     run = kept(folders / "run", build(gw.compose(*NETWORK, "potential.packing=packing.extxyz")).config)
     packing = folders / "here" / "packing.extxyz"

@@ -85,6 +85,7 @@ def test_a_limit_from_the_same_step_would_move_the_target(population):
     assert np.any(np.abs(mean) > 4 * error)
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize("clip", [0.0, -1.0, float("inf")])
 def test_limits_that_make_no_sense_are_refused(clip):
     from glasswright.commands.compose import compose

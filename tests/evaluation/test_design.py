@@ -35,6 +35,7 @@ def test_values_come_back_where_they_were_put(model):
     assert there.potential.stiffness == 5.0
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("bounds", "message"),
     [
@@ -78,6 +79,7 @@ def test_ways_to_give_binding_energies(given):
     np.testing.assert_allclose(potential.binding_energy, expected)
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -281,6 +281,7 @@ def test_a_configuration_kept_with_the_results_describes_the_request(analysed):
     assert again.packing.n_particles == 368
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -321,6 +322,7 @@ def test_a_wrong_request_is_refused_before_anything_runs(hydra, run_directory, o
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize("overrides", [[], ["experiment=pressure", "parts=[tunabilty]"]])
 def test_a_wrong_request_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, capsys, overrides):
     monkeypatch.chdir(tmp_path)

@@ -247,6 +247,7 @@ def test_fresh_runs_keep_packings_of_their_last_step(tmp_path):
     assert (folder / "export" / "packings.extxyz").read_text().count('species_names="A B"') == 2
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -261,6 +262,7 @@ def test_keeping_what_there_is_not_is_refused(overrides, message):
         gw.build(gw.compose(*RUN, *overrides))
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

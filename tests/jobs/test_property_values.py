@@ -144,6 +144,7 @@ def analyse(function: Callable[[Any], Any], prepared: gw.Prepared) -> None:
 COMMANDS = {"train": train, "validate": validate, "measure": measured, "analyse": analyse}
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("kind", UNUSABLE)
 def test_what_cannot_be_kept_is_refused_by_name(kind: str, command: str, prepared: gw.Prepared) -> None:
@@ -154,6 +155,7 @@ def test_what_cannot_be_kept_is_refused_by_name(kind: str, command: str, prepare
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize("command", ["train", "analyse"])
 @pytest.mark.parametrize("kind", WITHOUT_DERIVATIVE)
 def test_what_has_no_derivative_cannot_be_trained(kind: str, command: str, prepared: gw.Prepared) -> None:

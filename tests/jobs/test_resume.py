@@ -149,6 +149,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(followed, tmp_path, capsys, damage):
     run = interrupt(followed, tmp_path / "run")
@@ -208,6 +209,7 @@ MISFITS = {
 }
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize("misfit", MISFITS)
 def test_a_run_of_another_experiment_is_refused_and_left_alone(followed, tmp_path, capsys, misfit):
     run = interrupt(followed, tmp_path / "run")
@@ -302,6 +304,7 @@ def refused(folder: Path, capsys) -> str:
     return error
 
 
+@pytest.mark.wrong_types
 def test_what_is_no_run_is_refused(tmp_path, capsys):
     assert "no such directory" in refused(tmp_path / "nowhere", capsys)
     assert "not a run directory" in refused(tmp_path, capsys)

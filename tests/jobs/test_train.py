@@ -150,6 +150,7 @@ def test_objectives():
         Band()
 
 
+@pytest.mark.wrong_types
 def test_an_objective_can_refuse_a_sampler(experiment):
     term = gw.Term(component("property", "pressure")(), Target(0.1, estimator="unbiased"))
     with pytest.raises(gw.RequestError, match=r"terms\.p\.objective.*size >= 2"):

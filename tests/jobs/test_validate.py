@@ -234,6 +234,7 @@ def test_a_sigterm_ends_it_in_good_order(trained, validated, tmp_path, capsys):
         assert (folder / name).read_bytes() == (validated / name).read_bytes()
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("run", "overrides", "message"),
     [

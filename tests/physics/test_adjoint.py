@@ -95,7 +95,7 @@ def test_matrix_free_equals_jaxopt_implicit_differentiation(reference_2d):
     def force_free(fractional, diameter):
         p = eqx.tree_at(lambda q: q.diameter, potential, diameter)
         here = eqx.tree_at(lambda c: c.fractional, configuration, fractional)
-        return p.gradient(here, pairs) + jnp.mean(fractional - configuration.fractional, axis=0)
+        return p.gradient(here, pairs) + jnp.mean(fractional - configuration.fractional, axis=0, keepdims=True)
 
     def solve(matvec, right):
         return solve_cg(matvec, right, tol=1e-13, maxiter=5000)
@@ -132,7 +132,7 @@ def test_what_conjugate_gradients_cannot_solve_is_not_a_number(reference_2d):
         reference_2d.potential, prepared.configuration, prepared.memory.neighbors, max_iterations=3
     )
     force = jax.random.normal(jax.random.key(0), prepared.configuration.fractional.shape)
-    assert bool(jnp.all(jnp.isnan(free.solve(force - jnp.mean(force, axis=0)))))
+    assert bool(jnp.all(jnp.isnan(free.solve(force - jnp.mean(force, axis=0, keepdims=True)))))
 
 
 def test_response_carries_its_derivative(reference_2d):

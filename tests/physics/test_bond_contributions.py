@@ -114,6 +114,7 @@ def test_each_contribution_is_the_second_derivative_of_its_bond(reference):
     np.testing.assert_allclose(shear[clear], np.asarray(found.shear)[some][clear], rtol=1e-4, atol=1e-4 * scale)
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize("modulus", ["bulk", "shear"])
 def test_the_measure_is_the_number_of_carrying_bonds_per_particle(modulus, reference_2d):
     wanted = component("property", "bond_contributions")(modulus=modulus)
@@ -150,6 +151,7 @@ def test_bulk_and_shear_against_central_differences(reference_2d):
     assert jnp.all(jnp.abs(difference - slopes) < 1e-5 * scale)
 
 
+@pytest.mark.wrong_types
 def test_what_is_refused(reference_2d):
     with pytest.raises(ValueError, match="bond_contributions\\(modulus='young'\\): must be bulk or shear"):
         component("property", "bond_contributions")(modulus="young")

@@ -18,6 +18,7 @@ def stacked(start: gw.Configuration) -> gw.Configuration:
     return both
 
 
+@pytest.mark.wrong_types
 def test_a_quench_refuses_a_box_that_is_too_narrow() -> None:
     """Its particles would meet each other twice, and their energy would be wrong without a word."""
     potential, quench = component("potential", "harmonic_morse")(), component("protocol", "quench")()

@@ -322,6 +322,7 @@ class Ignorant(gw.AbstractPairPotential):
         return 0.5 * parameters * jnp.maximum(1.0 - r, 0.0) ** 2
 
 
+@pytest.mark.wrong_types
 def test_a_potential_that_knows_nothing_of_it_refuses(model, rough):
     wrong = make(model, potential=Ignorant(), design={"stiffness": (0.1, 2.0)})
     with pytest.raises(gw.RequestError, match=r"system.heterogeneity=0.05, which the potential Ignorant does not know"):
@@ -354,6 +355,7 @@ def test_the_box_has_to_hold_the_largest_particles():
         check_experiment(make(plain))
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -198,6 +198,7 @@ def test_repeated_frequencies():
     assert jnp.isnan(component("property", "participation_ratio")().measure(attached(energy)))
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [

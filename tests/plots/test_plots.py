@@ -96,6 +96,7 @@ def test_a_style_of_ones_own(tmp_path):
     assert dict(matplotlib.rcParams) == before
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("node", "message"),
     [

@@ -209,6 +209,7 @@ def _padded(neighbors, capacity):
     return dataclasses.replace(neighbors, i=i, j=j)
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -225,6 +226,7 @@ def test_what_is_refused(arguments, message):
         allosteric(**arguments)
 
 
+@pytest.mark.wrong_types
 def test_what_is_refused_of_a_packing(reference_2d):
     with pytest.raises(ValueError, match=r"source_pair=\[0, 368\]\): there are 368 particles"):
         allosteric(source_pair=[0, 368]).measure(reference_2d.state)

@@ -94,6 +94,7 @@ def test_pcgrad_of_two_terms_does_harm_to_neither():
     assert np.array_equal(gradient, np.zeros(4))
 
 
+@pytest.mark.wrong_types
 def test_pcgrad_refuses_more_terms_than_it_can_order():
     with pytest.raises(ValueError, match="at most 8 terms are possible, not 9"):
         PCGrad().check([str(k) for k in range(9)])

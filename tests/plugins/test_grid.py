@@ -262,6 +262,7 @@ def test_a_small_part():
     check("soft_sphere 2D", SMALL)
 
 
+@pytest.mark.wrong_types
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "case_name"), list(NOT_COMBINED))
 def test_what_cannot_be_combined_says_so(name, case_name):

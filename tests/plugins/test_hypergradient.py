@@ -62,6 +62,7 @@ def test_a_component_at_its_bound_does_not_teach_the_rate():
     assert float(state.learning_rate) == pytest.approx(0.01, rel=1e-12)
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize("wrong", [{"learning_rate": 0.0}, {"learning_rate": 1.0}, {"meta_learning_rate": -1.0}])
 def test_rates_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValueError, match=r"rate="):

@@ -148,6 +148,7 @@ def test_the_matrix_free_adjoint_of_a_many_body_potential():
     np.testing.assert_allclose(slopes, difference, rtol=1e-5)
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -70,6 +70,7 @@ def test_a_curve_that_comes_with_a_grid():
         shifted.check_property(measured, (5,))
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -70,6 +70,7 @@ def test_no_pair_is_beyond_the_reach_of_disordered_sizes():
     assert float(potential.reach(configuration)) <= float(potential.reach(largest))
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("options", "message"),
     [

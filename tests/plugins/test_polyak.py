@@ -52,6 +52,7 @@ def test_the_rate_never_falls_below_its_floor():
     assert min(rates) == pytest.approx(0.005)
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize("wrong", [{"learning_rate": 0.0}, {"learning_rate": float("nan")}, {"floor": 1.5}])
 def test_wrong_arguments_are_refused(wrong):
     with pytest.raises(ValueError, match=r"polyak\("):

@@ -156,6 +156,7 @@ def experiment(**changes) -> gw.Experiment:
     return gw.Experiment(**(parts | changes))
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -173,6 +174,7 @@ def test_bad_combinations_are_refused(changes, message):
         check_experiment(experiment(**changes))
 
 
+@pytest.mark.wrong_types
 def test_wrong_requests(tmp_path, network):
     with pytest.raises(gw.RequestError, match=r"potential.packing=.*nothing.extxyz: no such file"):
         SpringNetwork(str(tmp_path / "nothing.extxyz"))

@@ -96,6 +96,7 @@ def test_amplitudes_and_lengths_can_be_trained_and_the_table_cannot(table):
     assert set(trainable_leaves({"potential": potential})) == {"potential.amplitude", "potential.length"}
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -107,6 +107,7 @@ def test_a_front_is_drawn(runs, tmp_path):
     assert "loss of pressure" in (tmp_path / "front.svg").read_text()
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

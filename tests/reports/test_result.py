@@ -106,6 +106,7 @@ def test_other_reports():
         report.plot()
 
 
+@pytest.mark.wrong_types
 def test_load_refuses_what_is_no_run(tmp_path):
     with pytest.raises(gw.RequestError, match="there is no run in it"):
         gw.load(tmp_path)

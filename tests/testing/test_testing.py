@@ -176,6 +176,7 @@ def make(source: str):
     return module.Wrong()
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("indices", "message"),
     [
@@ -190,6 +191,7 @@ def test_wrong_samplers_are_caught(indices, message):
         check_sampler(make(SAMPLER.format(indices=indices)))
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("loss", "message"),
     [
@@ -205,6 +207,7 @@ def test_wrong_objectives_are_caught(loss, message):
         check_objective(make(OBJECTIVE.format(loss=loss)))
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("start", "factors", "message"),
     [
@@ -223,6 +226,7 @@ def test_wrong_combinations_are_caught(start, factors, message):
         check_combination(make(COMBINATION.format(start=start, factors=factors)))
 
 
+@pytest.mark.wrong_types
 def test_wrong_optimizers_are_caught():
     import optax
 

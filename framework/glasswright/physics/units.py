@@ -167,7 +167,10 @@ def _lattice_pairs(n: int, d: int, reach: float) -> float:
 
 @fast_jit
 def _lattice_stiffness(
-    potential: AbstractPotential, configuration: Configuration, compressions: Float[np.ndarray, " m"], capacity: int
+    potential: AbstractPotential,
+    configuration: Configuration,
+    compressions: Float[Array | np.ndarray, " m"],
+    capacity: int,
 ) -> Float[Array, ""]:
     """The curvature of a particle's energy on the lattice of lowest energy, among more or less compressed ones.
 
