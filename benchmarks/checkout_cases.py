@@ -331,4 +331,4 @@ def select(names: Sequence[str]) -> list[AbstractCase]:
 def dependents(name: str) -> list[str]:
     """Names of the cases that have used the folder of this one, at first or at second hand."""
     direct = [case.name for case in CASES if case.of == name]
-    return [*direct, *(other for one in direct for other in dependents(one))]
+    return [*direct, *(other for case in direct for other in dependents(case))]

@@ -72,8 +72,8 @@ def first_difference(before: Any, after: Any, path: str = "$") -> Difference | N
         return None
     else:
         return Difference(path, before, after)
-    found = (first_difference(*pair) for pair in pairs)
-    return next((one for one in found if one is not None), None)
+    differences = (first_difference(*pair) for pair in pairs)
+    return next((difference for difference in differences if difference is not None), None)
 
 
 def _item(items: list[Any], k: int) -> Any:
@@ -210,13 +210,13 @@ class Comparison:
                 self._record.add(case, self._identity, self._timed(case, self._before))
             if case.compared:
                 self._timed(case, self._after)
-            found = list(compare(case.name, self._before.root, self._after.root)) if case.compared else []
+            differences = list(compare(case.name, self._before.root, self._after.root)) if case.compared else []
         except Failure as failure:
             _say(case, "-", failure)
             return 1
-        for file, difference in found:
+        for file, difference in differences:
             _say(case, file, "equal" if difference is None else f"differs at {difference}")
-        return sum(difference is not None for _, difference in found)
+        return sum(difference is not None for _, difference in differences)
 
     def _timed(self, case: AbstractCase, checkout: Checkout) -> Seconds:
         shutil.rmtree(checkout.root / case.name, ignore_errors=True)
@@ -262,15 +262,15 @@ def _checkouts(options: argparse.Namespace, temporary: Path) -> tuple[Checkout, 
     old = options.reuse.resolve() if options.reuse else new
     before, after = options.before.resolve(), options.after.resolve()
     shutil.rmtree(new / "after", ignore_errors=True)
-    found = (
+    checkouts = (
         Checkout("before", before, options.python[0], old / "before", old / "compiled"),
         Checkout("after", after, options.python[1], new / "after", old / "compiled"),
     )
-    for checkout in found:
+    for checkout in checkouts:
         (checkout.root / "inputs").mkdir(parents=True, exist_ok=True)
         for name in REFERENCES:
             shutil.copy(before / "tests" / "reference" / f"{name}.extxyz", checkout.root / "inputs")
-    return found
+    return checkouts
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

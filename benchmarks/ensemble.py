@@ -133,7 +133,7 @@ class Work:
         return measured, (gradient.diameter, gradient.binding_energy)
 
     def _values_and_gradients(self, potential, prepared):
-        return jax.vmap(lambda one: self._value_and_gradient(potential, one))(prepared)
+        return jax.vmap(lambda sample: self._value_and_gradient(potential, sample))(prepared)
 
 
 def _system(packing: Packing) -> gw.System:
@@ -176,13 +176,13 @@ def _workers(work: Work, sizes, seconds, cores) -> list[dict[str, Any]]:
                     begin, number = time.perf_counter(), 0
                     for samples in work.ensemble.rounds(executor, work.values, rest):
                         number += len(samples)
-                        accepted[n] += sum(one.measurement is not None for one in samples)
+                        accepted[n] += sum(sample.measurement is not None for sample in samples)
                         if time.perf_counter() - begin > seconds / (ROUNDS * len(executors)):
                             break
                     rounds[-1][n] = number / (time.perf_counter() - begin)
                     done[n] += number
-            rates = {n: statistics.median(one[n] for one in rounds) for n in executors}
-            speed_up = statistics.median(one[max(executors)] / one[1] for one in rounds)
+            rates = {n: statistics.median(of_round[n] for of_round in rounds) for n in executors}
+            speed_up = statistics.median(of_round[max(executors)] / of_round[1] for of_round in rounds)
             report.append(
                 {"size": size, "rounds": rounds, "rates": rates, "speed_up": speed_up, "done": done}
                 | {"accepted": accepted}

@@ -177,8 +177,8 @@ class Ours:
         return self._moved(engine, samples, evaluation)
 
     def _moved(self, engine, samples, evaluation) -> TrainingState:
-        for one in samples:
-            _check(one.prepared)
+        for sample in samples:
+            _check(sample.prepared)
         after = self._training.update(self.experiment, engine, samples, evaluation)
         line = self._training.step_metrics(engine, after, samples, evaluation, seconds=0.0)
         return TrainingState(after, line["loss"], line["search"]["evaluations"])

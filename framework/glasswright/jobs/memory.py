@@ -35,17 +35,17 @@ def check_memory(given: str, n_particles: int, dimension: int, protocol: Any = N
 
 def machine_memory() -> int | None:
     """The memory that this process may use, in bytes; None where the system does not say."""
-    found = []
+    limits = []
     with contextlib.suppress(AttributeError, ValueError, OSError):
-        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     for name in LIMITS:
         try:
             text = Path(name).read_text().strip()
         except OSError:
             continue
         if text.isdigit():
-            found.append(int(text))
-    return min((number for number in found if number > 0), default=None)
+            limits.append(int(text))
+    return min((number for number in limits if number > 0), default=None)
 
 
 def _in_words(number: int) -> str:

@@ -186,8 +186,10 @@ class Relaxation:
     @property
     def configuration(self) -> Configuration:
         """The particles where each search ended, in their boxes."""
-        found = jnp.asarray(self.outcome == int(Outcome.converged))
-        return self._particles(at_positions(self.starts, select_lanes(found, self.minima.fractional, self.fractional)))
+        converged = jnp.asarray(self.outcome == int(Outcome.converged))
+        return self._particles(
+            at_positions(self.starts, select_lanes(converged, self.minima.fractional, self.fractional))
+        )
 
     def _particles(self, configurations: Configuration) -> Configuration:
         if not isinstance(self.potential, Enthalpy):

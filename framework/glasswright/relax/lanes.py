@@ -267,9 +267,9 @@ def polish_minima(task: Polish, minima: Minima) -> tuple[Minima, Int[Array, "5 g
     settled = (state.end == int(NewtonEnd.converged)) & last_is_stable
     hessian = last.hessian if isinstance(last, EnthalpyHessian) else last
     assert isinstance(hessian, DenseHessian)
-    found = Minima(state.fractional, listed.i, listed.j, configuration.fractional, listed.n_pairs, hessian)
+    entries = Minima(state.fractional, listed.i, listed.j, configuration.fractional, listed.n_pairs, hessian)
     reached = _set_rows(minima.fractional, task.which, state.fractional)
-    minima = _set_rows(minima, jnp.where(settled, task.which, total), found)
+    minima = _set_rows(minima, jnp.where(settled, task.which, total), entries)
     report = jnp.stack([listed.n_pairs, state.iterations, state.end, first_is_stable, last_is_stable])
     return dataclasses.replace(minima, fractional=reached), report
 
