@@ -12,6 +12,7 @@ import numpy as np
 import optax
 import pytest
 from glasswright.commands.train import TRAIN
+from glasswright.config.folder import configuration_folder
 from glasswright.jobs.ending import WINDOW, has_diverged, has_left, lost_its_way
 from glasswright.jobs.train import resume, train
 from glasswright.run.directory import run_design
@@ -21,6 +22,10 @@ from jaxtyping import Array, PyTree
 from matplotlib.figure import Figure
 
 EVER = 2 * WINDOW
+PRESETS = sorted(path.stem for path in (configuration_folder() / "experiment").glob("*.yaml"))
+# In two dimensions at the presets' densities, smaller packings are quicker and wide enough.
+SMALL = ["system.n_particles=128"]
+OWN_SIZE = ("three_dimensions", "kob_andersen", "kob_andersen_2d")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -190,3 +195,12 @@ def test_the_last_half(n: int, steps: list[int]) -> None:
     assert list(last_half(n)) == steps
     lines = [{"design": {"x": [float(k), 2.0]}} for k in range(n)]
     assert average_design(lines) == {"x": [float(np.mean(steps)), 2.0]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", PRESETS)
+def test_no_preset_is_taken_for_lost(preset: str, tmp_path: Path) -> None:
+    """For twice the steps after which a training can be stopped, from the beginning, where losses are farthest off."""
+    size = [] if preset in OWN_SIZE else SMALL
+    result = gw.train(f"experiment={preset}", *size, f"train.steps={EVER}", directory=tmp_path / "run")
+    assert result["ended"] in ("target", "last_step")
