@@ -13,6 +13,7 @@ import functools
 import math
 from typing import TypeVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -201,7 +202,9 @@ class Relaxation:
     def neighbors(self) -> PairList:
         """The pairs of each minimum."""
         lists = stacked_lists(self.minima, self.starts, jnp.full(self.total, self.kept_radius))
-        return dataclasses.replace(lists, reference=self._particles(lists.reference))
+        # Not by the constructor, whose arrays are those of one configuration.
+        of_particles: PairList = eqx.tree_at(lambda p: p.reference, lists, self._particles(lists.reference))
+        return of_particles
 
     @property
     def hessian(self) -> DenseHessian:
