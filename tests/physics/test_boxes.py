@@ -52,7 +52,7 @@ def tensor(dimension: int, configuration: gw.Configuration) -> np.ndarray:
     prepared = QUENCH.prepare(potential, configuration, key=jax.random.key(0))
     assert prepared.accepted
     shift = np.asarray(prepared.configuration.fractional) - np.asarray(configuration.fractional)
-    assert np.max(np.abs(shift - shift.mean(axis=0))) < 1e-9
+    assert np.max(np.abs(shift - shift.mean(axis=0, keepdims=True))) < 1e-9
     return np.asarray(QUENCH.attach(potential, prepared).elastic_tensor)
 
 

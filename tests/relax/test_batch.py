@@ -60,7 +60,7 @@ def assert_minima(potential, prepared: gw.Prepared) -> None:
 def distance(first: gw.Configuration, second: gw.Configuration) -> float:
     """Largest distance between the same particles of two packings, apart from a drift of all."""
     moved = np.asarray(first.position - second.position)
-    return float(np.max(np.abs(moved - np.mean(moved, axis=0))))
+    return float(np.max(np.abs(moved - np.mean(moved, axis=0, keepdims=True))))
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@ def test_newton_finishes_where_the_descent_was_going():
         assert handed.accepted
         assert alone.accepted
         moved = handed.configuration.position - alone.configuration.position
-        assert np.max(np.abs(moved - np.mean(moved, axis=0))) < 1e-8
+        assert np.max(np.abs(moved - np.mean(moved, axis=0, keepdims=True))) < 1e-8
 
 
 def test_following_stays_with_the_packing(reference_2d):

@@ -32,7 +32,9 @@ _particles = fast_jit(particles)
 
 
 @fast_jit
-def _tolerance(potential: Enthalpy, configuration: Configuration, tolerance: Float[np.ndarray, ""]) -> Float[Array, ""]:
+def _tolerance(
+    potential: Enthalpy, configuration: Configuration, tolerance: Float[Array | np.ndarray, ""]
+) -> Float[Array, ""]:
     return potential.tolerance(configuration, tolerance)
 
 
