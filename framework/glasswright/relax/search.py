@@ -160,9 +160,9 @@ class Search:
         """The largest distance of a particle from its start, apart from a drift of all, in units of length."""
         if isinstance(self.potential, Enthalpy):
             # Apart from the strain of the box: in the box of the start.
-            rows = self.start.dimension
+            rows, species = self.start.dimension, self.start.species
             start, end = (
-                dataclasses.replace(self.start, fractional=c.fractional[:-rows])
+                Configuration(fractional=c.fractional[:-rows], box=self.start.box, species=species[:-rows])
                 for c in (self.start, self.configuration)
             )
             return float(_largest_move(start, end))
