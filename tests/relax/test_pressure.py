@@ -193,6 +193,29 @@ def test_many_at_once_are_what_they_are_one_by_one(box):
         assert int(again.statistics["rearranged"]) == 0
 
 
+@pytest.mark.slow
+def test_shear_stabilised_packings_are_within_the_bounds():
+    """`G > p/2` and `K > -p/2` in every packing, and so the bounds of Poisson's ratio; not so in fixed boxes."""
+    count, potential = 64, HarmonicMorse(binding_energy=[0.16, 0.17, 0.07])
+    starts = jax.vmap(gw.System(n_particles=96).start)(jax.random.split(jax.random.key(3), count))
+
+    def tensors(protocol):
+        prepared = protocol.prepare_many(potential, starts, width=count)
+        bare = gw.Prepared(prepared.configuration, prepared.outcome, {}, prepared.memory)
+        measure = jax.jit(jax.vmap(lambda one: protocol.attach(potential, one).elastic_tensor))
+        return np.asarray(measure(bare))[np.asarray(prepared.outcome) == gw.Outcome.converged]
+
+    found = tensors(Quench(pressure=PRESSURE, box="flexible"))
+    assert len(found) > 0.9 * count
+    moduli = np.array([[float(gw.bulk_modulus(c)), float(gw.shear_modulus(c))] for c in found])
+    assert np.all(moduli[:, 0] > -0.5 * PRESSURE)
+    assert np.all(moduli[:, 1] > 0.5 * PRESSURE)
+    ratios = (moduli[:, 0] - moduli[:, 1]) / np.sum(moduli, axis=1)
+    assert np.all(np.abs(ratios) < 1.0)
+    fixed = tensors(Quench())
+    assert np.any([float(gw.shear_modulus(c)) < 0.5 * PRESSURE for c in fixed])
+
+
 @pytest.mark.parametrize("box", ["isotropic", pytest.param("flexible", marks=pytest.mark.slow)])
 def test_the_protocol_conforms(box):
     """All that the kit asks of a protocol, derivatives included."""
