@@ -44,7 +44,8 @@ class StructureFactor(gw.AbstractProperty):
         total, number = (
             jnp.zeros(self.n_shells).at[shell - 1].add(each, mode="drop") for each in (power, jnp.ones_like(power))
         )
-        return total / jnp.where(number > 0.0, number, jnp.nan)
+        # By the reciprocal, as XLA divides by constants: the digits are those of numbers that are known before.
+        return total * (1.0 / jnp.where(number > 0.0, number, jnp.nan))
 
 
 def _shells(box: Float[Array, "d d"], vectors: Int[np.ndarray, "v d"]) -> Int[Array, " v"]:
