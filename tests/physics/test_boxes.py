@@ -193,3 +193,19 @@ def test_a_quench_in_a_skewed_box_carries_its_derivative() -> None:
 
     difference = (8.0 * (at(step) - at(-step)) - (at(2 * step) - at(-2 * step))) / (12.0 * step)
     assert float(jnp.dot(gradient, direction)) == pytest.approx(difference, rel=1e-5)
+
+
+def test_packings_side_by_side_rest_in_a_skewed_box() -> None:
+    """Also where the skin of a list reaches beyond half the width of the box."""
+    potential = potential_of(2)
+    system = gw.System(24, 2, 2, 1.25, box=SHAPES[2]["skewed"])
+    assert 2.0 * float(potential.cutoff) < float(box_width(system.box)) < 2.0 * (float(potential.cutoff) + 0.3)
+    starts = [system.start(jax.random.key(k)) for k in range(2)]
+    prepared = QUENCH.prepare_many(potential, jax.tree.map(lambda *x: jnp.stack(x), *starts), width=2)
+    for k in range(2):
+        assert int(prepared.outcome[k]) == gw.Outcome.converged
+        at_rest = jax.tree.map(lambda x, k=k: x[k], prepared.configuration)
+        force = potential.gradient(at_rest, build_pair_list(at_rest, potential.cutoff))
+        assert float(jnp.max(jnp.abs(force))) < 1e-10
+        alone = QUENCH.prepare(potential, starts[k], key=jax.random.key(0))
+        assert alone.accepted
