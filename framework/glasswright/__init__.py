@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from .api import resume as resume
     from .api import train as train
     from .api import validate as validate
+    from .components.claim import compare_bound as compare_bound
+    from .components.claim import compare_mean as compare_mean
+    from .components.claim import compare_rate as compare_rate
     from .components.combination import AbstractCombination as AbstractCombination
     from .components.objective import AbstractObjective as AbstractObjective
     from .components.objective import Term as Term
@@ -77,6 +80,9 @@ _MODULES = {
     "Claim": "components.study",
     "StudyJob": "components.study",
     "StudyRun": "components.study",
+    "compare_bound": "components.claim",
+    "compare_mean": "components.claim",
+    "compare_rate": "components.claim",
     "compare": "components.study",
     "AbstractTreatment": "components.treatment",
     "Treated": "components.treatment",

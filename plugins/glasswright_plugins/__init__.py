@@ -55,6 +55,13 @@ from .samplers.tracked import Tracked
 from .studies.zu2024_1c import Zu2024Fig1c
 from .studies.zu2024_1d import Zu2024Fig1d
 from .studies.zu2024_3ab import Zu2024Fig3ab
+from .studies.zu2024_figure_1 import Zu2024Fig1e, Zu2024Fig1f, Zu2024FigS3S4
+from .studies.zu2024_figure_2 import Zu2024Fig2
+from .studies.zu2024_figure_3 import Zu2024Fig3c, Zu2024Fig3d
+from .studies.zu2024_figure_4 import Zu2024Fig4a, Zu2024Fig4b, Zu2024Fig4c, Zu2024Fig4d
+from .studies.zu2024_figure_5 import Zu2024Fig5a, Zu2024Fig5b
+from .studies.zu2024_figure_6 import Zu2024Fig6a, Zu2024Fig6b
+from .studies.zu2024_supplement import Zu2024FigS1, Zu2024FigS8, Zu2024NoteH
 from .systems.file import FileSystem
 from .trackers.csv import CSV
 from .trackers.mlflow import MLflow
@@ -166,7 +173,24 @@ def register_optimizers(register: Register) -> None:
 def register_studies(register: Register) -> None:
     register("zu2024_1c", Zu2024Fig1c)
     register("zu2024_1d", Zu2024Fig1d)
+    register("zu2024_1e", Zu2024Fig1e)
+    register("zu2024_1f", Zu2024Fig1f)
+    register("zu2024_2", Zu2024Fig2)
     register("zu2024_3ab", Zu2024Fig3ab)
+    register("zu2024_3c", Zu2024Fig3c)
+    register("zu2024_3d", Zu2024Fig3d)
+    register("zu2024_4a", Zu2024Fig4a)
+    register("zu2024_4b", Zu2024Fig4b)
+    register("zu2024_4c", Zu2024Fig4c)
+    register("zu2024_4d", Zu2024Fig4d)
+    register("zu2024_5a", Zu2024Fig5a)
+    register("zu2024_5b", Zu2024Fig5b)
+    register("zu2024_6a", Zu2024Fig6a)
+    register("zu2024_6b", Zu2024Fig6b)
+    register("zu2024_s1", Zu2024FigS1)
+    register("zu2024_s3s4", Zu2024FigS3S4)
+    register("zu2024_s8", Zu2024FigS8)
+    register("zu2024_sh", Zu2024NoteH)
 
 
 @gw.hookimpl

@@ -33,13 +33,13 @@ class Toy(gw.AbstractStudy):
         trainings = [gw.StudyJob(f"seed{k}", "train", (f"seed={k}", f"train.steps={k + 2}")) for k in range(3)]
         return [*trainings, gw.StudyJob("validate", "validate", ("n_configurations=2",), reads={"run": "seed2"})]
 
-    def claims(self, runs):
+    def claims(self, scale, runs):
         steps = [run.report["steps"] for name, run in runs.items() if name != "validate" and run.state == "done"]
         failed = [run.why for run in runs.values() if run.state == "failed"]
         claim = gw.compare("steps", 3.0, self.source, sum(steps) / len(steps), 0.5, len(steps))
         return [claim, gw.Claim("failures", 0, self.source, None, None, len(failed), "undecided", "; ".join(failed))]
 
-    def figure(self, runs, options):
+    def figure(self, scale, runs, options):
         return Figure(figsize=(options.inches, 2.0))
 
 
@@ -191,9 +191,9 @@ class Small(gw.AbstractStudy):
     def jobs(self, scale):
         small = ('system.n_particles=64', 'train.steps=40', 'train.tolerance=0', 'train.checkpoint_interval=5')
         return [gw.StudyJob(f'seed{k}', 'train', (*small, f'seed={k}')) for k in range(2)]
-    def claims(self, runs):
+    def claims(self, scale, runs):
         return [gw.compare(name, 0.3, 'nowhere', run.report['loss'], 0.1, 1) for name, run in runs.items()]
-    def figure(self, runs, options):
+    def figure(self, scale, runs, options):
         return Figure()
 
 @gw.hookimpl

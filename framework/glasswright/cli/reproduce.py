@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from .._errors import RequestError, suggestion
 from .parser import Parser
@@ -35,7 +36,8 @@ def main(arguments: list[str]) -> int:
         raise RequestError(
             f"{wrong[0]}: must be scale=… or KEY=VALUE; {suggestion(wrong[0], ['scale=quick', 'scale=paper'])}"
         )
-    scale = scales[-1] if scales else "quick"
+    # The request checks it.
+    scale: Any = scales[-1] if scales else "quick"
     component = studies[given.name]
     request = StudyRequest(
         name=given.name,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SCALES = ("quick", "paper")
+Scale = Literal["quick", "paper"]
+SCALES: tuple[Scale, ...] = ("quick", "paper")
 Verdict = Literal["agrees", "disagrees", "undecided"]
 # Standard errors within which two numbers are the same.
 CLOSE = 2.0
@@ -84,15 +85,15 @@ class AbstractStudy(abc.ABC):
     source: ClassVar[str] = ""
 
     @abc.abstractmethod
-    def jobs(self, scale: str) -> Sequence[StudyJob]:
+    def jobs(self, scale: Scale) -> Sequence[StudyJob]:
         """The runs at a scale: `paper` has the settings and the statistics of the paper, `quick` takes minutes."""
 
     @abc.abstractmethod
-    def claims(self, runs: Mapping[str, StudyRun]) -> Sequence[Claim]:
+    def claims(self, scale: Scale, runs: Mapping[str, StudyRun]) -> Sequence[Claim]:
         """What the runs, by the names of their jobs, say about each published claim."""
 
     @abc.abstractmethod
-    def figure(self, runs: Mapping[str, StudyRun], options: Any) -> "Figure":
+    def figure(self, scale: Scale, runs: Mapping[str, StudyRun], options: Any) -> "Figure":
         """The figure in the form of the published one, with the published values marked.
 
         `options` are the `PlotOptions` that figures of glasswright are drawn with.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from .._errors import RequestError, RunError
-from ..components.study import SCALES, AbstractStudy, StudyJob, StudyRun
+from ..components.study import SCALES, AbstractStudy, Scale, StudyJob, StudyRun
 from ..plots.options import PlotOptions
 from ..run.claim import locked, run_in
 from ..run.files import make_folder, read_json, read_lines, write_json
@@ -40,7 +40,7 @@ class StudyRequest:
 
     name: str
     study: AbstractStudy
-    scale: str
+    scale: Scale
     overrides: tuple[str, ...]
     folder: Path
     parallel: int
@@ -69,16 +69,16 @@ def reproduce(request: StudyRequest, tell: Callable[[str], None]) -> dict[str, o
         write_json(path, asked)
         _run_all(request, jobs, tell)
         runs = {job.name: finished_run(folder / job.name) for job in jobs}
-        claims = [dataclasses.asdict(claim) for claim in request.study.claims(runs)]
+        claims = [dataclasses.asdict(claim) for claim in request.study.claims(request.scale, runs)]
         verdict: dict[str, object] = {"study": request.name, "scale": request.scale, "claims": claims}
         options = PlotOptions(format=("png", "pdf"))
-        write_picture(folder, "figure", request.study.figure(runs, options), options)
+        write_picture(folder, "figure", request.study.figure(request.scale, runs, options), options)
         # Last: a study with a verdict is complete.
         write_json(folder / "verdict.json", verdict)
     return dict(read_json(folder / "verdict.json"))
 
 
-def checked_jobs(study: AbstractStudy, scale: str) -> list[StudyJob]:
+def checked_jobs(study: AbstractStudy, scale: Scale) -> list[StudyJob]:
     """The jobs of a study, each after those whose directories it reads."""
     jobs: list[StudyJob] = []
     for job in study.jobs(scale):

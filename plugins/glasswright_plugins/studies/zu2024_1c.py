@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import glasswright as gw
 import numpy as np
+from glasswright.components.study import Scale
 from glasswright.plots.options import PlotOptions
 
 from ._paper import SOURCE
@@ -25,7 +26,7 @@ class Zu2024Fig1c(gw.AbstractStudy):
     title = "the gradient of Poisson's ratio predicts finite changes"
     source = f"{SOURCE}, Fig. 1c"
 
-    def jobs(self, scale: str) -> Sequence[gw.StudyJob]:
+    def jobs(self, scale: Scale) -> Sequence[gw.StudyJob]:
         size = () if scale == "paper" else ("system.n_particles=128",)
         overrides = (
             "experiment=single_poisson",
@@ -38,7 +39,7 @@ class Zu2024Fig1c(gw.AbstractStudy):
         seeds = range(10 if scale == "paper" else 3)
         return [gw.StudyJob(f"seed{seed}", "analyse", (*overrides, f"seed={seed}")) for seed in seeds]
 
-    def claims(self, runs: Mapping[str, gw.StudyRun]) -> Sequence[gw.Claim]:
+    def claims(self, scale: Scale, runs: Mapping[str, gw.StudyRun]) -> Sequence[gw.Claim]:
         powers = [power for run in runs.values() if (power := _power(run)) is not None]
         mean = float(np.median(powers)) if powers else None
         error = float(np.std(powers, ddof=1) / np.sqrt(len(powers))) if len(powers) > 1 else None
@@ -56,7 +57,7 @@ class Zu2024Fig1c(gw.AbstractStudy):
             )
         ]
 
-    def figure(self, runs: Mapping[str, gw.StudyRun], options: PlotOptions) -> "Figure":
+    def figure(self, scale: Scale, runs: Mapping[str, gw.StudyRun], options: PlotOptions) -> "Figure":
         from glasswright.plots.style import ACCENT, COLOURS, drawing, new_figure
 
         with drawing(options):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import glasswright as gw
 import numpy as np
+from glasswright.components.study import Scale
 from glasswright.plots.options import PlotOptions
 
 from ._paper import SOURCE
@@ -24,12 +25,12 @@ class Zu2024Fig1d(gw.AbstractStudy):
     title = "one packing reaches a Poisson's ratio of -0.1"
     source = f"{SOURCE}, Fig. 1d"
 
-    def jobs(self, scale: str) -> Sequence[gw.StudyJob]:
+    def jobs(self, scale: Scale) -> Sequence[gw.StudyJob]:
         n_seeds, steps = (10, 10_000) if scale == "paper" else (3, STEPS)
         overrides = ("experiment=single_poisson_auxetic", f"train.steps={steps}")
         return [gw.StudyJob(f"seed{seed}", "train", (*overrides, f"seed={seed}")) for seed in range(n_seeds)]
 
-    def claims(self, runs: Mapping[str, gw.StudyRun]) -> Sequence[gw.Claim]:
+    def claims(self, scale: Scale, runs: Mapping[str, gw.StudyRun]) -> Sequence[gw.Claim]:
         quick = [run for run in runs.values() if run.report.get("success") and run.report["steps"] < STEPS]
         n, share = len(runs), len(quick) / len(runs)
         failed = [f"{name}: {run.why or 'target not reached'}" for name, run in runs.items() if run not in quick]
@@ -45,17 +46,20 @@ class Zu2024Fig1d(gw.AbstractStudy):
         )
         starts = [run.lines[0]["terms"].get("poisson_ratio", {}) for run in runs.values() if run.lines]
         first = np.array([term["value"] for term in starts if term])
-        spread = float(np.std(first, ddof=1)) if len(first) > 1 else float("nan")
-        far = abs(INITIAL - float(np.mean(first))) / spread
+        mean = float(np.mean(first)) if len(first) else None
+        spread = float(np.std(first, ddof=1)) if len(first) > 1 else None
+        far = None if mean is None or not spread else abs(INITIAL - mean) / spread
         initial = gw.Claim(
             claim="Poisson's ratio of an untrained packing (mean, and its error, of the packings)",
             published=INITIAL,
             source=self.source,
-            measured=float(np.mean(first)),
-            error=spread / float(np.sqrt(len(first))),
+            measured=mean,
+            error=None if spread is None else spread / float(np.sqrt(len(first))),
             n=len(first),
-            verdict="undecided" if not np.isfinite(far) else "agrees" if far <= 2.0 else "disagrees",
-            reason=f"the paper's one packing is {far:.2g} standard deviations of single packings from the mean",
+            verdict="undecided" if far is None else "agrees" if far <= 2.0 else "disagrees",
+            reason="too few packings"
+            if far is None
+            else f"the paper's one packing is {far:.2g} standard deviations of single packings from the mean",
         )
         rearranged = [run.report["rearranged"] for run in quick]
         spikes = gw.Claim(
@@ -70,7 +74,7 @@ class Zu2024Fig1d(gw.AbstractStudy):
         )
         return [reached, initial, spikes]
 
-    def figure(self, runs: Mapping[str, gw.StudyRun], options: PlotOptions) -> "Figure":
+    def figure(self, scale: Scale, runs: Mapping[str, gw.StudyRun], options: PlotOptions) -> "Figure":
         from glasswright.plots.style import ACCENT, COLOURS, DASHES, drawing, integer_ticks, letter, new_figure
 
         with drawing(options):

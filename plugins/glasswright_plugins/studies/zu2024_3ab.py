@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import glasswright as gw
 import numpy as np
+from glasswright.components.study import Scale
 
 from ._paper import SOURCE
 
@@ -23,7 +24,7 @@ class Zu2024Fig3ab(gw.AbstractStudy):
     title = "sixteen species: one packing reaches -1, fresh packings follow in part"
     source = f"{SOURCE}, Fig. 3a,b"
 
-    def jobs(self, scale: str) -> Sequence[gw.StudyJob]:
+    def jobs(self, scale: Scale) -> Sequence[gw.StudyJob]:
         n, steps = (100, 10_000) if scale == "paper" else (20, 1_000)
         jobs = []
         for seed in range(N_SEEDS):
@@ -34,7 +35,7 @@ class Zu2024Fig3ab(gw.AbstractStudy):
             jobs.append(gw.StudyJob(f"validate{seed}", "validate", numbers, reads={"run": f"train{seed}"}))
         return jobs
 
-    def claims(self, runs: Mapping[str, gw.StudyRun]) -> Sequence[gw.Claim]:
+    def claims(self, scale: Scale, runs: Mapping[str, gw.StudyRun]) -> Sequence[gw.Claim]:
         trainings = [runs[f"train{seed}"] for seed in range(N_SEEDS)]
         successes = [run for run in trainings if run.report.get("success")]
         ends = [run.why or f"loss {run.report.get('loss')} after {run.report.get('steps')} steps" for run in trainings]
@@ -54,7 +55,7 @@ class Zu2024Fig3ab(gw.AbstractStudy):
             _mean("untrained packings have this mean", 0.49, 0.01, _values(runs, "untrained")),
         ]
 
-    def figure(self, runs: Mapping[str, gw.StudyRun], options: Any) -> "Figure":
+    def figure(self, scale: Scale, runs: Mapping[str, gw.StudyRun], options: Any) -> "Figure":
         from glasswright.plots.style import ACCENT, Quantity
         from glasswright.plots.validation import validation_figure
 

@@ -1,0 +1,54 @@
+"""The studies of the paper: their trainings can be built, and their claims and figures are made whatever has failed."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import glasswright as gw
+import pytest
+from glasswright.commands.compose import compose, start
+from glasswright.commands.train import build
+from glasswright.components.study import SCALES
+from glasswright.config.loader import Hydra
+from glasswright.plots.options import DEFAULT_PLOTS
+from glasswright.registry import registry
+from hydra.core.global_hydra import GlobalHydra
+
+STUDIES = registry().components("study")
+
+
+@pytest.fixture(scope="module")
+def hydra() -> Iterator[Hydra]:
+    instance = start("train")
+    yield instance
+    GlobalHydra.instance().clear()
+
+
+def test_the_studies_of_the_paper_are_there():
+    figures = "1c 1d 1e 1f 2 3ab 3c 3d 4a 4b 4c 4d 5a 5b 6a 6b s1 s3s4 s8 sh"
+    assert {f"zu2024_{figure}" for figure in figures.split()} <= set(STUDIES)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_trainings_of_a_study_can_be_built(hydra, name):
+    """At either scale; those that differ in their seed only, once."""
+    requests = {}
+    for scale in SCALES:
+        for job in STUDIES[name].cls().jobs(scale):
+            if job.command == "train":
+                requests[tuple(word for word in job.overrides if not word.startswith("seed="))] = None
+    for overrides in requests:
+        build(compose("train", list(overrides), instance=hydra))
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_whose_jobs_have_all_failed_has_no_claim_that_agrees(name):
+    study = STUDIES[name].cls()
+    for scale in SCALES:
+        runs = {job.name: gw.StudyRun(Path(job.name), "failed", "for a test", {}, []) for job in study.jobs(scale)}
+        claims = study.claims(scale, runs)
+        assert claims
+        assert "agrees" not in {claim.verdict for claim in claims}
+        json.dumps([dataclasses.asdict(claim) for claim in claims], allow_nan=False)
+        study.figure(scale, runs, DEFAULT_PLOTS)
