@@ -118,7 +118,7 @@ def analyse(request: Analysis, directory: str | Path | None = None, *, progress:
     with Executor(request.devices) as executor:
         folder = None if directory is None or executor.rank > 0 else Path(directory)
         if folder is not None:
-            stale = ("analysis.json", "packing.extxyz", "bonds.npz", "vibrations.npz", *picture_files(*PARTS))
+            stale = ("analysis.json", "analysed.extxyz", "bonds.npz", "vibrations.npz", *picture_files(*PARTS))
             # What an earlier analysis left here would be taken for this one's.
             start_folder(folder, request.config, stale, fingerprints(request.config))
         total = 1 + request.n_configurations * ("tunability" in request.parts) + len(request.parts)
@@ -149,7 +149,7 @@ def _analyse(run: _Run) -> AnalysisReport:
     model, configuration = packing.problem.model, prepared.configuration
     if run.folder is not None:
         carried = potential_as_text(model.potential, request.config)
-        write_atomically(run.folder / "packing.extxyz", write_configuration(configuration, potential=carried))
+        write_atomically(run.folder / "analysed.extxyz", write_configuration(configuration, potential=carried))
     parts: dict[str, Callable[[], Any]] = {
         "tunability": lambda: _tunability(run, packing),
         "predictiveness": lambda: _predictiveness(run, packing, key),

@@ -115,7 +115,7 @@ def _can_succeed(config: Mapping[str, Any]) -> bool:
 
 def packing_of(folder: Path) -> tuple[Configuration | None, np.ndarray | None]:
     """The packing that a run ended with, or its best one so far, and the diameters of the species if they are known."""
-    for name in ("final.extxyz", "packing.extxyz", "best.extxyz"):
+    for name in ("final.extxyz", "analysed.extxyz", "best.extxyz"):
         path = folder / name
         if path.exists():
             return _read(path)

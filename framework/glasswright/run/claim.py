@@ -37,7 +37,7 @@ FILES = (
     "provenance.json",
     "best.extxyz",
     "final.extxyz",
-    "packing.extxyz",
+    "analysed.extxyz",
     "packings.extxyz",
     "trajectory.extxyz",
     "bonds.npz",
