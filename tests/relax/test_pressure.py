@@ -89,7 +89,8 @@ def test_every_strain_of_the_box_raises_the_enthalpy(dimension, box):
         return of.potential.energy(configuration, neighbors) + PRESSURE * configuration.volume
 
     lowest = float(enthalpy(prepared.configuration, memory.neighbors))
-    step = 1e-3
+    # Short, for pairs that cross a kink of the potential bend the curve.
+    step = 1e-4
     for k, strain in enumerate(strains):
         ends = []
         for sign in (-1.0, 1.0):
