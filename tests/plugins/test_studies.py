@@ -2,27 +2,18 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import glasswright as gw
 import pytest
 from glasswright.commands.compose import compose, start
-from glasswright.commands.train import build
+from glasswright.commands.table import load_command
 from glasswright.components.study import SCALES
-from glasswright.config.loader import Hydra
 from glasswright.plots.options import DEFAULT_PLOTS
 from glasswright.registry import registry
 from hydra.core.global_hydra import GlobalHydra
 
 STUDIES = registry().components("study")
-
-
-@pytest.fixture(scope="module")
-def hydra() -> Iterator[Hydra]:
-    instance = start("train")
-    yield instance
-    GlobalHydra.instance().clear()
 
 
 def test_the_studies_of_the_paper_are_there():
@@ -31,15 +22,17 @@ def test_the_studies_of_the_paper_are_there():
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_the_trainings_of_a_study_can_be_built(hydra, name):
-    """At either scale; those that differ in their seed only, once."""
-    requests = {}
-    for scale in SCALES:
-        for job in STUDIES[name].cls().jobs(scale):
-            if job.command == "train":
-                requests[tuple(word for word in job.overrides if not word.startswith("seed="))] = None
-    for overrides in requests:
-        build(compose("train", list(overrides), instance=hydra))
+def test_the_jobs_of_a_study_can_be_built(name):
+    """At either scale; those that differ in their seed only, once. One that reads another can only be tried with that."""
+    jobs = [job for scale in SCALES for job in STUDIES[name].cls().jobs(scale) if not job.reads]
+    for command in {job.command for job in jobs}:
+        hydra = start(command)
+        requests = {
+            tuple(w for w in job.overrides if not w.startswith("seed=")) for job in jobs if job.command == command
+        }
+        for overrides in sorted(requests):
+            load_command(command).build(compose(command, list(overrides), instance=hydra), Path.cwd())
+    GlobalHydra.instance().clear()
 
 
 @pytest.mark.parametrize("name", STUDIES)

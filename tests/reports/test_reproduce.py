@@ -12,12 +12,9 @@ import glasswright as gw
 import pytest
 from glasswright import cli
 from glasswright._errors import RequestError, RunError
-from glasswright.commands.compose import compose_alone
-from glasswright.commands.table import load_command
-from glasswright.components.study import SCALES
 from glasswright.registry import registry
 from glasswright.reports import reproduce as module
-from glasswright.reports.reproduce import StudyRequest, checked_jobs, describe, reproduce
+from glasswright.reports.reproduce import StudyRequest, describe, reproduce
 from glasswright.testing import check_study
 from matplotlib.figure import Figure
 
@@ -147,17 +144,6 @@ def test_the_list(capsys):
     assert "zu2024_1d" in capsys.readouterr().out
     assert cli.main(["reproduce", "--list", "--json"]) == cli.DONE
     assert set(json.loads(capsys.readouterr().out)) == set(STUDIES)
-
-
-@pytest.mark.parametrize("name", STUDIES)
-@pytest.mark.parametrize("scale", SCALES)
-def test_jobs_of_studies_compose(name, scale):
-    """The first job of each command, as one that reads another can only be tried with that."""
-    study = registry().get("study", name).cls()
-    jobs = {job.command: job for job in checked_jobs(study, scale) if not job.reads}
-    for job in jobs.values():
-        config = compose_alone(job.command, list(job.overrides))
-        assert load_command(job.command).build(config, Path.cwd())
 
 
 @pytest.mark.parametrize("name", STUDIES)
