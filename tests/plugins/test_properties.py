@@ -15,7 +15,7 @@ from glasswright.registry import registry
 from helpers import branches, component
 
 PROPERTIES = sorted(registry().components("property"))
-# In a box that is fixed, interactions do not change these; tests/relax/ and tests/physics/ have those of free boxes.
+# In a box that is fixed, interactions do not change these; tests/relax/test_pressure.py has those of free boxes.
 OF_THE_BOX = ("box_shape", "density")
 
 

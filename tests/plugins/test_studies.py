@@ -23,13 +23,12 @@ def test_the_studies_of_the_paper_are_there():
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_jobs_of_a_study_can_be_built(name):
-    """At either scale; those that differ in their seed only, once. One that reads another can only be tried with that."""
+    """At either scale; those that differ in their seed only, once. One that reads another needs that to be tried."""
     jobs = [job for scale in SCALES for job in STUDIES[name].cls().jobs(scale) if not job.reads]
     for command in {job.command for job in jobs}:
         hydra = start(command)
-        requests = {
-            tuple(w for w in job.overrides if not w.startswith("seed=")) for job in jobs if job.command == command
-        }
+        overrides_of = [job.overrides for job in jobs if job.command == command]
+        requests = {tuple(word for word in words if not word.startswith("seed=")) for words in overrides_of}
         for overrides in sorted(requests):
             load_command(command).build(compose(command, list(overrides), instance=hydra), Path.cwd())
     GlobalHydra.instance().clear()
