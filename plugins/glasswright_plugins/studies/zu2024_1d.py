@@ -1,5 +1,6 @@
 """Fig. 1d of Zu and Goodrich: one packing trained to a negative Poisson's ratio."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TARGET, STEPS, INITIAL = -0.1, 1600, 0.453
+# The paper shows one packing, and reports failures of two species at this target: its rate of one is not meant exactly.
+TOLERANCE = 0.1
 
 
 class Zu2024Fig1d(gw.AbstractStudy):
@@ -32,18 +35,11 @@ class Zu2024Fig1d(gw.AbstractStudy):
 
     def claims(self, scale: Scale, runs: Mapping[str, gw.StudyRun]) -> Sequence[gw.Claim]:
         quick = [run for run in runs.values() if run.report.get("success") and run.report["steps"] < STEPS]
-        n, share = len(runs), len(quick) / len(runs)
         failed = [f"{name}: {run.why or 'target not reached'}" for name, run in runs.items() if run not in quick]
-        reached = gw.Claim(
-            claim=f"a packing reaches {TARGET} with a loss below 1e-6 in under {STEPS} steps (share of packings)",
-            published="one packing of one",
-            source=self.source,
-            measured=share,
-            error=float(np.sqrt(share * (1.0 - share) / n)),
-            n=n,
-            verdict="agrees" if quick else "disagrees",
-            reason=f"{len(quick)} of {n} packings do" + (f"; {'; '.join(failed)}" if failed else ""),
-        )
+        claim = f"packings reach {TARGET} with a loss below 1e-6 in under {STEPS} steps (rate)"
+        reached = gw.compare_rate(claim, self.source, len(quick), len(runs), 1.0, tolerance=TOLERANCE)
+        if failed:
+            reached = dataclasses.replace(reached, reason=f"{reached.reason}; {'; '.join(failed)}")
         starts = [run.lines[0]["terms"].get("poisson_ratio", {}) for run in runs.values() if run.lines]
         first = np.array([term["value"] for term in starts if term])
         mean = float(np.mean(first)) if len(first) else None
