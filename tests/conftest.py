@@ -18,9 +18,13 @@ else:
 if importlib.metadata.version("jaxlib").startswith("0.10."):
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
+import jax
 import jaxtyping
 import pytest
 from helpers import PACKINGS, Reference, reference_packing
+
+# Arrays of different ranks meet explicitly: a missing axis is an error in the tests, not a broadcast.
+jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 def pytest_unconfigure():
