@@ -255,7 +255,7 @@ def test_any_number_of_devices_and_a_resumed_run_give_the_same(model, run, tmp_p
 def test_a_packing_it_leaves_can_be_measured_again(model, run):
     directory, result = run
     path = directory / "final.extxyz"
-    assert "species:S:1:pos:R:3:bond_seed:I:1:bond_spread:R:1:diameter_factor:R:1 " in path.read_text()
+    assert "type:I:1:pos:R:3:radius:R:1:bond_seed:I:1:bond_spread:R:1:diameter_factor:R:1 " in path.read_text()
     packing = read_configuration_of(path, 0)
     for name, field in start_of(model.system, 0).disorder.items():
         assert packing.disorder[name].dtype == field.dtype
@@ -290,7 +290,7 @@ def read_configuration_of(path, frame: int) -> gw.Configuration:
     ("old", "new", "message"),
     [
         ("bond_spread:R:1:", "spread:R:1:", "only go together"),
-        ("bond_spread:R:1:", "", "line 3: .* has 7 columns, and there should be 6"),
+        ("bond_spread:R:1:", "", "line 3: .* has 8 columns, and there should be 7"),
         (
             "diameter_factor:R:1",
             "diameter_factor:R:1:note:S:1:bond_seed:I:1",

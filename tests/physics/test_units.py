@@ -27,6 +27,10 @@ def make(name: str, length: float = 1.0, energy: float = 1.0) -> gw.AbstractPote
         pytest.importorskip("jax_md.energy")
         parameters = {"sigma": diameter, "epsilon": energy}
         return component("potential", name)("soft_sphere", parameters, cutoff=1.0 * length, n_species=2)
+    if name == "tabulated":
+        lengths = [1.0 * length, 0.9 * length, 0.8 * length]
+        path = REFERENCE / "lennard_jones.txt"
+        return component("potential", name)(path, amplitude=energy, length=lengths, n_species=2)
     scaled = {
         "harmonic_morse": {
             "binding_energy": 0.1 * energy,
@@ -63,7 +67,7 @@ def test_units_go_with_the_users(name, dimension):
             assert np.log2(here) % 1 == 0
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - {"inverse_power", "jax_md", "lennard_jones"}))
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"inverse_power", "jax_md", "lennard_jones", "tabulated"}))
 def test_units_are_the_papers_for_what_resembles_it(name):
     for density in (1.3, 1.6):
         start = gw.System(n_particles=96, density=density).start(jax.random.key(0))

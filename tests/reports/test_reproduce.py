@@ -40,8 +40,10 @@ class Toy(gw.AbstractStudy):
         return Figure(figsize=(options.inches, 2.0))
 
 
-class FakeProcess:
+class FakeProcess(subprocess.Popen):
     """A job that is over when somebody asks for the second time."""
+
+    _child_created = False  # asked when it is deleted
 
     def __init__(self, folder: Path, command: str, *, fails: bool):
         self.folder, self.command, self.fails, self.asked = folder, command, fails, 0
@@ -120,6 +122,7 @@ def test_a_failed_job_is_a_result(tmp_path, started):
     assert len(started) == 4
 
 
+@pytest.mark.wrong_types
 def test_wrong_requests(tmp_path, started, capsys):
     reproduce(request(tmp_path), print)
     with pytest.raises(RequestError, match="holds another study, or other overrides"):
@@ -226,8 +229,11 @@ def test_a_study_that_is_killed_three_times_ends_with_the_same_verdict(tmp_path)
 def test_a_wrong_job_is_named(tmp_path, monkeypatch):
     """One that ends without a result and without a failure of its own, such as a wrong request."""
 
-    class Ended:
-        returncode = 2
+    class Ended(subprocess.Popen):
+        _child_created = False
+
+        def __init__(self):
+            self.returncode = 2
 
         def poll(self) -> int:
             return 2

@@ -97,8 +97,8 @@ def _paths(node: Any, key: str, components: Mapping[str, Component]) -> Iterator
                 yield from _paths(value, path, components)
 
 
-def _kinds(node: Mapping[str, Any], components: Mapping[str, Component]) -> dict[str, str]:
-    """The kinds of the parameters of the component that a node describes, if it does."""
+def _kinds(node: Mapping[Any, Any], components: Mapping[str, Component]) -> dict[str, str]:
+    """The kinds of the parameters of the component that a node describes, if it does; in YAML any scalar is a key."""
     component = components.get(str(node.get("_target_")))
     return {} if component is None else {name: parameter.kind for name, parameter in parameters(component).items()}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .._errors import RequestError, RunError, Stopped, named, one_line
 from .files import write_json
-from .lock import FolderLock, refuse_busy
+from .lock import LOCK, FolderLock, refuse_busy
 from .pictures import PICTURES, picture_files
 
 # A run directory with one of these is complete. What it holds, and what to do instead of overwriting it.
@@ -108,7 +108,8 @@ def locked(folder: Path, title: str) -> Iterator[None]:
         except RequestError:  # it has not run
             raise
         except BaseException as error:
-            if run_in(folder) == UNFINISHED:
+            # A folder without our lock is not ours any more: somebody has put another one in its place.
+            if run_in(folder) == UNFINISHED and (folder / LOCK).exists():
                 _note_end(folder, error)
             raise
         with contextlib.suppress(OSError):

@@ -107,7 +107,13 @@ def check_vmap(bench: Bench, name: str) -> None:
     together, single = bench.mapped
     for k, values in enumerate(single):
         _compare(
-            together[name][k], values[name], 1e-10, 1e-11, "under jax.vmap", "by itself", "avoid shapes that are fixed"
+            np.asarray(together[name][k]),
+            values[name],
+            1e-10,
+            1e-11,
+            "under jax.vmap",
+            "by itself",
+            "avoid shapes that are fixed",
         )
 
 

@@ -96,7 +96,8 @@ class AllostericResponse(gw.AbstractProperty):
         else:
             score = distance
         chosen = jnp.argmin(jnp.where(interacts, score, jnp.inf))
-        return i[chosen], j[chosen]
+        # Lists of pairs are NumPy arrays outside of a transformation.
+        return jnp.asarray(i[chosen]), jnp.asarray(j[chosen])
 
 
 def _bond(
