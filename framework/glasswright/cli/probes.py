@@ -104,7 +104,7 @@ def linear_solve() -> str:
     return _compare(matrix @ solution, right, 1e-9)
 
 
-def _compare(computed: jax.Array, expected: np.ndarray, relative: float) -> str:
+def _compare(computed: jax.Array | np.ndarray, expected: np.ndarray, relative: float) -> str:
     """A complaint if anything differs by more than `relative` of the largest number."""
     scale = float(np.max(np.abs(expected)))
     error = float(np.max(np.abs(np.asarray(computed, dtype=float) - expected))) / scale
