@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from glasswright.neighbors import build_pair_list, find_pairs
 from glasswright.physics.configuration import box_width
-from glasswright.plots.packing import draw_packing
+from glasswright.plots.packing import draw_cut
 from helpers import component
 from matplotlib.figure import Figure
 
@@ -161,7 +161,7 @@ class Given(gw.State):
 def test_pictures_show_the_whole_cell(dimension: int, name: str) -> None:
     start = gw.System(60, 1, dimension, 1.0, box=SHAPES[dimension][name]).start(jax.random.key(5))
     axes = Figure().subplots()
-    shown = draw_packing(axes, start, np.asarray([1.0]))
+    shown = draw_cut(axes, start, np.asarray([1.0]))
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     centres = np.asarray(axes.collections[0].get_offsets())
     plane = np.linalg.qr(np.asarray(start.box)[:, :2])[1] if dimension == 3 else np.asarray(start.box)
