@@ -79,7 +79,7 @@ def test_the_usage_text_lists_it(toy, capsys):
 
 def test_its_help_lists_its_keys(toy, capsys):
     assert cli.main(["greet", "--help"]) == cli.DONE
-    assert "whom: world" in capsys.readouterr().out
+    assert "whom=world" in capsys.readouterr().out
 
 
 def test_the_shell_completes_it(toy, monkeypatch, capfd):

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import glasswright as gw
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from glasswright import cli
@@ -225,7 +226,7 @@ def test_any_box_is_turned_into_the_standard_form():
     shape = np.array([[1.0, 0.0], [0.0, -1.0]])
     box = turn @ shape @ np.asarray(packing.configuration.box) @ np.array([[1, 1], [0, 1]])
     fractional = np.asarray(packing.configuration.fractional) @ np.array([[1, 0], [-1, 1]])
-    other = gw.Configuration(fractional, box, packing.configuration.species)
+    other = gw.Configuration(jnp.asarray(fractional), jnp.asarray(box), packing.configuration.species)
     turned = in_standard_form(describe_packing(reference.potential, other, ("A", "B")))
     matrix = np.asarray(turned.configuration.box)
     assert matrix[1, 0] == 0.0

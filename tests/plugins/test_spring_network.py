@@ -52,6 +52,7 @@ def measured(model, prepared):
     return problem, measure_sample(problem, problem.initial_values, prepared).measurement
 
 
+@pytest.mark.wrong_types
 def test_bonds_are_the_near_pairs_of_the_packing(network):
     configuration = read_configuration(PACKING)
     i, j = np.triu_indices(368, 1)

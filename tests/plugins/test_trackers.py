@@ -75,6 +75,7 @@ def test_one_that_fails_is_named_once_and_left_out(caplog, error, where):
     assert [told[:2] for told in other.told] == [("start", 0), *(("step", k) for k in range(3)), ("end", None)]
 
 
+@pytest.mark.wrong_types
 def test_callbacks():
     assert list(named_trackers([print, print, Recorder()])) == ["print", "print 2", "Recorder"]
     with pytest.raises(TypeError, match="neither"):

@@ -66,7 +66,7 @@ class FileSystem(gw.AbstractSystem):
     density: float = eqx.field(static=True)
     frames: Frames = eqx.field(static=True)
 
-    def __init__(self, path: str | Path, species: Sequence[str] | None = None):
+    def __init__(self, path: str | Path, species: Sequence[str | int] | None = None):
         labels = None if species is None else [str(label) for label in species]
         if labels is not None and (not labels or len(set(labels)) < len(labels)):
             raise ValueError(f"file(species={labels}): must be different labels, one for each species.")
