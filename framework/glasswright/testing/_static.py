@@ -91,6 +91,8 @@ def node_of(instance: Any, component: Component) -> dict[str, Any]:
         value = getattr(instance, name)
         if parameter.kind == "component" and value is not None:
             node[name] = node_of(value, as_component(value))
+        elif parameter.kind == "components":
+            node[name] = {key: node_of(item, as_component(item)) for key, item in value.items()}
         elif parameter.kind == "choice":
             index = list(parameter.values).index(value)
             node[name] = parameter.choices[index]
