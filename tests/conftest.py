@@ -3,6 +3,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 # Before JAX is imported: what one process of a test session has compiled, no other of it compiles again, commands that
 # tests run included. JAX warns of settings of the compiler that it takes for missing abilities of the machine.
@@ -44,6 +45,25 @@ def pytest_xdist_make_scheduler(config, log):
             return next((f"{file}[{packing}]" for packing in PACKINGS if f"[{packing}" in nodeid), file)
 
     return Scheduling(config, log)
+
+
+# Every compiled program holds about ten maps of memory, of which Linux grants a process 65 530. One that runs most of
+# the tests would spend them and die of a segmentation fault in the compiler. What is used again is read from COMPILED.
+MANY_MAPS = 20_000
+
+
+def maps_of_memory() -> int:
+    try:
+        return Path("/proc/self/maps").read_bytes().count(b"\n")
+    except OSError:
+        return 0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_programs_are_dropped() -> Iterator[None]:
+    yield
+    if maps_of_memory() > MANY_MAPS:
+        jax.clear_caches()
 
 
 @pytest.fixture(autouse=True)
