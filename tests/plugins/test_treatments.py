@@ -100,10 +100,9 @@ def test_treatments_keep_their_order():
     assert [name for name in dotted if name.endswith("temperature")] == [f"{name}.temperature" for name in names]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(registry().components("treatment")))
 def test_built_in_treatments_conform(name):
-    """All that the kit asks of a treatment, with paths and walks that are short."""
+    """All that the kit asks of a treatment, with paths and walks that are short: those of the defaults take minutes."""
     short = {
         "anneal": {"duration": 5.0},
         "swap": {"n_sweeps": 5},

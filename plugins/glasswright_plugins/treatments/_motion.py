@@ -4,9 +4,10 @@ Everything is a function that JAX can compile and map over configurations. Under
 list when it has to, whatever the others do, so that it does not depend on them.
 """
 
+import abc
 import dataclasses
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import equinox as eqx
 import glasswright as gw
@@ -17,26 +18,67 @@ from glasswright.neighbors import PairList, find_pairs, round_capacity
 from glasswright.relax import FireSettings, fire_start, natural_units
 from glasswright.relax.batch import expected_pairs
 from glasswright.relax.fire import begin, step
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 
 State = TypeVar("State")
 # Width added to the cutoff in pair lists, in units of length; a step of dynamics moves particles by less than the
 # margin, within which the list is still complete.
 SKIN, MARGIN = 0.4, 0.1
+# Overlaps of a random start are relaxed until max|F| is below this, in units of force, before particles move at a
+# temperature; and the most force evaluations of that.
+CALM, CALM_STEPS = 1.0, 2000
 
 
-@dataclasses.dataclass(frozen=True)
-class Lists:
-    """The size of pair lists, which compiled functions need to know.
+class Lists(eqx.Module):
+    """The size of pair lists. Only the capacity is part of what is compiled: the reach may differ between packings.
 
     - `radius`: pairs up to this distance are listed.
     - `margin`: by how much more than the cutoff a list has to cover.
     - `capacity`: number of entries.
     """
 
-    radius: float
-    margin: float
-    capacity: int
+    radius: Float[Array | np.ndarray, ""]
+    margin: Float[Array | np.ndarray, ""]
+    capacity: int = eqx.field(static=True)
+
+
+# A motion of one configuration: potential, configuration, arguments, key and lists → the result, and whether a pair
+# list had too little room.
+Motion: TypeAlias = Callable[..., tuple[gw.Treated, Bool[Array, ""]]]
+
+
+class AbstractMotion(gw.AbstractTreatment):
+    """A treatment that is a compiled motion, of one configuration or of many side by side."""
+
+    @property
+    @abc.abstractmethod
+    def motion(self) -> Motion:
+        """The function that is compiled."""
+
+    @abc.abstractmethod
+    def arguments(self, potential: gw.AbstractPotential, configuration: gw.Configuration) -> Any:
+        """The arguments of the motion, for this configuration and others of the same potential and size."""
+
+    def apply(
+        self, potential: gw.AbstractPotential, configuration: gw.Configuration, *, key: PRNGKeyArray
+    ) -> gw.Treated:
+        """One configuration."""
+        return run(self.motion, potential, configuration, self.arguments(potential, configuration), key, many=False)
+
+    def apply_many(
+        self, potential: gw.AbstractPotential, configurations: gw.Configuration, *, keys: Key[Any, " b"]
+    ) -> gw.Treated:
+        """Many configurations, side by side."""
+        first = jax.tree.map(lambda x: x[0], configurations)
+        return run(self.motion, potential, configurations, self.arguments(potential, first), keys, many=True)
+
+
+def check_temperature(owner: str, temperature: Float[Array, "*k"]) -> None:
+    """Raise ValueError unless the knots of a ramp are numbers that are not negative."""
+    if jnp.ndim(temperature) != 1 or jnp.size(temperature) == 0:
+        raise ValueError(f"{owner}(temperature=…): must be a number or a list of numbers.")
+    if gw.is_concrete(temperature) and not np.all(np.asarray(temperature) >= 0.0):
+        raise ValueError(f"{owner}(temperature={np.asarray(temperature).tolist()}): must not be negative.")
 
 
 def march(
@@ -97,14 +139,14 @@ def descend(
         at,
         lambda s, p: step(potential, at(s), p, s, settings, tolerance),
         lambda s: jnp.asarray(s.converged | (s.evaluations >= max_steps)),
-        dataclasses.replace(lists, margin=0.0),
+        dataclasses.replace(lists, margin=np.zeros(())),
         lambda s, p: begin(potential, at(s), p, s, settings),
     )
     return at(state), jnp.asarray(state.evaluations), overflowed
 
 
 def run(
-    function: Callable[..., tuple[gw.Treated, Bool[Array, ""]]],
+    function: Motion,
     potential: gw.AbstractPotential,
     configuration: gw.Configuration,
     arguments: Any,
@@ -121,7 +163,7 @@ def run(
     volume = float(jnp.min(jnp.abs(jnp.linalg.det(configuration.box))))
     capacity = round_capacity(1.2 * expected_pairs(n, d, volume, radius))
     while True:
-        lists = Lists(radius, MARGIN * unit, capacity)
+        lists = Lists(np.asarray(radius), np.asarray(MARGIN * unit), capacity)
         treated, overflowed = _compiled(function, potential, configuration, arguments, keys, lists, many)
         if not np.any(np.asarray(overflowed)):
             return treated
@@ -130,7 +172,7 @@ def run(
 
 @eqx.filter_jit
 def _compiled(
-    function: Callable[..., tuple[gw.Treated, Bool[Array, ""]]],
+    function: Motion,
     potential: gw.AbstractPotential,
     configuration: gw.Configuration,
     arguments: Any,

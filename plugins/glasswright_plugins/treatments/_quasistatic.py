@@ -1,7 +1,9 @@
 """Quasistatic paths: the box is strained in small steps, after each of which particles go to the nearest minimum."""
 
-from typing import NamedTuple
+import abc
+from typing import ClassVar, NamedTuple
 
+import equinox as eqx
 import glasswright as gw
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ import numpy as np
 from glasswright.relax import natural_units
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from ._motion import Lists, descend
+from ._motion import AbstractMotion, Lists, Motion, descend
 
 # Most force evaluations of one step of the path.
 MOST_STEPS = 20_000
@@ -24,13 +26,6 @@ class Path(NamedTuple):
 
     strains: Float[Array, "m d d"]
     tolerance: float
-
-
-def path(
-    potential: gw.AbstractPotential, configuration: gw.Configuration, strains: Float[Array, "m d d"], tolerance: float
-) -> Path:
-    """The path whose tolerance is in the potential's own units of force."""
-    return Path(strains, tolerance * natural_units(potential, configuration).force)
 
 
 def follow_path(
@@ -69,3 +64,41 @@ def back_and_forth(amplitude: Float[Array, ""], step: float, *, both_ways: bool)
     there_and_back = jnp.concatenate([up, up[-2::-1], jnp.zeros(1)])
     shape = jnp.concatenate([there_and_back, -there_and_back]) if both_ways else there_and_back
     return amplitude * shape
+
+
+class AbstractQuasistatic(AbstractMotion):
+    """Cycles of a quasistatic strain of the box. Nothing about them is random.
+
+    **Attributes:**
+
+    - `n_cycles`: number of cycles.
+    - `strain_step`: largest strain between two relaxations.
+    - `force_tolerance`: largest force component of a minimum on the way, in the potential's own units of force.
+    """
+
+    name: ClassVar[str]
+    n_cycles: eqx.AbstractVar[int]
+    strain_step: eqx.AbstractVar[float]
+    force_tolerance: eqx.AbstractVar[float]
+
+    def __check_init__(self) -> None:
+        if self.n_cycles < 1:
+            raise ValueError(f"{self.name}(n_cycles={self.n_cycles}): must be at least 1.")
+        for parameter in ("strain_step", "force_tolerance"):
+            value = getattr(self, parameter)
+            if not 0.0 < value < float("inf"):
+                raise ValueError(f"{self.name}({parameter}={value}): must be positive and finite.")
+
+    @property
+    def motion(self) -> Motion:
+        """The path, whatever its strains are."""
+        return follow_path
+
+    @abc.abstractmethod
+    def cycle(self, dimension: int) -> Float[Array, "m d d"]:
+        """The strains of one cycle; the last is none."""
+
+    def arguments(self, potential: gw.AbstractPotential, configuration: gw.Configuration) -> Path:
+        """All cycles, and the tolerance in the user's units."""
+        strains = jnp.tile(self.cycle(configuration.dimension), (self.n_cycles, 1, 1))
+        return Path(strains, self.force_tolerance * natural_units(potential, configuration).force)

@@ -7,15 +7,10 @@ import equinox as eqx
 import glasswright as gw
 import jax
 import jax.numpy as jnp
-import numpy as np
 from glasswright.relax import natural_units
-from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from ._motion import Lists, descend, march, run
-
-# Overlaps of a random start are relaxed until max|F| is below this, in units of force, before particles get velocities.
-CALM = 1.0
-MOST_STEPS = 2000
+from ._motion import CALM, CALM_STEPS, AbstractMotion, Lists, Motion, check_temperature, descend, march
 
 
 class _Motion(NamedTuple):
@@ -38,7 +33,7 @@ class _Ramp(NamedTuple):
     calm: float
 
 
-class Anneal(gw.AbstractTreatment):
+class Anneal(AbstractMotion):
     """Langevin dynamics of particles of mass one, along temperatures that change linearly between knots.
 
     Each step is BAOAB: half a kick, half a drift, the exact exchange with the bath over the time step, half a drift,
@@ -66,25 +61,14 @@ class Anneal(gw.AbstractTreatment):
             value = getattr(self, name)
             if not 0.0 < value < float("inf"):
                 raise ValueError(f"anneal({name}={value}): must be positive and finite.")
-        if jnp.ndim(self.temperature) != 1 or jnp.size(self.temperature) == 0:
-            raise ValueError("anneal(temperature=…): must be a number or a list of numbers.")
-        if gw.is_concrete(self.temperature) and not np.all(np.asarray(self.temperature) >= 0.0):
-            raise ValueError(f"anneal(temperature={np.asarray(self.temperature).tolist()}): must not be negative.")
+        check_temperature("anneal", self.temperature)
 
-    def apply(
-        self, potential: gw.AbstractPotential, configuration: gw.Configuration, *, key: PRNGKeyArray
-    ) -> gw.Treated:
-        """One configuration."""
-        return run(_anneal, potential, configuration, self._ramp(potential, configuration), key, many=False)
+    @property
+    def motion(self) -> Motion:
+        """The dynamics."""
+        return _anneal
 
-    def apply_many(
-        self, potential: gw.AbstractPotential, configurations: gw.Configuration, *, keys: Key[Any, " b"]
-    ) -> gw.Treated:
-        """Many configurations, side by side."""
-        first = jax.tree.map(lambda x: x[0], configurations)
-        return run(_anneal, potential, configurations, self._ramp(potential, first), keys, many=True)
-
-    def _ramp(self, potential: gw.AbstractPotential, configuration: gw.Configuration) -> _Ramp:
+    def arguments(self, potential: gw.AbstractPotential, configuration: gw.Configuration) -> _Ramp:
         n_steps = max(round(self.duration / self.time_step), 1)
         calm = CALM * natural_units(potential, configuration).force
         return _Ramp(self.temperature, n_steps, self.time_step, self.friction, calm)
@@ -94,7 +78,7 @@ def _anneal(
     potential: gw.AbstractPotential, configuration: gw.Configuration, ramp: _Ramp, key: PRNGKeyArray, lists: Lists
 ) -> tuple[gw.Treated, Bool[Array, ""]]:
     """The dynamics of one configuration, from where its overlaps are gone; and whether a list had too little room."""
-    calm, evaluations, overflowed = descend(potential, configuration, ramp.calm, MOST_STEPS, lists)
+    calm, evaluations, overflowed = descend(potential, configuration, ramp.calm, CALM_STEPS, lists)
     n, d = configuration.fractional.shape
     inverse_box = jnp.linalg.inv(configuration.box).T
     temperatures = jnp.interp(

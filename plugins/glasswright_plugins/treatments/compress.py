@@ -2,15 +2,13 @@
 
 import equinox as eqx
 import glasswright as gw
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, PRNGKeyArray
+from jaxtyping import Array, Float
 
-from ._motion import run
-from ._quasistatic import Path, back_and_forth, follow_path, path
+from ._quasistatic import AbstractQuasistatic, back_and_forth
 
 
-class Compress(gw.AbstractTreatment):
+class Compress(AbstractQuasistatic):
     """Cycles of quasistatic compression to a higher density (or expansion to a lower one) and back.
 
     After each small change of the lengths of the box, the particles are relaxed by FIRE to the nearest minimum. Spheres
@@ -31,33 +29,15 @@ class Compress(gw.AbstractTreatment):
     strain_step: float = 0.01
     force_tolerance: float = 1e-6
 
+    name = "compress"
+
     def __check_init__(self) -> None:
         if jnp.ndim(self.density) != 0:
             raise ValueError("compress(density=…): must be a number.")
         if gw.is_concrete(self.density) and not 0.5 <= float(self.density) <= 2.0:
             raise ValueError(f"compress(density={float(self.density)}): must be between 0.5 and 2.")
-        if self.n_cycles < 1:
-            raise ValueError(f"compress(n_cycles={self.n_cycles}): must be at least 1.")
-        for name in ("strain_step", "force_tolerance"):
-            if not 0.0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"compress({name}={getattr(self, name)}): must be positive and finite.")
 
-    def apply(
-        self, potential: gw.AbstractPotential, configuration: gw.Configuration, *, key: PRNGKeyArray
-    ) -> gw.Treated:
-        """One configuration. Nothing is random."""
-        return run(follow_path, potential, configuration, self._path(potential, configuration), key, many=False)
-
-    def apply_many(
-        self, potential: gw.AbstractPotential, configurations: gw.Configuration, *, keys: Key[Array, " b"]
-    ) -> gw.Treated:
-        """Many configurations, side by side."""
-        first = jax.tree.map(lambda x: x[0], configurations)
-        return run(follow_path, potential, configurations, self._path(potential, first), keys, many=True)
-
-    def _path(self, potential: gw.AbstractPotential, configuration: gw.Configuration) -> Path:
-        d = configuration.dimension
-        length = self.density ** (-1.0 / d) - 1.0
-        cycle = back_and_forth(length, self.strain_step, both_ways=False)
-        strains = jnp.tile(cycle, self.n_cycles)[:, None, None] * jnp.eye(d)[None]
-        return path(potential, configuration, strains, self.force_tolerance)
+    def cycle(self, dimension: int) -> Float[Array, "m d d"]:
+        """There and back."""
+        length = self.density ** (-1.0 / dimension) - 1.0
+        return back_and_forth(length, self.strain_step, both_ways=False)[:, None, None] * jnp.eye(dimension)[None]

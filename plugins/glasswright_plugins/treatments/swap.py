@@ -1,19 +1,15 @@
 """Monte Carlo with exchanges of particles' species."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import glasswright as gw
 import jax
 import jax.numpy as jnp
-import numpy as np
 from glasswright.relax import natural_units
-from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from ._motion import Lists, descend, run
-
-# As for `anneal`.
-CALM, MOST_STEPS = 1.0, 2000
+from ._motion import CALM, CALM_STEPS, AbstractMotion, Lists, Motion, check_temperature, descend
 
 
 class _Walk(NamedTuple):
@@ -26,7 +22,7 @@ class _Walk(NamedTuple):
     calm: float
 
 
-class Swap(gw.AbstractTreatment):
+class Swap(AbstractMotion):
     """Metropolis Monte Carlo in which particles exchange their species, besides being displaced.
 
     An exchange moves a particle out of its cage at once, which equilibrates mixtures far below the temperature at which
@@ -58,25 +54,14 @@ class Swap(gw.AbstractTreatment):
             raise ValueError(f"swap(swaps={self.swaps}): must be between 0 and 1.")
         if not 0.0 < self.step < float("inf"):
             raise ValueError(f"swap(step={self.step}): must be positive and finite.")
-        if jnp.ndim(self.temperature) != 1 or jnp.size(self.temperature) == 0:
-            raise ValueError("swap(temperature=…): must be a number or a list of numbers.")
-        if gw.is_concrete(self.temperature) and not np.all(np.asarray(self.temperature) >= 0.0):
-            raise ValueError(f"swap(temperature={np.asarray(self.temperature).tolist()}): must not be negative.")
+        check_temperature("swap", self.temperature)
 
-    def apply(
-        self, potential: gw.AbstractPotential, configuration: gw.Configuration, *, key: PRNGKeyArray
-    ) -> gw.Treated:
-        """One configuration."""
-        return run(_walk, potential, configuration, self._arguments(potential, configuration), key, many=False)
+    @property
+    def motion(self) -> Motion:
+        """The walk."""
+        return _walk
 
-    def apply_many(
-        self, potential: gw.AbstractPotential, configurations: gw.Configuration, *, keys: Key[Any, " b"]
-    ) -> gw.Treated:
-        """Many configurations, side by side."""
-        first = jax.tree.map(lambda x: x[0], configurations)
-        return run(_walk, potential, configurations, self._arguments(potential, first), keys, many=True)
-
-    def _arguments(self, potential: gw.AbstractPotential, configuration: gw.Configuration) -> _Walk:
+    def arguments(self, potential: gw.AbstractPotential, configuration: gw.Configuration) -> _Walk:
         if not isinstance(potential, gw.AbstractPairPotential) or potential.bonds(configuration) is not None:
             raise gw.RequestError(f"treatment swap: {type(potential).__name__} is no sum over pairs of neighbours")
         if configuration.disorder:
@@ -89,7 +74,7 @@ def _walk(
     potential: gw.AbstractPairPotential, configuration: gw.Configuration, walk: _Walk, key: PRNGKeyArray, lists: Lists
 ) -> tuple[gw.Treated, Bool[Array, ""]]:
     """The walk of one configuration, from where its overlaps are gone; and whether a list had too little room."""
-    calm, evaluations, overflowed = descend(potential, configuration, walk.calm, MOST_STEPS, lists)
+    calm, evaluations, overflowed = descend(potential, configuration, walk.calm, CALM_STEPS, lists)
     n, d = configuration.fractional.shape
     inverse_box = jnp.linalg.inv(configuration.box)
     every = jnp.arange(n)
