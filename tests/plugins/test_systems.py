@@ -1,10 +1,7 @@
 """Systems: compositions, and packings of one's own as starts."""
 
-import ctypes
-import importlib.metadata
 import json
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import glasswright as gw
@@ -15,7 +12,7 @@ from glasswright.components.system import largest_remainders
 from glasswright.jobs.train import train
 from glasswright.jobs.validate import validate
 from glasswright.run.extxyz import write_configuration
-from helpers import no_pictures
+from helpers import lammps_engine, no_pictures
 
 SOFT = ["potential=soft_sphere", "~design.binding_energy", "property=[pressure]", "terms.pressure.objective.target=0.4"]
 
@@ -145,20 +142,6 @@ def test_training_and_validation_start_from_a_file(file: Path, tmp_path: Path) -
         validation("n_configurations=2", "n_untrained=0")
 
 
-def lammps_module() -> ModuleType:
-    """LAMMPS, with the MPI library of the package `mpich` where that is installed; skips the test without it."""
-    lammps = pytest.importorskip("lammps", reason="LAMMPS is not installed: pip install 'lammps[mpi]'")
-    try:
-        files = importlib.metadata.files("mpich") or []
-        for entry in files:
-            if entry.name.startswith("libmpi.so."):
-                ctypes.CDLL(str(entry.locate()), ctypes.RTLD_GLOBAL)
-        lammps.lammps(cmdargs=["-log", "none", "-screen", "none", "-nocite"]).close()
-    except (importlib.metadata.PackageNotFoundError, OSError) as error:
-        pytest.skip(f"LAMMPS cannot be loaded: {error}")
-    return lammps
-
-
 # Two dimensions in a skewed box, 52 particles of one type and 12 of another, relaxed a little.
 INPUT = """
 units lj
@@ -179,7 +162,7 @@ write_dump all custom {folder}/packing.dump id type x y z modify format float %.
 
 
 def test_training_starts_from_a_file_of_lammps(tmp_path: Path) -> None:
-    engine = lammps_module().lammps(cmdargs=["-log", "none", "-screen", "none", "-nocite"])
+    engine = lammps_engine()
     for line in INPUT.format(folder=tmp_path).strip().splitlines():
         engine.command(line)
     engine.close()

@@ -62,8 +62,7 @@ def species_parameters(
     if n_species is None:
         n_species = next((np.shape(x)[0] for x in (diameter, pair_diameter) if x is not None and np.ndim(x) > 0), 2)
         if diameter is None and pair_diameter is not None and np.ndim(pair_diameter) == 1:
-            # A packed triangle of t numbers belongs to (sqrt(8 t + 1) - 1) / 2 species.
-            n_species = (math.isqrt(8 * n_species + 1) - 1) // 2
+            n_species = species_of_pairs(n_species)
     energies = per_pair(owner, "binding_energy", binding_energy, n_species)
     if pair_diameter is not None:
         if diameter is not None:
@@ -75,6 +74,11 @@ def species_parameters(
     if diameter is None:
         diameter = jnp.where(jnp.arange(n_species) < n_species // 2, 0.8, 1.0)
     return per_species(owner, "diameter", diameter, n_species), None, energies
+
+
+def species_of_pairs(n_pairs: int) -> int:
+    """The number of species whose packed triangle has this many numbers, or the next smaller one."""
+    return (math.isqrt(8 * n_pairs + 1) - 1) // 2
 
 
 def pair_index(a: Int[Array, " p"], b: Int[Array, " p"], n_species: int) -> Int[Array, " p"]:

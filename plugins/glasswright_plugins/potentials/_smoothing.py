@@ -13,19 +13,6 @@ Smoothing = Literal["xplor", "c1", "c2", "c3"]
 # How many derivatives are continuous at the cutoff with a polynomial.
 CONTINUOUS = {"c1": 1, "c2": 2, "c3": 3}
 
-# The smoothing of Morse potentials begins and ends at these distances from the minimum, in units of `1/a`.
-MORSE_ONSET, MORSE_CUTOFF = 5.0, 9.9
-
-
-def morse_range(s: Float[Array, "*p"], inverse_range: Float[ArrayLike, ""]) -> Float[Array, "*p"]:
-    """The cutoff `s + 9.9/a` of a Morse potential with its minimum at `s`."""
-    return s + MORSE_CUTOFF / inverse_range
-
-
-def morse_onset(s: Float[Array, "*p"], inverse_range: Float[ArrayLike, ""]) -> Float[Array, "*p"]:
-    """The distance `s + 5/a` at which the smoothing of a Morse potential begins."""
-    return s + MORSE_ONSET / inverse_range
-
 
 def xplor(r: Float[Array, "*p"], onset: Float[ArrayLike, "..."], cutoff: Float[ArrayLike, "..."]) -> Float[Array, "*p"]:
     """The XPLOR smoothing `S(r)`: 1 up to `onset`, 0 from `cutoff` on, with a continuous first derivative.

@@ -1,7 +1,6 @@
 """Potentials whose parameters belong to species and to pairs of species."""
 
 import abc
-import math
 import re
 from typing import cast, get_args
 
@@ -12,7 +11,7 @@ import jax.numpy as jnp
 from glasswright.neighbors import PairIndex
 from jaxtyping import Array, Float, Int, PyTree
 
-from ._parameters import check, pair_index
+from ._parameters import check, pair_index, species_of_pairs
 from ._smoothing import Smoothing, cutoff_polynomial, evaluate_polynomial, xplor
 
 
@@ -109,8 +108,7 @@ class AbstractSpeciesPotential(gw.AbstractPairPotential):
     def _n_species(self) -> int:
         if self.diameter is not None:
             return self.diameter.shape[0]
-        # A packed triangle of t numbers belongs to (sqrt(8 t + 1) - 1) / 2 species.
-        return (math.isqrt(8 * self._pairs.shape[0] + 1) - 1) // 2
+        return species_of_pairs(self._pairs.shape[0])
 
     def _disordered(
         self, a: Int[Array, " p"], b: Int[Array, " p"], first: Float[Array, " p"], second: Float[Array, " p"]
@@ -122,16 +120,6 @@ class AbstractSpeciesPotential(gw.AbstractPairPotential):
         """
         n, own = self._n_species, self.species_diameters
         return self._pairs[pair_index(a, b, n)] * (own[a] * first + own[b] * second) / (own[a] + own[b])
-
-
-class AbstractTwoParameterPotential(AbstractSpeciesPotential):
-    """A potential whose pairs have no other parameters than their diameter and their energy."""
-
-    def pair_parameters(
-        self, configuration: gw.Configuration, i: PairIndex, j: PairIndex
-    ) -> tuple[Float[Array, " p"], Float[Array, " p"]]:
-        """Diameter and energy of each pair."""
-        return self.diameter_and_energy(configuration, i, j)
 
 
 class AbstractSmoothedPotential(AbstractSpeciesPotential):

@@ -6,12 +6,12 @@ import jax.numpy as jnp
 from glasswright.neighbors import PairIndex
 from jaxtyping import Array, Float, PyTree
 
+from ._morse import AbstractMorsePotential
 from ._parameters import PerPair, PerSpecies, check, species_parameters
-from ._smoothing import Smoothing, evaluate_polynomial, morse_onset, morse_range
-from ._species import AbstractSmoothedPotential
+from ._smoothing import Smoothing, evaluate_polynomial
 
 
-class HarmonicMorse(AbstractSmoothedPotential):
+class HarmonicMorse(AbstractMorsePotential):
     """Harmonic repulsion joined to a Morse attraction, smoothed to zero by XPLOR: the paper's potential.
 
     With `s` the mean diameter of a pair and `B` its binding energy, `V = k/2 (r - s)² - B` for `r < s` and
@@ -63,21 +63,6 @@ class HarmonicMorse(AbstractSmoothedPotential):
 
     def __check_init__(self) -> None:
         check(self.name, positive={"inverse_range": self.inverse_range, "stiffness": self.stiffness})
-
-    def range_of(self, diameter: Float[Array, "*p"]) -> Float[Array, "*p"]:
-        """The cutoff of pairs of this diameter."""
-        return morse_range(diameter, self.inverse_range)
-
-    def onset_of(self, diameter: Float[Array, "*p"]) -> Float[Array, "*p"]:
-        """Where XPLOR begins for pairs of this diameter."""
-        return morse_onset(diameter, self.inverse_range)
-
-    def uncut_energy(
-        self, r: Float[Array, "*p"], s: Float[Array, "*p"], energy: Float[Array, "*p"]
-    ) -> Float[Array, "*p"]:
-        """The attraction, which is what is cut."""
-        decay = jnp.exp(-self.inverse_range * (r - s))
-        return energy * decay * (decay - 2.0)
 
     def pair_parameters(self, configuration: gw.Configuration, i: PairIndex, j: PairIndex) -> PyTree:
         """Diameter and energy of each pair, and what its smoothing needs: `1 / (cutoff² - onset²)`, or a polynomial."""

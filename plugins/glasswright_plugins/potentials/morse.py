@@ -1,15 +1,14 @@
 """The Morse potential."""
 
 import equinox as eqx
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ._morse import AbstractMorsePotential
 from ._parameters import PerPair, PerSpecies, check, species_parameters
-from ._smoothing import Smoothing, morse_onset, morse_range
-from ._species import AbstractSmoothedPotential
+from ._smoothing import Smoothing
 
 
-class Morse(AbstractSmoothedPotential):
+class Morse(AbstractMorsePotential):
     """Morse, `V = e (exp(-2a(r - s)) - 2 exp(-a(r - s)))`, smoothed to zero at the cutoff `s + 9.9/a`.
 
     XPLOR begins at `s + 5/a`.
@@ -54,17 +53,3 @@ class Morse(AbstractSmoothedPotential):
 
     def __check_init__(self) -> None:
         check(self.name, positive={"inverse_range": self.inverse_range})
-
-    def range_of(self, diameter: Float[Array, "*p"]) -> Float[Array, "*p"]:
-        """The cutoff of pairs of this diameter."""
-        return morse_range(diameter, self.inverse_range)
-
-    def onset_of(self, diameter: Float[Array, "*p"]) -> Float[Array, "*p"]:
-        """Where XPLOR begins for pairs of this diameter."""
-        return morse_onset(diameter, self.inverse_range)
-
-    def uncut_energy(
-        self, r: Float[Array, "*p"], s: Float[Array, "*p"], energy: Float[Array, "*p"]
-    ) -> Float[Array, "*p"]:
-        decay = jnp.exp(-self.inverse_range * (r - s))
-        return energy * decay * (decay - 2.0)

@@ -3,14 +3,16 @@
 from typing import cast
 
 import equinox as eqx
+import glasswright as gw
 import jax.numpy as jnp
+from glasswright.neighbors import PairIndex
 from jaxtyping import Array, Float, PyTree
 
 from ._parameters import PerPair, PerSpecies, check, species_parameters
-from ._species import AbstractTwoParameterPotential
+from ._species import AbstractSpeciesPotential
 
 
-class SoftSphere(AbstractTwoParameterPotential):
+class SoftSphere(AbstractSpeciesPotential):
     """Finite repulsion of overlapping spheres: `V = e / alpha (1 - r/s)^alpha` for `r < s`, zero beyond.
 
     `alpha = 2` are harmonic spheres, `alpha = 5/2` Hertzian ones. Particles without contact are rattlers.
@@ -56,6 +58,12 @@ class SoftSphere(AbstractTwoParameterPotential):
     def range_of(self, diameter: Float[Array, "*p"]) -> Float[Array, "*p"]:
         """The cutoff of pairs of this diameter."""
         return diameter
+
+    def pair_parameters(
+        self, configuration: gw.Configuration, i: PairIndex, j: PairIndex
+    ) -> tuple[Float[Array, " p"], Float[Array, " p"]]:
+        """Diameter and energy of each pair."""
+        return self.diameter_and_energy(configuration, i, j)
 
     def pair_energy(self, r: Float[Array, ""], parameters: PyTree) -> Float[Array, ""]:
         s, energy = cast(tuple[Array, Array], parameters)

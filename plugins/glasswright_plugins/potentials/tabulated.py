@@ -1,5 +1,6 @@
 """Potentials that are given as tables."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, cast
 
@@ -10,9 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from glasswright.neighbors import PairIndex
 from jaxtyping import Array, Float, Int, PyTree
-from scipy.interpolate import CubicSpline
 
-from ._parameters import PerPair, check, pair_index, per_pair
+from ._parameters import PerPair, check, pair_index, per_pair, species_of_pairs
 from ._smoothing import CONTINUOUS, evaluate_polynomial
 
 # A cubic spline through fewer points has too few pieces to be one.
@@ -69,6 +69,9 @@ class Tabulated(gw.AbstractPairPotential):
             )
         if smoothing not in ("c1", "c2"):
             raise ValueError(f"tabulated(smoothing={smoothing!r}): must be c1 or c2.")
+        # A quarter of a second, which only those pay who have a table.
+        from scipy.interpolate import CubicSpline
+
         splines = CubicSpline(knots, energies, axis=1)
         self.path, self.n_species, self.smoothing = str(path), n_species, smoothing
         self.amplitude = per_pair("tabulated", "amplitude", amplitude, n_species)
@@ -76,7 +79,7 @@ class Tabulated(gw.AbstractPairPotential):
         self.knots = knots
         # SciPy has the highest power first, and the table last.
         self.pieces = np.ascontiguousarray(np.transpose(splines.c[::-1], (2, 1, 0)))
-        self.polynomials = _end_polynomials(splines, knots[-1], CONTINUOUS[smoothing])
+        self.polynomials = _end_polynomials([splines(knots[-1], k) for k in range(3)], knots[-1], CONTINUOUS[smoothing])
 
     def __check_init__(self) -> None:
         check("tabulated", positive={"amplitude": self.amplitude, "length": self.length})
@@ -152,13 +155,18 @@ def _read_table(path: Path | str) -> tuple[Float[np.ndarray, " m"], Float[np.nda
 
 def _species_of_pairs(n_tables: int) -> int:
     """The number of species with so many pairs; one, if there is no such number."""
-    n_species = int((np.sqrt(8 * n_tables + 1) - 1) / 2 + 1e-9)
+    n_species = species_of_pairs(n_tables)
     return n_species if n_species * (n_species + 1) // 2 == n_tables else 1
 
 
-def _end_polynomials(splines: CubicSpline, cutoff: float, q: int) -> Float[np.ndarray, "tables q"]:
-    """Coefficients of the polynomial in `r² - r_c²` that brings each spline and `q` derivatives to zero at the end."""
-    value, slope, curvature = (splines(cutoff, k) for k in range(3))
+def _end_polynomials(
+    at_end: Sequence[Float[np.ndarray, " tables"]], cutoff: float, q: int
+) -> Float[np.ndarray, "tables q"]:
+    """Coefficients of the polynomial in `r² - r_c²` that brings each spline and `q` derivatives to zero at the end.
+
+    `at_end` has the value, the slope and the curvature of each spline there.
+    """
+    value, slope, curvature = at_end
     first = slope / (2.0 * cutoff)
     second = (curvature - slope / cutoff) / (4.0 * cutoff**2)
     return -np.stack([value, first, 0.5 * second], axis=1)[:, : q + 1]

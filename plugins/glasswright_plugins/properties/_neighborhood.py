@@ -65,9 +65,9 @@ def sum_at_particles(
     n: int,
     i: PairIndex,
     j: PairIndex,
-    from_i: Float[Array, "p *shape"],
-    from_j: Float[Array, "p *shape"],
-) -> Float[Array, "n *shape"]:
+    from_i: Float[Array, " p *shape"],
+    from_j: Float[Array, " p *shape"],
+) -> Float[Array, " n *shape"]:
     """Sum quantities of pairs over the pairs of each of `n` particles: `from_i` at `i`, `from_j` at `j`."""
     ends = jnp.concatenate([i, j])
     return jnp.zeros((n, *from_i.shape[1:])).at[ends].add(jnp.concatenate([from_i, from_j]))
