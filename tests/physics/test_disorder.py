@@ -25,8 +25,7 @@ from glasswright.jobs.train import resume, train
 from glasswright.neighbors import PairList, build_pair_list
 from glasswright.physics.disorder import LARGEST, bond_factor
 from glasswright.run.extxyz import read_configuration, write_configuration
-from helpers import branches, component
-from matplotlib.figure import Figure
+from helpers import branches, component, no_pictures
 
 HarmonicMorse = component("potential", "harmonic_morse")
 Quench = component("protocol", "quench")
@@ -231,13 +230,17 @@ def lines(directory) -> list[dict]:
 @pytest.fixture(scope="module")
 def run(model, tmp_path_factory):
     directory = tmp_path_factory.mktemp("run")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glasswright.plots.training.training_figure", lambda *_: Figure())
+    with no_pictures():
         return directory, train(make(model), directory, progress=False)
 
 
-def test_any_number_of_devices_and_a_resumed_run_give_the_same(model, run, tmp_path, monkeypatch):
-    monkeypatch.setattr("glasswright.plots.training.training_figure", lambda *_: Figure())
+@pytest.fixture
+def undrawn():
+    with no_pictures():
+        yield
+
+
+def test_any_number_of_devices_and_a_resumed_run_give_the_same(model, run, tmp_path, undrawn):
     directory, _ = run
     train(make(model, devices=2), tmp_path, progress=False)
     assert lines(tmp_path) == lines(directory)

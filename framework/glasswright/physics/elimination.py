@@ -7,7 +7,6 @@ all particles below them touch (the multifrontal method: Duff and Reid, ACM Tran
 """
 
 import dataclasses
-import functools
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -64,11 +63,6 @@ class Elimination:
         """Whether these are the bonds that it was made for."""
         return np.array_equal(i, self.i) and np.array_equal(j, self.j)
 
-    @functools.cached_property
-    def n_entries(self) -> int:
-        """Number of particle blocks that a factor holds."""
-        return sum(node.size * (node.size + len(node.boundary)) for node in self.nodes)
-
 
 def eliminate_by_dissection(
     position: Float[np.ndarray, "n d"],
@@ -84,11 +78,11 @@ def eliminate_by_dissection(
     - `position`: where to cut. In a box of any shape, the fractional coordinates times the widths of the box.
     - `i`, `j`: the particles of each bond, in any order; no bond twice.
     """
-    part = _dissect(position, i, j)
-    numbers = _postorder(np.unique(part))
+    parts, of_particle = np.unique(_dissect(position, i, j), return_inverse=True)
+    numbers = _postorder(parts)
     rank = {number: k for k, number in enumerate(numbers)}
     # Places in the order: by node, then by particle.
-    node_of = np.array([rank[number] for number in np.unique(part)])[np.unique(part, return_inverse=True)[1]]
+    node_of = np.array([rank[number] for number in parts])[of_particle]
     order = np.argsort(node_of, kind="stable")
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))
@@ -101,8 +95,9 @@ def eliminate_by_dissection(
         if parent:
             children[rank[parent]].append(k)
     early, late = np.minimum(place[i], place[j]), np.maximum(place[i], place[j])
-    by_node = np.argsort(node_of[order][early], kind="stable")
-    first = np.searchsorted(node_of[order][early][by_node], np.arange(len(numbers) + 1))
+    node_of_early = node_of[order][early]
+    by_node = np.argsort(node_of_early, kind="stable")
+    first = np.searchsorted(node_of_early[by_node], np.arange(len(numbers) + 1))
     nodes: list[Node] = []
     for k in range(len(numbers)):
         start, end = int(ends[k - 1]) if k else 0, int(ends[k])

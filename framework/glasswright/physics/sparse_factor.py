@@ -1,6 +1,7 @@
 """The Cholesky factor of a sparse Hessian, by dense factorisations along the tree of an elimination."""
 
 import dataclasses
+import functools
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -31,13 +32,12 @@ class SparseFactor:
         d, nodes, order = self.dimension, self.elimination.nodes, self.elimination.order
         n_right = len(right)
         x = np.ascontiguousarray(right[:, order].reshape(n_right, -1).T)
-        boundaries = [_coordinates(node.boundary, d) for node in nodes]
-        for node, own, below, boundary in zip(nodes, self.own, self.below, boundaries, strict=True):
+        for node, own, below, boundary in zip(nodes, self.own, self.below, self._boundaries, strict=True):
             here = slice(node.start * d, node.end * d)
             x[here] = blas.dtrsm(1.0, own, x[here], lower=1)
             x[boundary] -= below @ x[here]
         for node, own, below, boundary in zip(
-            reversed(nodes), reversed(self.own), reversed(self.below), reversed(boundaries), strict=True
+            reversed(nodes), reversed(self.own), reversed(self.below), reversed(self._boundaries), strict=True
         ):
             here = slice(node.start * d, node.end * d)
             x[here] = blas.dtrsm(1.0, own, x[here] - below.T @ x[boundary], lower=1, trans_a=1)
@@ -45,10 +45,10 @@ class SparseFactor:
         result[:, order] = x.T.reshape(n_right, -1, d)
         return result
 
-    @property
-    def n_bytes(self) -> int:
-        """Bytes of memory that the factor takes."""
-        return sum(part.nbytes for part in (*self.own, *self.below))
+    @functools.cached_property
+    def _boundaries(self) -> list[Int[np.ndarray, " _"]]:
+        """The coordinates of the boundary of each node."""
+        return [_coordinates(node.boundary, self.dimension) for node in self.elimination.nodes]
 
 
 def factor_blocks(

@@ -19,6 +19,7 @@ from ..physics.enthalpy import BoxFreedom, BoxResponse, box_response, box_strain
 from ..physics.hessian import AbstractFactoredHessian, AbstractHessian, DenseHessian, factor_hessian
 from ..physics.pair_list import PairList
 from ..physics.potential import AbstractPotential
+from .saddle import leave_along
 
 AnyNumber = Float[Array | np.ndarray, ""]
 
@@ -46,12 +47,6 @@ class EnthalpyHessian(AbstractHessian):
         """Whether no displacement and no strain lowers the enthalpy; without a factor the particles are not asked."""
         box = self.response.is_stable
         return box & self.hessian.is_stable if isinstance(self.hessian, AbstractFactoredHessian) else box
-
-    @property
-    def rattler(self) -> Bool[Array, " n"]:
-        """Which particles interact with no other."""
-        assert isinstance(self.hessian, AbstractFactoredHessian)
-        return jnp.asarray(self.hessian.rattler)
 
     def solve(self, force: Float[Array, "m d"]) -> Float[Array, "m d"]:
         """`H^-1` times a force on the particles and on the rows of the deformation, by the Schur complement."""
@@ -231,10 +226,8 @@ def leave_box_saddle(
     inverse, _ = inverse_and_determinant(factor.deformation)
     rows = factor.length * jnp.tensordot(modes[:, 0], factor.strains, 1) @ factor.deformation
     mode = jnp.concatenate([jnp.tensordot(modes[:, 0], factor.response.displacement, 1) @ inverse.T, rows])
-    mode = mode * distance / jnp.sqrt(jnp.max(jnp.sum(mode**2, axis=1)))
-    ends = [configuration.moved(sign * mode).fractional for sign in (1.0, -1.0)]
-    enthalpies = [potential.energy(dataclasses.replace(configuration, fractional=end), neighbors) for end in ends]
-    return dataclasses.replace(configuration, fractional=jnp.where(enthalpies[0] <= enthalpies[1], ends[0], ends[1]))
+    lower: Configuration = leave_along(potential, configuration, neighbors, mode, distance)
+    return lower
 
 
 def inverse_and_determinant(matrix: Float[Array, "d d"]) -> tuple[Float[Array, "d d"], Float[Array, ""]]:

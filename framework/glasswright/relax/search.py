@@ -15,7 +15,6 @@ from ..physics.hessian import AbstractFactoredHessian, AbstractHessian, factor_h
 from ..physics.pair_list import PairList, build_pair_list
 from ..physics.pair_potential import AbstractPairPotential
 from ..physics.potential import AbstractPotential
-from ..physics.sparse_hessian import factor_sparse_hessian, factor_sparse_pinning_zero_modes, softest_mode
 from .enthalpy import Enthalpy, EnthalpyHessian, leave_box_saddle, particles
 from .fire import fire, fire_start
 from .newton import NewtonEnd, newton_steps
@@ -287,14 +286,17 @@ class Search:
     def _factorise_particles(self) -> AbstractFactoredHessian:
         """The factored Hessian of the particles at fixed box."""
         self.counts["factorisations"] += 1
-        function: Callable[..., AbstractFactoredHessian]
-        function = factor_sparse_hessian if self.kind == "sparse" else _factor_hessian
+        function: Callable[..., AbstractFactoredHessian] = _factor_hessian
+        if self.kind == "sparse":
+            # Here and below: SciPy is imported where somebody needs it, and not wherever there are components.
+            from ..physics.sparse_hessian import factor_sparse_hessian as function
         return function(self.of_particles, self.packing, self.neighbors(), self.schedule.units.stiffness)
 
     def _factorise_pinning_zero_modes(self) -> tuple[AbstractFactoredHessian, Any]:
         """The same, with zero modes pinned, and their number."""
-        function: Callable[..., tuple[AbstractFactoredHessian, Any]]
-        function = factor_sparse_pinning_zero_modes if self.kind == "sparse" else _factor_pinning_zero_modes
+        function: Callable[..., tuple[AbstractFactoredHessian, Any]] = _factor_pinning_zero_modes
+        if self.kind == "sparse":
+            from ..physics.sparse_hessian import factor_sparse_pinning_zero_modes as function
         return function(self.of_particles, self.packing, self.neighbors(), self.schedule.units.stiffness)
 
     def _left_saddle(self, packing: Configuration) -> Configuration:
@@ -302,6 +304,8 @@ class Search:
         here = self.of_particles, packing, self.neighbors()
         distance, stiffness = np.asarray(self.schedule.saddle_step), self.schedule.units.stiffness
         if self.kind == "sparse":
+            from ..physics.sparse_hessian import softest_mode
+
             return leave_along(*here, softest_mode(*here, stiffness), distance)
         left: Configuration = leave_saddle(*here, distance, stiffness)
         return left
