@@ -38,7 +38,7 @@ PARAMETERS = {
 
 CASES = conformance_cases("glasswright", PARAMETERS)
 # Minutes of compiling. By default test_properties.py checks derivatives of properties.
-LONG = ("potential-", "protocol-", "property-")
+LONG = ("potential-", "protocol-", "property-", "treatment-")
 
 
 @pytest.mark.parametrize(

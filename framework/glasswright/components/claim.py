@@ -1,15 +1,67 @@
-"""How published means, bounds and rates are compared with what was measured."""
+"""Claims of a publication, and how they are compared with what was measured."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
-from .study import Claim, Verdict
+Verdict = Literal["agrees", "disagrees", "undecided"]
 
 # A mean agrees within this many standard errors of the difference, and disagrees beyond the second number.
 AGREES, DISAGREES = 2.0, 3.0
 CONFIDENCE = 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """What was published, and what the runs say about it.
+
+    **Attributes:**
+
+    - `claim`: in words.
+    - `published`, `source`: the number or the statement, and where it stands.
+    - `measured`, `error`, `n`: what was found, its standard error, and from how many runs or packings.
+    - `verdict`, `reason`: whether they agree, and why that is said.
+    """
+
+    claim: str
+    published: float | str
+    source: str
+    measured: float | None
+    error: float | None
+    n: int
+    verdict: Verdict
+    reason: str
+
+
+def compare(
+    claim: str,
+    published: float,
+    source: str,
+    measured: float | None,
+    error: float | None,
+    n: int,
+    *,
+    published_error: float = 0.0,
+    resolution: float | None = None,
+) -> Claim:
+    """A claim about a number: it agrees within two standard errors of the difference.
+
+    **Arguments:**
+
+    - `resolution`: the largest standard error with which anything can be decided; None sets no limit.
+    """
+    if measured is None or error is None or not math.isfinite(measured):
+        return Claim(claim, published, source, measured, error, n, "undecided", "too few runs for a standard error")
+    if resolution is not None and error > resolution:
+        reason = f"the standard error {error:.2g} is larger than {resolution:g}"
+        return Claim(claim, published, source, measured, error, n, "undecided", reason)
+    spread = math.hypot(error, published_error)
+    distance = abs(measured - published) / spread if spread > 0.0 else (0.0 if measured == published else math.inf)
+    verdict: Verdict = "agrees" if distance <= AGREES else "disagrees"
+    return Claim(claim, published, source, measured, error, n, verdict, f"{distance:.2g} standard errors apart")
 
 
 def compare_mean(

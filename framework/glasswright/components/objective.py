@@ -28,7 +28,7 @@ class AbstractObjective(eqx.Module):
 
     @abc.abstractmethod
     def loss(
-        self, values: Float[Array, "batch *shape"], accepted: Bool[Array, " batch"], sampling: AbstractSampler
+        self, values: Float[Array, " batch *shape"], accepted: Bool[Array, " batch"], sampling: AbstractSampler
     ) -> Float[Array, ""]:
         """The loss, differentiable in `values`; not a number if too few configurations were accepted to know it.
 
@@ -37,7 +37,7 @@ class AbstractObjective(eqx.Module):
         """
 
     def floor(
-        self, values: Float[Array, "batch *shape"], accepted: Bool[Array, " batch"], sampling: AbstractSampler
+        self, values: Float[Array, " batch *shape"], accepted: Bool[Array, " batch"], sampling: AbstractSampler
     ) -> Float[Array, ""] | None:
         """The sampling floor: the average loss of such a sample if the ensemble itself were on target.
 
@@ -56,7 +56,7 @@ class NoObjective(AbstractObjective):
     """Nothing is wanted of the property: it is only measured."""
 
     def loss(
-        self, values: Float[Array, "batch *shape"], accepted: Bool[Array, " batch"], sampling: AbstractSampler
+        self, values: Float[Array, " batch *shape"], accepted: Bool[Array, " batch"], sampling: AbstractSampler
     ) -> Float[Array, ""]:
         """Zero."""
         return jnp.zeros(())

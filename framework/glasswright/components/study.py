@@ -2,19 +2,17 @@
 
 import abc
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from .claim import Claim
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Scale = Literal["quick", "paper"]
 SCALES: tuple[Scale, ...] = ("quick", "paper")
-Verdict = Literal["agrees", "disagrees", "undecided"]
-# Standard errors within which two numbers are the same.
-CLOSE = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,28 +30,6 @@ class StudyJob:
     command: str
     overrides: tuple[str, ...]
     reads: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True)
-class Claim:
-    """What was published, and what the runs say about it.
-
-    **Attributes:**
-
-    - `claim`: in words.
-    - `published`, `source`: the number or the statement, and where it stands.
-    - `measured`, `error`, `n`: what was found, its standard error, and from how many runs or packings.
-    - `verdict`, `reason`: whether they agree, and why that is said.
-    """
-
-    claim: str
-    published: float | str
-    source: str
-    measured: float | None
-    error: float | None
-    n: int
-    verdict: Verdict
-    reason: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,31 +74,3 @@ class AbstractStudy(abc.ABC):
 
         `options` are the `PlotOptions` that figures of glasswright are drawn with.
         """
-
-
-def compare(
-    claim: str,
-    published: float,
-    source: str,
-    measured: float | None,
-    error: float | None,
-    n: int,
-    *,
-    published_error: float = 0.0,
-    resolution: float | None = None,
-) -> Claim:
-    """A claim about a number: it agrees within two standard errors of the difference.
-
-    **Arguments:**
-
-    - `resolution`: the largest standard error with which anything can be decided; None sets no limit.
-    """
-    if measured is None or error is None or not math.isfinite(measured):
-        return Claim(claim, published, source, measured, error, n, "undecided", "too few runs for a standard error")
-    if resolution is not None and error > resolution:
-        reason = f"the standard error {error:.2g} is larger than {resolution:g}"
-        return Claim(claim, published, source, measured, error, n, "undecided", reason)
-    spread = math.hypot(error, published_error)
-    distance = abs(measured - published) / spread if spread > 0.0 else (0.0 if measured == published else math.inf)
-    verdict: Verdict = "agrees" if distance <= CLOSE else "disagrees"
-    return Claim(claim, published, source, measured, error, n, verdict, f"{distance:.2g} standard errors apart")

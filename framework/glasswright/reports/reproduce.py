@@ -8,12 +8,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from .._errors import RequestError, RunError
 from ..components.study import SCALES, AbstractStudy, Scale, StudyJob, StudyRun
 from ..plots.options import PlotOptions
-from ..run.claim import locked, run_in
-from ..run.files import make_folder, read_json, read_lines, write_json
+from ..run.claim import locked, result_in, run_in
+from ..run.files import make_folder, plain, read_json, read_lines, write_json
 from ..run.listing import COMMANDS, DONE, FAILED, RUNNING, state_of
 from ..run.pictures import write_picture
 
@@ -52,7 +53,7 @@ class StudyRequest:
             raise RequestError(f"--jobs {self.parallel}: must be at least one")
 
 
-def reproduce(request: StudyRequest, tell: Callable[[str], None]) -> dict[str, object]:
+def reproduce(request: StudyRequest, tell: Callable[[str], None]) -> dict[str, Any]:
     """Run what is left of a study; returns what `verdict.json` holds.
 
     **Arguments:**
@@ -70,12 +71,12 @@ def reproduce(request: StudyRequest, tell: Callable[[str], None]) -> dict[str, o
         _run_all(request, jobs, tell)
         runs = {job.name: finished_run(folder / job.name) for job in jobs}
         claims = [dataclasses.asdict(claim) for claim in request.study.claims(request.scale, runs)]
-        verdict: dict[str, object] = {"study": request.name, "scale": request.scale, "claims": claims}
+        verdict: dict[str, Any] = plain({"study": request.name, "scale": request.scale, "claims": claims})
         options = PlotOptions(format=("png", "pdf"))
         write_picture(folder, "figure", request.study.figure(request.scale, runs, options), options)
         # Last: a study with a verdict is complete.
         write_json(folder / "verdict.json", verdict)
-    return dict(read_json(folder / "verdict.json"))
+    return verdict
 
 
 def checked_jobs(study: AbstractStudy, scale: Scale) -> list[StudyJob]:
@@ -104,7 +105,8 @@ def has_ended(folder: Path) -> bool:
 def finished_run(folder: Path) -> StudyRun:
     """A job that has ended, with its report and its lines."""
     state, why = state_of(folder)
-    report = next((read_json(folder / name) for name in COMMANDS if (folder / name).exists()), {})
+    finished = result_in(folder)
+    report = {} if finished is None else read_json(folder / finished)
     lines = read_lines(folder / "metrics.jsonl") or read_lines(folder / "configurations.jsonl")
     return StudyRun(folder, state, why, report, lines)
 
@@ -124,10 +126,12 @@ def _run_all(request: StudyRequest, jobs: Sequence[StudyJob], tell: Callable[[st
             for name, job in list(waiting.items()):
                 if len(running) >= request.parallel:
                     break
+                if set(job.reads.values()) & {*waiting, *running}:
+                    continue
                 folder = request.folder / name
                 if has_ended(folder):  # a process of an earlier call has come to its end
                     del waiting[name]
-                elif not set(job.reads.values()) & {*waiting, *running} and not _is_busy(folder):
+                elif not _is_busy(folder):
                     del waiting[name]
                     running[name] = _start(request, job, tell)
             time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -170,11 +174,10 @@ def _check_ended(folder: Path, name: str, process: "subprocess.Popen[bytes]") ->
     raise RunError(f"job {name} ended with exit code {process.returncode}: {log[-1]}")
 
 
-def describe(verdict: Mapping[str, object]) -> list[str]:
+def describe(verdict: Mapping[str, Any]) -> list[str]:
     """A verdict in lines for the terminal."""
-    claims = json.loads(json.dumps(verdict["claims"]))
     lines = []
-    for claim in claims:
+    for claim in verdict["claims"]:
         measured = "–" if claim["measured"] is None else f"{claim['measured']:.5g}"
         error = "" if claim["error"] is None else f" ± {claim['error']:.2g}"
         lines.append(f"{claim['verdict']:9}  {claim['claim']}")

@@ -16,8 +16,9 @@ from ..jobs.record import TrainingRecord
 from ..physics.configuration import Configuration
 from ..physics.potential import AbstractPotential
 from ..plots.options import PlotOptions
+from ..run.claim import result_in
 from ..run.files import read_json, read_lines, read_metrics
-from ..run.listing import COMMANDS, command_in, summarise_run
+from ..run.listing import command_in, summarise_run
 from .drawing import figures_of, packing_of
 from .record import number, verdict_of
 
@@ -145,9 +146,9 @@ def load(directory: str | Path) -> Result:
     command = command_in(folder)
     if command is None:
         raise RequestError(f"directory={folder}: there is no run in it")
-    finished = next((folder / name for name in COMMANDS if (folder / name).exists()), None)
+    finished = result_in(folder)
     if finished is not None:
-        return Result(read_json(finished), command, folder)
+        return Result(read_json(folder / finished), command, folder)
     summary = summarise_run(folder)
     known = {name: getattr(summary, name) for name in ("steps", "loss", "values", "losses", "seconds")}
     return Result(known | {"ended": verdict_of(summary)[0]}, command, folder)

@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 from ..components.study import SCALES, AbstractStudy
 from ..registry.component import Component
-from ..run.listing import COMMANDS
+from ..reports.reproduce import checked_jobs
 from ._failures import fail, raised, run_all
 from ._static import as_component, check_documentation
 
@@ -31,24 +31,16 @@ def check_texts(component: Component, study: AbstractStudy) -> None:
 
 
 def check_jobs(study: AbstractStudy) -> None:
-    """At each scale there are jobs, with names of their own, of known commands, after those that they read."""
+    """At each scale there are jobs, as those have to be that can be run."""
     for scale in SCALES:
         try:
-            jobs = list(study.jobs(scale))
+            jobs = checked_jobs(study, scale)
+        except ValueError as error:
+            fail(f"scale={scale}: {error}")
         except Exception as error:
             fail(f"jobs({scale!r}) raises {raised(error)}")
         if not jobs:
             fail(f"scale={scale} has no jobs")
-        known: set[str] = set()
-        for job in jobs:
-            if job.name in known:
-                fail(f"scale={scale}: two jobs are called {job.name}")
-            if job.command not in COMMANDS.values():
-                fail(f"scale={scale}: {job.command} is no command; possible: {', '.join(COMMANDS.values())}")
-            missing = set(job.reads.values()) - known
-            if missing:
-                fail(f"scale={scale}: {job.name} reads {', '.join(sorted(missing))}, which is not before it")
-            known.add(job.name)
 
 
 __all__ = ["check_study", "study_checks"]

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import glasswright as gw
 import numpy as np
 from glasswright.components.study import Scale
-from glasswright.plots.options import PlotOptions
 
-from ._paper import drawn
+from ._paper import AbstractDrawnStudy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,7 +67,7 @@ class Ensemble:
         }
 
 
-class AbstractEnsembles(gw.AbstractStudy):
+class AbstractEnsembles(AbstractDrawnStudy):
     """A study of what the mean of fresh packings can be trained to."""
 
     @abc.abstractmethod
@@ -94,12 +93,10 @@ class AbstractEnsembles(gw.AbstractStudy):
                 claims += compare(f"{ensemble.name}, untrained", self.source, runs[first.name], "untrained", published)
         return claims
 
-    def figure(self, scale: Scale, runs: Mapping[str, gw.StudyRun], options: PlotOptions) -> "Figure":
-        """The figure of the publication."""
-        return drawn(lambda figure: self._draw(figure, scale, runs), options)
-
-    def _draw(self, figure: "Figure", scale: Scale, runs: Mapping[str, gw.StudyRun]) -> None:
+    def draw(self, figure: "Figure", scale: Scale, runs: Mapping[str, gw.StudyRun]) -> None:
         """Histograms of every property in the trained and the untrained ensembles, with published means."""
+        from glasswright.plots.validation import common_bins
+
         ensembles = self.ensembles(scale)
         names = list(dict.fromkeys(published.name for ensemble in ensembles for published in ensemble.published))
         axes = figure.subplots(1, len(names), squeeze=False)[0]
@@ -114,9 +111,7 @@ class AbstractEnsembles(gw.AbstractStudy):
                     )
             samples = {title: sample for title, sample in samples.items() if sample.size > 1}
             if samples:
-                everything = np.concatenate(list(samples.values()))
-                low, high = np.percentile(everything, (1.0, 99.0))
-                bins = np.linspace(low, high, 31)
+                bins = common_bins(list(samples.values()))
                 for k, (title, sample) in enumerate(samples.items()):
                     axis.hist(sample, bins=bins, density=True, histtype="step", color=f"C{k % 10}", label=title)
             means = dict.fromkeys(p.mean for ensemble in ensembles for p in ensemble.published if p.name == name)
@@ -124,6 +119,14 @@ class AbstractEnsembles(gw.AbstractStudy):
                 axis.axvline(mean, color="black", linestyle="--", linewidth=0.8, label=None if k else "published")
             axis.set(xlabel=name.replace("_", " "), ylabel="probability density")
             axis.legend(fontsize="x-small")
+
+
+class AbstractMeans(AbstractEnsembles):
+    """A study whose claims are the means of its validations, and no others."""
+
+    def claims(self, scale: Scale, runs: Mapping[str, gw.StudyRun]) -> list[gw.Claim]:
+        """The means of all validations."""
+        return self.means(scale, runs)
 
 
 def values_of(run: gw.StudyRun, ensemble: str, name: str) -> list[float]:

@@ -1,22 +1,32 @@
 """What the studies of one paper share."""
 
-from collections.abc import Callable
+import abc
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import glasswright as gw
+from glasswright.components.study import Scale
 from glasswright.plots.options import PlotOptions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-
 SOURCE = "M. Zu and C. P. Goodrich, Commun. Mater. 5 (2024), doi 10.1038/s43246-024-00583-4"
+HEIGHT = 3.4
 
 
-def drawn(draw: "Callable[[Figure], None]", options: PlotOptions) -> "Figure":
-    """The figure that a function draws on an empty one."""
-    from glasswright.plots.style import drawing, new_figure
+class AbstractDrawnStudy(gw.AbstractStudy):
+    """A study that draws on a figure of the usual size."""
 
-    with drawing(options):
-        figure = new_figure(options, 3.4)
-        draw(figure)
-    return figure
+    @abc.abstractmethod
+    def draw(self, figure: "Figure", scale: Scale, runs: Mapping[str, gw.StudyRun]) -> None:
+        """Draw the figure of the publication on an empty one, with published values marked."""
+
+    def figure(self, scale: Scale, runs: Mapping[str, gw.StudyRun], options: PlotOptions) -> "Figure":
+        """The figure of the publication."""
+        from glasswright.plots.style import drawing, new_figure
+
+        with drawing(options):
+            figure = new_figure(options, HEIGHT)
+            self.draw(figure, scale, runs)
+        return figure

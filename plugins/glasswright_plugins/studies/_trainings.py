@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import glasswright as gw
 import numpy as np
 from glasswright.components.study import Scale
-from glasswright.plots.options import PlotOptions
 
-from ._paper import drawn
+from ._paper import AbstractDrawnStudy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,7 +39,7 @@ class Setting:
         return [gw.StudyJob(f"{self.name}_{seed}", "train", (*self.overrides, f"seed={seed}")) for seed in range(seeds)]
 
 
-class AbstractTrainings(gw.AbstractStudy):
+class AbstractTrainings(AbstractDrawnStudy):
     """A study of how often packings reach their target: a loss below 1e-6 within 10 000 steps."""
 
     @abc.abstractmethod
@@ -56,7 +55,7 @@ class AbstractTrainings(gw.AbstractStudy):
         by_setting = [setting.jobs(self.seeds(scale)) for setting in self.settings(scale)]
         return [job for jobs in zip(*by_setting, strict=True) for job in jobs]
 
-    def rates(self, scale: Scale, runs: Mapping[str, gw.StudyRun]) -> list[gw.Claim]:
+    def claims(self, scale: Scale, runs: Mapping[str, gw.StudyRun]) -> list[gw.Claim]:
         """A rate of one for every setting that is not hard."""
         claims = []
         for setting in self.settings(scale):
@@ -71,11 +70,7 @@ class AbstractTrainings(gw.AbstractStudy):
                 claims.append(gw.compare_rate(claim, self.source, sum(successes), len(successes), 1.0, tolerance=0.02))
         return claims
 
-    def figure(self, scale: Scale, runs: Mapping[str, gw.StudyRun], options: PlotOptions) -> "Figure":
-        """The figure of the publication."""
-        return drawn(lambda figure: self._draw(figure, scale, runs), options)
-
-    def _draw(self, figure: "Figure", scale: Scale, runs: Mapping[str, gw.StudyRun]) -> None:
+    def draw(self, figure: "Figure", scale: Scale, runs: Mapping[str, gw.StudyRun]) -> None:
         """Loss against step for every training, and the rate of success of every setting."""
         curves, rates = figure.subplots(1, 2)
         for k, setting in enumerate(self.settings(scale)):

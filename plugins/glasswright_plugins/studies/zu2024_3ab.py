@@ -8,6 +8,7 @@ import glasswright as gw
 import numpy as np
 from glasswright.components.study import Scale
 
+from ._ensembles import values_of
 from ._paper import SOURCE
 
 if TYPE_CHECKING:
@@ -67,12 +68,7 @@ class Zu2024Fig3ab(gw.AbstractStudy):
 def _values(runs: Mapping[str, gw.StudyRun], ensemble: str) -> list[float]:
     """Poisson's ratio of all accepted packings of an ensemble; trained ones only of designs that reached the target."""
     seeds = [k for k in range(N_SEEDS) if ensemble == "untrained" or runs[f"train{k}"].report.get("success")]
-    lines = [line for seed in seeds for line in runs[f"validate{seed}"].lines]
-    return [
-        float(line["values"]["poisson_ratio"])
-        for line in lines
-        if line["ensemble"] == ensemble and line["values"] is not None
-    ]
+    return [value for seed in seeds for value in values_of(runs[f"validate{seed}"], ensemble, "poisson_ratio")]
 
 
 def _mean(claim: str, published: float, published_error: float, values: Sequence[float]) -> gw.Claim:

@@ -1,4 +1,4 @@
-"""Figure 1 of Zu & Goodrich (2024): one packing, its gradient, its training, and the bonds that do it."""
+"""Figs. 1e, 1f, S3 and S4 of Zu & Goodrich (2024): packings trained to any target, and the bonds that carry moduli."""
 
 import abc
 from collections.abc import Mapping
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import glasswright as gw
 import numpy as np
 from glasswright.components.study import Scale
-from glasswright.plots.options import PlotOptions
+from glasswright.evaluation.statistics import standard_error
 
-from ._paper import SOURCE, drawn
+from ._paper import SOURCE, AbstractDrawnStudy
 from ._trainings import AbstractTrainings, Setting
 
 if TYPE_CHECKING:
@@ -49,12 +49,8 @@ class Zu2024Fig1e(AbstractTrainings):
             for target in targets
         ]
 
-    def claims(self, scale: Scale, runs: Mapping[str, gw.StudyRun]) -> list[gw.Claim]:
-        """The rates of success."""
-        return self.rates(scale, runs)
 
-
-class AbstractBondContributions(gw.AbstractStudy):
+class AbstractBondContributions(AbstractDrawnStudy):
     """A study of which bonds carry the moduli of trained packings, at a low, the usual and a high Poisson's ratio."""
 
     @abc.abstractmethod
@@ -90,35 +86,31 @@ class AbstractBondContributions(gw.AbstractStudy):
     def claims(self, scale: Scale, runs: Mapping[str, gw.StudyRun]) -> list[gw.Claim]:
         """The widths of the distributions, in units of those of packings near the untrained Poisson's ratio."""
         return [
-            self._claim(scale, runs, name, f"{target}: contributions to the {modulus.replace('_', ' ')} are broad")
+            self._claim(scale, runs, name, modulus)
             for name, target in self.targets(scale).items()
             for modulus in (["bulk_modulus"] if target < 0.2 else ["shear_modulus"] if target > 0.7 else [])
         ]
 
-    def _claim(self, scale: Scale, runs: Mapping[str, gw.StudyRun], name: str, what: str) -> gw.Claim:
-        modulus = "bulk_modulus" if self.targets(scale)[name] < 0.2 else "shear_modulus"
+    def _claim(self, scale: Scale, runs: Mapping[str, gw.StudyRun], name: str, modulus: str) -> gw.Claim:
+        what = f"{self.targets(scale)[name]}: contributions to the {modulus.replace('_', ' ')} are broad"
         ratios = []
         for seed in range(self.seeds(scale)):
             usual = relative_width(runs[f"usual_{seed}_bonds"], modulus)
             trained = relative_width(runs[f"{name}_{seed}_bonds"], modulus)
             if usual is not None and trained is not None:
                 ratios.append(trained / usual)
-        error = float(np.std(ratios, ddof=1) / np.sqrt(len(ratios))) if len(ratios) > 1 else None
+        error = standard_error(np.array(ratios))
         return gw.compare_bound(
             f"Poisson's ratio {what}: width relative to the mean, over that at 0.5",
             self.source,
             float(np.mean(ratios)) if ratios else None,
             "larger than one",
             lower=1.0,
-            error=error,
+            error=None if error is None else float(error),
             n=len(ratios),
         )
 
-    def figure(self, scale: Scale, runs: Mapping[str, gw.StudyRun], options: PlotOptions) -> "Figure":
-        """The figure of the publication."""
-        return drawn(lambda figure: self._draw(figure, scale, runs), options)
-
-    def _draw(self, figure: "Figure", scale: Scale, runs: Mapping[str, gw.StudyRun]) -> None:
+    def draw(self, figure: "Figure", scale: Scale, runs: Mapping[str, gw.StudyRun]) -> None:
         """The distributions of the contributions, in units of their mean."""
         for axis, modulus in zip(figure.subplots(1, 2), ("bulk_modulus", "shear_modulus"), strict=True):
             for k, (name, target) in enumerate(self.targets(scale).items()):

@@ -1,8 +1,5 @@
 """Figure 2 of Zu & Goodrich (2024): how often a packing reaches its target."""
 
-from collections.abc import Mapping
-
-import glasswright as gw
 from glasswright.components.study import Scale
 
 from ._paper import SOURCE
@@ -43,7 +40,3 @@ class Zu2024Fig2(AbstractTrainings):
             for number in species
             for target in targets
         ]
-
-    def claims(self, scale: Scale, runs: Mapping[str, gw.StudyRun]) -> list[gw.Claim]:
-        """The rates of success."""
-        return self.rates(scale, runs)

@@ -1,4 +1,4 @@
-"""Figure 3 of Zu & Goodrich (2024): what the training of one packing, or of several, does to all others."""
+"""Figs. 3c and d of Zu & Goodrich (2024): several packings trained at once, and what that does to all others."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 import glasswright as gw
 import numpy as np
 from glasswright.components.study import Scale
-from glasswright.plots.options import PlotOptions
 
 from ._ensembles import median_with_error, values_of
-from ._paper import SOURCE, drawn
+from ._paper import SOURCE, AbstractDrawnStudy
 from ._trainings import AbstractTrainings, Setting, succeeded
 
 if TYPE_CHECKING:
@@ -42,12 +41,8 @@ class Zu2024Fig3c(AbstractTrainings):
             for size in {"quick": (2, 3), "paper": (2, 3, 4, 5, 6, 7)}[scale]
         ]
 
-    def claims(self, scale: Scale, runs: Mapping[str, gw.StudyRun]) -> list[gw.Claim]:
-        """The rates of success."""
-        return self.rates(scale, runs)
 
-
-class Zu2024Fig3d(gw.AbstractStudy):
+class Zu2024Fig3d(AbstractDrawnStudy):
     """The mean Poisson's ratio of fresh packings of a design that was trained on one packing or on several.
 
     Source: Zu & Goodrich, Commun. Mater. 5 (2024), Fig. 3d.
@@ -122,11 +117,7 @@ class Zu2024Fig3d(gw.AbstractStudy):
             )
         return claims
 
-    def figure(self, scale: Scale, runs: Mapping[str, gw.StudyRun], options: PlotOptions) -> "Figure":
-        """The figure of the publication."""
-        return drawn(lambda figure: self._draw(figure, scale, runs), options)
-
-    def _draw(self, figure: "Figure", scale: Scale, runs: Mapping[str, gw.StudyRun]) -> None:
+    def draw(self, figure: "Figure", scale: Scale, runs: Mapping[str, gw.StudyRun]) -> None:
         """Medians against the number of packings."""
         axis = figure.subplots()
         sizes = self.sizes(scale)

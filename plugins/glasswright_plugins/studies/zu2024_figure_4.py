@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import glasswright as gw
 from glasswright.components.study import Scale
 
-from ._ensembles import AbstractEnsembles, Ensemble, Published
+from ._ensembles import AbstractEnsembles, AbstractMeans, Ensemble, Published
 from ._paper import SOURCE
 
 # What `scale=quick` changes of the preset: 150 steps at twice the rate, in place of 5000.
@@ -22,7 +22,7 @@ def training(scale: Scale, target: float, *overrides: str) -> tuple[str, ...]:
     )
 
 
-class Zu2024Fig4a(AbstractEnsembles):
+class Zu2024Fig4a(AbstractMeans):
     """The ensemble of two species, trained to a mean Poisson's ratio of 0.35, at two sizes.
 
     Source: Zu & Goodrich, Commun. Mater. 5 (2024), Fig. 4a.
@@ -50,10 +50,6 @@ class Zu2024Fig4a(AbstractEnsembles):
                 (Published("poisson_ratio", 0.494, 0.02, "mean of untrained packings", error=0.007),),
             )
         ]
-
-    def claims(self, scale: Scale, runs: Mapping[str, gw.StudyRun]) -> list[gw.Claim]:
-        """The means of all validations."""
-        return self.means(scale, runs)
 
 
 class Zu2024Fig4b(AbstractEnsembles):
@@ -100,7 +96,7 @@ class Zu2024Fig4b(AbstractEnsembles):
         return claims
 
 
-class Zu2024Fig4c(AbstractEnsembles):
+class Zu2024Fig4c(AbstractMeans):
     """The mean Poisson's ratio of the ensemble can be trained to any value from 0.2 to 0.7.
 
     Source: Zu & Goodrich, Commun. Mater. 5 (2024), Fig. 4c.
@@ -114,12 +110,8 @@ class Zu2024Fig4c(AbstractEnsembles):
         targets = {"quick": (0.4, 0.55), "paper": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)}[scale]
         return [_of_target(scale, target) for target in targets]
 
-    def claims(self, scale: Scale, runs: Mapping[str, gw.StudyRun]) -> list[gw.Claim]:
-        """The means of all validations."""
-        return self.means(scale, runs)
 
-
-class Zu2024Fig4d(AbstractEnsembles):
+class Zu2024Fig4d(AbstractMeans):
     """With more species the range of the mean Poisson's ratio is the same.
 
     Source: Zu & Goodrich, Commun. Mater. 5 (2024), Fig. 4d.
@@ -133,10 +125,6 @@ class Zu2024Fig4d(AbstractEnsembles):
         targets = {"quick": (0.4,), "paper": (0.2, 0.7)}[scale]
         species = {"quick": (4,), "paper": (4, 8)}[scale]
         return [_of_target(scale, target, number) for number in species for target in targets]
-
-    def claims(self, scale: Scale, runs: Mapping[str, gw.StudyRun]) -> list[gw.Claim]:
-        """The means of all validations."""
-        return self.means(scale, runs)
 
 
 def _of_target(scale: Scale, target: float, n_species: int = 2) -> Ensemble:

@@ -1,15 +1,12 @@
 """Figure 5 of Zu & Goodrich (2024): other properties of the ensemble, each alone."""
 
-from collections.abc import Mapping
-
-import glasswright as gw
 from glasswright.components.study import Scale
 
-from ._ensembles import AbstractEnsembles, Ensemble, Published
+from ._ensembles import AbstractMeans, Ensemble, Published
 from ._paper import SOURCE
 
 
-class Zu2024Fig5a(AbstractEnsembles):
+class Zu2024Fig5a(AbstractMeans):
     """The mean pressure of the ensemble, trained to five values.
 
     Source: Zu & Goodrich, Commun. Mater. 5 (2024), Fig. 5a.
@@ -23,12 +20,8 @@ class Zu2024Fig5a(AbstractEnsembles):
         targets = {"quick": (0.15, 0.3), "paper": (0.1, 0.2, 0.4, 0.6, 0.8)}[scale]
         return [_of_target(scale, "pressure", target, {"quick": 0.01, "paper": 0.003}[scale]) for target in targets]
 
-    def claims(self, scale: Scale, runs: Mapping[str, gw.StudyRun]) -> list[gw.Claim]:
-        """The means of all validations."""
-        return self.means(scale, runs)
 
-
-class Zu2024Fig5b(AbstractEnsembles):
+class Zu2024Fig5b(AbstractMeans):
     """The mean eightfold bond order of the ensemble.
 
     Targets at which the trained packings are far from the default design begin from the design of the preset
@@ -44,10 +37,6 @@ class Zu2024Fig5b(AbstractEnsembles):
         """A training for each target."""
         targets = {"quick": (0.45,), "paper": (0.3, 0.5, 0.7, 0.9)}[scale]
         return [_of_target(scale, "q8", target, {"quick": 0.02, "paper": 0.01}[scale]) for target in targets]
-
-    def claims(self, scale: Scale, runs: Mapping[str, gw.StudyRun]) -> list[gw.Claim]:
-        """The means of all validations."""
-        return self.means(scale, runs)
 
 
 def _of_target(scale: Scale, name: str, target: float, tolerance: float) -> Ensemble:

@@ -1,15 +1,12 @@
 """Figure 6 of Zu & Goodrich (2024): Poisson's ratio and pressure of the ensemble together."""
 
-from collections.abc import Mapping
-
-import glasswright as gw
 from glasswright.components.study import Scale
 
-from ._ensembles import AbstractEnsembles, Ensemble, Published
+from ._ensembles import AbstractMeans, Ensemble, Published
 from ._paper import SOURCE
 
 
-class Zu2024Fig6a(AbstractEnsembles):
+class Zu2024Fig6a(AbstractMeans):
     """The mean Poisson's ratio is trained to 0.5 and the mean pressure to 0.4, together.
 
     Source: Zu & Goodrich, Commun. Mater. 5 (2024), Fig. 6a.
@@ -22,12 +19,8 @@ class Zu2024Fig6a(AbstractEnsembles):
         """The pair of the figure."""
         return [_of_pair(scale, 0.5, 0.4)]
 
-    def claims(self, scale: Scale, runs: Mapping[str, gw.StudyRun]) -> list[gw.Claim]:
-        """The means of all validations."""
-        return self.means(scale, runs)
 
-
-class Zu2024Fig6b(AbstractEnsembles):
+class Zu2024Fig6b(AbstractMeans):
     """Which pairs of mean Poisson's ratio and mean pressure can be reached.
 
     Pairs inside the published region are claimed; the publication states no number for pairs outside.
@@ -45,10 +38,6 @@ class Zu2024Fig6b(AbstractEnsembles):
             "paper": ((0.4, 0.2), (0.4, 0.4), (0.5, 0.2), (0.5, 0.6), (0.6, 0.2), (0.6, 0.4)),
         }[scale]
         return [_of_pair(scale, poisson_ratio, pressure) for poisson_ratio, pressure in pairs]
-
-    def claims(self, scale: Scale, runs: Mapping[str, gw.StudyRun]) -> list[gw.Claim]:
-        """The means of all validations."""
-        return self.means(scale, runs)
 
 
 def _of_pair(scale: Scale, poisson_ratio: float, pressure: float) -> Ensemble:

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 import glasswright as gw
 import numpy as np
 from glasswright.components.study import Scale
-from glasswright.plots.options import PlotOptions
 
-from ._ensembles import AbstractEnsembles, Ensemble, Published
-from ._paper import SOURCE, drawn
+from ._ensembles import AbstractMeans, Ensemble, Published
+from ._paper import SOURCE, AbstractDrawnStudy
 from .zu2024_figure_4 import SHORT
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 DIAMETERS, STEP = (0.8, 1.0), 0.01
 
 
-class Zu2024FigS1(gw.AbstractStudy):
+class Zu2024FigS1(AbstractDrawnStudy):
     """The mean gradient of the pressure over packings predicts how the mean pressure changes.
 
     The packings at the changed design are quenched anew, from the same starts.
@@ -77,11 +76,7 @@ class Zu2024FigS1(gw.AbstractStudy):
             slopes.append((predicted, found, error))
         return slopes
 
-    def figure(self, scale: Scale, runs: Mapping[str, gw.StudyRun], options: PlotOptions) -> "Figure":
-        """The figure of the publication."""
-        return drawn(lambda figure: self._draw(figure, scale, runs), options)
-
-    def _draw(self, figure: "Figure", scale: Scale, runs: Mapping[str, gw.StudyRun]) -> None:
+    def draw(self, figure: "Figure", scale: Scale, runs: Mapping[str, gw.StudyRun]) -> None:
         """Found slopes against averaged gradients."""
         axis = figure.subplots()
         for k, (predicted, found, error) in enumerate(self.slopes(runs)):
@@ -95,7 +90,7 @@ class Zu2024FigS1(gw.AbstractStudy):
         axis.legend(fontsize="x-small")
 
 
-class Zu2024FigS8(AbstractEnsembles):
+class Zu2024FigS8(AbstractMeans):
     """Diameters of particles and binding energies of bonds vary by 5 %; the mean stays within 0.01 of its target.
 
     Source: Zu & Goodrich, Commun. Mater. 5 (2024), Supplementary Fig. S8.
@@ -119,12 +114,8 @@ class Zu2024FigS8(AbstractEnsembles):
             )
         ]
 
-    def claims(self, scale: Scale, runs: Mapping[str, gw.StudyRun]) -> list[gw.Claim]:
-        """The means of all validations."""
-        return self.means(scale, runs)
 
-
-class Zu2024NoteH(AbstractEnsembles):
+class Zu2024NoteH(AbstractMeans):
     """The ensemble in three dimensions is trained as well as that in two.
 
     Source: Zu & Goodrich, Commun. Mater. 5 (2024), Supplementary Note H.
@@ -156,7 +147,3 @@ class Zu2024NoteH(AbstractEnsembles):
                 (Published("poisson_ratio", 0.25, tolerance, "mean of fresh packings equals the target"),),
             )
         ]
-
-    def claims(self, scale: Scale, runs: Mapping[str, gw.StudyRun]) -> list[gw.Claim]:
-        """The means of all validations."""
-        return self.means(scale, runs)
