@@ -13,13 +13,13 @@ import pytest
 from glasswright import cli
 from glasswright.evaluation.ensemble import TRAINING, VALIDATION, Ensemble, random_start, random_starts
 from glasswright.evaluation.loss import evaluate
+from glasswright.execution import worker_pool
 from glasswright.execution.executor import Executor
 from glasswright.jobs.metrics import REJECTION_WINDOW
 from glasswright.jobs.train import evaluate_step, train, update
 from glasswright.jobs.training_state import initial_state
 from glasswright.physics.hessian import pinned_hessian
-from helpers import component
-from matplotlib.figure import Figure
+from helpers import component, no_pictures
 
 HarmonicMorse = component("potential", "harmonic_morse")
 Quench = component("protocol", "quench")
@@ -86,10 +86,9 @@ def lines(directory) -> list[dict]:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def no_pictures():
+def undrawn():
     """Runs draw nothing here: it would take longer than they do."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glasswright.plots.training.training_figure", lambda *_: Figure())
+    with no_pictures():
         yield
 
 

@@ -16,17 +16,15 @@ from glasswright.jobs.training_state import from_checkpoint, initial_state, to_c
 from glasswright.run.checkpoint import Checkpoint, pack
 from glasswright.run.directory import RunDirectory
 from glasswright.run.extxyz import read_frames
-from helpers import component
-from matplotlib.figure import Figure
+from helpers import component, no_pictures
 
 STEPS = 9
 
 
 @pytest.fixture(scope="module", autouse=True)
-def no_pictures() -> Any:
+def undrawn() -> Any:
     """Runs draw nothing here: it would take longer than they do."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glasswright.plots.training.training_figure", lambda *_: Figure())
+    with no_pictures():
         yield
 
 

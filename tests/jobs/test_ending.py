@@ -17,9 +17,8 @@ from glasswright.jobs.ending import WINDOW, has_diverged, has_left, lost_its_way
 from glasswright.jobs.train import resume, train
 from glasswright.run.directory import run_design
 from glasswright.run.reached import average_design, last_half
-from helpers import component
+from helpers import component, no_pictures
 from jaxtyping import Array, PyTree
-from matplotlib.figure import Figure
 
 EVER = 2 * WINDOW
 PRESETS = sorted(path.stem for path in (configuration_folder() / "experiment").glob("*.yaml"))
@@ -29,10 +28,9 @@ OWN_SIZE = ("three_dimensions", "kob_andersen", "kob_andersen_2d")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def no_pictures() -> Any:
+def undrawn() -> Any:
     """Runs draw nothing here: it would take longer than they do."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glasswright.plots.training.training_figure", lambda *_: Figure())
+    with no_pictures():
         yield
 
 

@@ -17,7 +17,7 @@ from glasswright import cli
 from glasswright.run import files
 from glasswright.run.checkpoint import Checkpoint
 from glasswright.run.directory import RunDirectory
-from matplotlib.figure import Figure
+from helpers import no_pictures
 
 STEPS = 9
 SMALL = [
@@ -38,10 +38,9 @@ RUNS = {
 
 
 @pytest.fixture(autouse=True, scope="module")
-def no_pictures():
+def undrawn():
     """Runs in this process draw nothing here: it would take longer than they do."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glasswright.plots.training.training_figure", lambda *_: Figure())
+    with no_pictures():
         yield
 
 

@@ -20,18 +20,16 @@ from glasswright.evaluation.measurement import measure_sample
 from glasswright.evaluation.problem import Problem
 from glasswright.run.directory import RunDirectory
 from glasswright.run.files import run_configuration
-from helpers import component
-from matplotlib.figure import Figure
+from helpers import component, no_pictures
 
 N, N_UNTRAINED = 10, 4
 ARGUMENTS = [f"n_configurations={N}", f"n_untrained={N_UNTRAINED}", "property=[pressure]", "devices=2"]
 
 
 @pytest.fixture(autouse=True, scope="module")
-def no_pictures():
+def undrawn():
     """Runs in this process draw nothing here but where the picture is what is tested."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glasswright.plots.training.training_figure", lambda *_: Figure())
+    with no_pictures():
         yield
 
 

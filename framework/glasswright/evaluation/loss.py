@@ -66,17 +66,17 @@ class TermLoss(NamedTuple):
 
     loss: Float[Array, ""]
     floor: Float[Array, ""] | None
-    cotangent: Float[Array, "batch *shape"]
+    cotangent: Float[Array, " batch *shape"]
 
 
 @fast_jit
 def _losses(
     terms: dict[str, Term],
-    values: Mapping[str, Float[Array, "batch ..."]],
+    values: Mapping[str, Float[Array, " batch ..."]],
     accepted: Bool[Array, " batch"],
     sampler: AbstractSampler,
 ) -> dict[str, TermLoss]:
-    def of_term(term: Term, values: Float[Array, "batch *shape"]) -> TermLoss:
+    def of_term(term: Term, values: Float[Array, " batch *shape"]) -> TermLoss:
         loss, cotangent = jax.value_and_grad(lambda x: term.objective.loss(x, accepted, sampler))(values)
         return TermLoss(loss, term.objective.floor(values, accepted, sampler), term.share * cotangent)
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool
 from .._jax import fast_jit
 from ..components.property import AbstractProperty
 from ..components.protocol import Outcome, Prepared
+from ..physics.configuration import Configuration
 from ..physics.state import Equilibrium, State
 from .design import DesignValues
 from .diagnosis import failure_of_property, warn_of_values
@@ -46,6 +47,15 @@ class Sample(eqx.Module):
     statistics: dict[str, Any]
     measurement: Measurement | None
     prepared: Prepared | None
+
+
+def accepted_packings(samples: Iterable[Sample]) -> dict[int, Configuration]:
+    """The packings of accepted samples by index, in the order of the samples."""
+    return {
+        sample.index: sample.prepared.configuration
+        for sample in samples
+        if sample.measurement is not None and sample.prepared is not None
+    }
 
 
 def in_box(model: Model, prepared: Prepared) -> Prepared:

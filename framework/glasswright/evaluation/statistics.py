@@ -32,7 +32,7 @@ def describe_rejected(rejected: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in rejected.items())
 
 
-def standard_error(values: Float[np.ndarray, "n *shape"]) -> Float[np.ndarray, "*shape"] | None:
+def standard_error(values: Float[np.ndarray, " n *shape"]) -> Float[np.ndarray, "*shape"] | None:
     """Standard error of the mean of independent values along the first axis; None for fewer than two."""
     n = values.shape[0]
     if n < 2:

@@ -16,7 +16,6 @@ from ..components.system import AbstractSystem
 from ..physics.hessian import AbstractHessian, DenseHessian
 from ..physics.pair_list import PairList
 from ..physics.potential import AbstractPotential
-from ..physics.sparse_hessian import SparseHessian
 from ..physics.state import Equilibrium, State
 from .diagnosis import describe_failure
 from .property_value import UnusableValue, real_value
@@ -152,6 +151,9 @@ def _abstract(potential: AbstractPotential, system: AbstractSystem) -> Equilibri
         rattler, stable = jnp.zeros(n, dtype=bool), jnp.asarray(True)
         if n * d <= MOST_DENSE:
             return neighbors, DenseHessian(jnp.zeros((n * d, n * d)), rattler, stable)
+        # It imports SciPy, which small systems do not need.
+        from ..physics.sparse_hessian import SparseHessian
+
         vector, blocks = jnp.zeros((n, d)), jnp.zeros((PAIRS * n, d, d))
         name, free = jnp.zeros((), dtype=jnp.uint64), jnp.zeros((0, n, d))
         return neighbors, SparseHessian(name, index, index, blocks, vector, vector, free, rattler, stable)

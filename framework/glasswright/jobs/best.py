@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 from ..config.carried import potential_as_text
 from ..evaluation.loss import Evaluation
-from ..evaluation.measurement import Sample
+from ..evaluation.measurement import Sample, accepted_packings
 from ..execution.executor import Executor
 from ..physics.configuration import Configuration
 from ..run.checkpoint import pack, unpack
@@ -45,12 +45,7 @@ def better(
     loss = evaluation.loss
     if loss is None or not experiment.sampler.is_population or (best is not None and not loss < best.loss):
         return best
-    packings: dict[int, Configuration | str] = {
-        sample.index: sample.prepared.configuration
-        for sample in samples
-        if sample.measurement is not None and sample.prepared is not None
-    }
-    return Best(step, loss, dict(values), packings)
+    return Best(step, loss, dict(values), dict(accepted_packings(samples)))
 
 
 def best_frames(experiment: Experiment, executor: Executor, best: Best | None) -> list[str]:
@@ -58,6 +53,13 @@ def best_frames(experiment: Experiment, executor: Executor, best: Best | None) -
     if best is None:
         return []
     return [text for _, text in sorted(executor.gather(_texts(experiment, best)).items())]
+
+
+def with_texts(best: Best | None, packed: Mapping[str, Any] | None) -> Best | None:
+    """The best step with its packings as the texts that a checkpoint has got: the next one takes them as they are."""
+    if best is None or packed is None:
+        return best
+    return Best(best.step, best.loss, best.values, dict(packed["packings"]))
 
 
 def pack_best(experiment: Experiment, executor: Executor, best: Best | None) -> dict[str, Any] | None:

@@ -1,7 +1,5 @@
 """Packings of a run as text, with what their interactions say about them."""
 
-from collections.abc import Sequence
-
 from ..physics.configuration import Configuration
 from ..physics.potential import AbstractPotential
 from ..physics.summary import energy_and_stress, particle_diameters
@@ -12,7 +10,6 @@ def packing_text(
     potential: AbstractPotential,
     configuration: Configuration,
     described: str | None = None,
-    labels: Sequence[str] | None = None,
     **comment: float,
 ) -> str:
     """A packing as extended XYZ, with energy, stress and the sizes of its particles.
@@ -21,7 +18,6 @@ def packing_text(
 
     - `potential`: the interactions.
     - `described`: their description that the packing carries, if it does.
-    - `labels`: the name of each species.
     - `comment`: further numbers for the comment line.
     """
     energy, stress = energy_and_stress(potential, configuration)
@@ -30,7 +26,7 @@ def packing_text(
         potential=described,
         diameters=particle_diameters(potential, configuration),
         stress=stress,
-        labels=labels,
+        labels=None,
         energy=energy,
         **comment,
     )

@@ -4,16 +4,15 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..evaluation.design import DesignValues
-from ..evaluation.measurement import Sample
+from ..evaluation.measurement import Sample, accepted_packings
 from ..physics.configuration import Configuration
 from ..physics.potential import AbstractPotential
 from ..plots.options import PlotOptions
 from ..run.reached import best_line
 from .experiment import Experiment
 from .metrics import Metrics, potential_parameters
+from .training_files import picture
 from .training_state import TrainingState
 
 if TYPE_CHECKING:
@@ -46,11 +45,7 @@ class TrainingRecord:
         self.lines = lines
         self.values = state.values
         if self.experiment.sampler.is_population:
-            followed = {
-                sample.index: sample.prepared.configuration
-                for sample in samples
-                if sample.measurement is not None and sample.prepared is not None
-            }
+            followed = accepted_packings(samples)
             self.packings = [followed[index] for index in sorted(followed)] or self.packings
 
     def so_far(self) -> dict[str, Any]:
@@ -76,16 +71,5 @@ class TrainingRecord:
 
     def figure(self, options: PlotOptions) -> "Figure":
         """The picture of the training."""
-        from ..plots.quantities import quantities_of
-        from ..plots.training import training_figure
-
-        diameters = getattr(self.potential, "diameter", None)
-        return training_figure(
-            self.lines,
-            quantities_of(self.experiment.terms),
-            self.experiment.tolerance if self.experiment.can_succeed else 0.0,
-            self.packings[0] if self.packings else None,
-            None if diameters is None else np.asarray(diameters),
-            self.experiment.system.n_species,
-            options,
-        )
+        followed = self.packings[0] if self.packings else None
+        return picture(self.experiment, self.lines, followed, self.potential, options)

@@ -26,7 +26,7 @@ from ..run.directory import RunDirectory
 from ..run.files import write_atomically
 from ..run.pictures import picture_files
 from ..run.progress import progress_bar
-from .best import best_frames, best_of_lines, better
+from .best import best_frames, best_of_lines, better, with_texts
 from .ending import Ending, lost_its_way
 from .experiment import Experiment
 from .metrics import Metrics, TrainingResult, check_rejections, final_result, reached, step_metrics
@@ -180,6 +180,7 @@ def _run(
                 stopping = executor.any_process(stop.requested)
                 if stopping or state.step % experiment.checkpoint_interval == 0:
                     checkpoint = to_checkpoint(experiment, state, executor)
+                    state = dataclasses.replace(state, best=with_texts(state.best, checkpoint.content["best"]))
                     if output is not None:
                         output.write_checkpoint(state.step, checkpoint)
                 if stopping:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..evaluation.design import DesignValues
-from ..evaluation.measurement import Sample
+from ..evaluation.measurement import Sample, accepted_packings
 from ..execution.executor import Executor
 from ..run.files import write_atomically
 from .experiment import Experiment
@@ -27,9 +27,8 @@ def trajectory_frames(
         return ""
     potential = experiment.problem.at(values).potential
     own = {
-        sample.index: packing_text(potential, sample.prepared.configuration, step=step, packing=sample.index)
-        for sample in samples
-        if sample.measurement is not None and sample.prepared is not None
+        index: packing_text(potential, packing, step=step, packing=index)
+        for index, packing in accepted_packings(samples).items()
     }
     return "".join(text for _, text in sorted(executor.gather(own).items()))
 

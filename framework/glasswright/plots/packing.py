@@ -39,32 +39,27 @@ def draw_packing(
     axes: Axes,
     configuration: Configuration,
     diameters: np.ndarray | None,
-    style: ParticleStyle = SOLID,
     *,
     legend: bool = False,
-) -> Bool[np.ndarray, " n"]:
+) -> None:
     """Draw the particles: in two dimensions as discs, in three as spheres in their box, seen from outside.
 
     **Arguments:**
 
     - `diameters`: of each species, in units of length; None or too few: 0.9 times the mean spacing for all.
-    - `style`: how the particles are drawn.
     - `legend`: whether to add a title and the diameter of each species.
-
-    **Returns:** which particles are shown.
     """
     known = _diameters(configuration, diameters)
     if configuration.dimension == 3:
-        shown = _draw_spheres(axes, configuration, known, style)
+        _draw_spheres(axes, configuration, known)
     else:
-        shown = draw_cut(axes, configuration, diameters, style)
+        draw_cut(axes, configuration, diameters, SOLID)
     if legend:
         for k in range(min(len(known), MOST_SPECIES_IN_LEGEND)):
             label = f"species {k}" if diameters is None else f"species {k}: diameter {known[k]:.3f}"
             axes.plot([], [], "o", color=COLOURS[k % len(COLOURS)], label=label)
         axes.set_title(f"{configuration.n_particles} particles")
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=2, frameon=False)
-    return shown
 
 
 def draw_cut(
@@ -81,11 +76,17 @@ def draw_cut(
     if height is not None:
         shown = np.abs(height) < 0.5 * sizes
         sizes = np.sqrt(np.maximum(sizes**2 - 4.0 * height**2, 0.0))
-    colours = np.array([to_rgb(colour) for colour in COLOURS])[species[shown] % len(COLOURS)]
+    colours = _species_colours(species[shown])
     points, which = _images_in_sight(in_plane[shown], plane, 0.5 * sizes[shown])
     _draw_discs(axes, points, sizes[shown][which], colours[which], style)
     _frame(axes, plane)
     return shown
+
+
+def _species_colours(species: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
+    """The colour of each particle."""
+    colours: np.ndarray = np.array([to_rgb(colour) for colour in COLOURS])[species % len(COLOURS)]
+    return colours
 
 
 def _draw_discs(
@@ -138,9 +139,7 @@ def _diameters(configuration: Configuration, diameters: np.ndarray | None) -> np
     return np.asarray(diameters)
 
 
-def _draw_spheres(
-    axes: Axes, configuration: Configuration, diameters: np.ndarray, style: ParticleStyle
-) -> Bool[np.ndarray, " n"]:
+def _draw_spheres(axes: Axes, configuration: Configuration, diameters: np.ndarray) -> None:
     """Draw the box with its spheres, those behind first and paler, each with a highlight."""
     box = np.asarray(configuration.box)
     species = np.asarray(configuration.species)
@@ -156,14 +155,13 @@ def _draw_spheres(
         axes.add_collection(LineCollection(chosen, colors="0.45", linewidths=0.6, zorder=3 if in_front else 0))
     low, high = float(depth.min()), float(depth.max())
     haze = HAZE * (high - depth) / max(high - low, 1e-300)
-    colours = np.array([to_rgb(colour) for colour in COLOURS])[species[order] % len(COLOURS)]
+    colours = _species_colours(species[order])
     colours = colours + (1.0 - colours) * haze[:, None]
     # Spheres and their highlights in turn: one in front covers the highlight of one behind.
     highlight = colours + (1.0 - colours) * 0.45
     twice = np.stack([points, points + 0.14 * sizes[:, None] * np.array([-1.0, 1.0])], axis=1).reshape(-1, 2)
     both = np.stack([sizes, 0.42 * sizes], axis=1).reshape(-1)
     shades = np.stack([colours, highlight], axis=1).reshape(-1, 3)
-    opaque = dataclasses.replace(style, opacity=1.0 if style is SOLID else style.opacity)
     collection = EllipseCollection(
         both,
         both,
@@ -173,8 +171,8 @@ def _draw_spheres(
         offset_transform=axes.transData,
         facecolors=shades,
         edgecolors=np.tile(["0.25", "none"], len(points)).tolist(),
-        linewidths=opaque.line_width,
-        alpha=opaque.opacity,
+        linewidths=SOLID.line_width,
+        alpha=1.0,
         zorder=1,
     )
     axes.add_collection(collection)
@@ -183,7 +181,6 @@ def _draw_spheres(
     axes.set_ylim(-1.02 * reach, 1.02 * reach)
     axes.set_aspect("equal")
     axes.set_axis_off()
-    return np.ones(len(species), dtype=bool)
 
 
 def _view() -> Float[np.ndarray, "3 3"]:

@@ -22,7 +22,6 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#0
 ACCENT = "#D55E00"
 # The lines of one picture differ in more than their colours.
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (7, 2)), (0, (3, 1, 1, 1, 1, 1)))
-MARKERS = "osD^vP*X"
 # Figures wider than this, in inches, have their panels side by side; narrower ones, below each other.
 NARROW = 5.0
 # Pixels per inch of a PNG file.
