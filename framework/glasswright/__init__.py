@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .api import resume as resume
     from .api import train as train
     from .api import validate as validate
+    from .components.claim import Claim as Claim
+    from .components.claim import compare as compare
     from .components.claim import compare_bound as compare_bound
     from .components.claim import compare_mean as compare_mean
     from .components.claim import compare_rate as compare_rate
@@ -30,10 +32,8 @@ if TYPE_CHECKING:
     from .components.protocol import Prepared as Prepared
     from .components.sampler import AbstractSampler as AbstractSampler
     from .components.study import AbstractStudy as AbstractStudy
-    from .components.study import Claim as Claim
     from .components.study import StudyJob as StudyJob
     from .components.study import StudyRun as StudyRun
-    from .components.study import compare as compare
     from .components.system import AbstractSystem as AbstractSystem
     from .components.system import System as System
     from .components.tracker import AbstractTracker as AbstractTracker
@@ -77,13 +77,13 @@ _MODULES = {
     "AbstractTracker": "components.tracker",
     "TrackedRun": "components.tracker",
     "AbstractStudy": "components.study",
-    "Claim": "components.study",
+    "Claim": "components.claim",
     "StudyJob": "components.study",
     "StudyRun": "components.study",
     "compare_bound": "components.claim",
     "compare_mean": "components.claim",
     "compare_rate": "components.claim",
-    "compare": "components.study",
+    "compare": "components.claim",
     "AbstractTreatment": "components.treatment",
     "Treated": "components.treatment",
     "Treatments": "components.treatment",

@@ -12,9 +12,8 @@ from glasswright.commands.compose import compose, start
 from glasswright.commands.train import build
 from glasswright.config.instantiate import instantiate
 from glasswright.registry import Component, registry
-from helpers import ROOT, component
+from helpers import ROOT, component, no_pictures
 from hydra.core.global_hydra import GlobalHydra
-from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 PAGE = ROOT / "docs" / "composing.md"
@@ -26,10 +25,9 @@ WeightedSum = component("combination", "weighted_sum")
 
 
 @pytest.fixture(autouse=True, scope="module")
-def no_pictures():
+def undrawn():
     """Runs draw nothing here: it would take longer than they do."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glasswright.plots.training.training_figure", lambda *_: Figure())
+    with no_pictures():
         yield
 
 

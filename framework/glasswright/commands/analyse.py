@@ -155,6 +155,8 @@ def _of_a_packing(given: Config, own: Mapping[str, Any], options: Mapping[str, A
     bounds = build_design(data["design"]) or all_arrays(measured.potential)
     wanted_of = {name: Term(prop, objectives.get(name, NoObjective())) for name, prop in measured.properties.items()}
 
+    config = to_yaml(data | dict(own) | {"configuration": str((base / str(own["configuration"])).resolve())})
+
     def of_frame(packing: Configuration) -> Analysis:
         model = Model(measured.potential, GivenPacking(packing.box, packing), measured.protocol)
         return Analysis(
@@ -162,7 +164,7 @@ def _of_a_packing(given: Config, own: Mapping[str, Any], options: Mapping[str, A
             packing=packing,
             source=str(own["configuration"]),
             implicit=not terms,
-            config=to_yaml(data | dict(own) | {"configuration": str((base / str(own["configuration"])).resolve())}),
+            config=config,
             **options,
         )
 

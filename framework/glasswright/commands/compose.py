@@ -7,7 +7,7 @@ from ..config import compose as composition
 from ..config.compose import DictConfig, Hydra, RunMode
 from ..config.data import closed, without_hydra
 from ..config.overrides import quoted_paths
-from .table import COMMANDS, load_command
+from .table import command_of, load_command
 
 
 def start(command: str, config_folder: str | None = None, extra_folder: str | None = None) -> Hydra:
@@ -20,8 +20,8 @@ def start(command: str, config_folder: str | None = None, extra_folder: str | No
 
 def noun_of_run(configuration: Mapping[str, Any]) -> str:
     """What a run with this configuration is called, with its article."""
-    commands = map(load_command, COMMANDS)
-    return next((command.noun for command in commands if command.recognise(configuration)), "no run of any command")
+    name = command_of(configuration)
+    return "no run of any command" if name is None else load_command(name).noun
 
 
 def compose(

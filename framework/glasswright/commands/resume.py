@@ -1,7 +1,6 @@
 """Going on with an interrupted run, whichever command it was."""
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from ..execution.hosts import is_first_process, peers
 from ..registry.registry import registry
 from ..run.claim import locked
 from .command import Command
-from .table import COMMANDS, load_command
+from .table import COMMANDS, command_of, load_command
 from .together import check_together
 from .train import TrainNode
 
@@ -64,8 +63,3 @@ def _parsed(override: str) -> tuple[str, Any]:
     if "=" not in override or name not in RESUME_KEYS:
         raise RequestError(f"{override}: cannot be changed in a resumed run; {suggestion(name, RESUME_KEYS)}")
     return parse(override)
-
-
-def command_of(config: Mapping[str, Any]) -> str | None:
-    """The name of the command that a run directory's configuration is of."""
-    return next((name for name in COMMANDS if load_command(name).recognise(config)), None)

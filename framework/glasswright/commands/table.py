@@ -6,6 +6,7 @@ The usage text, dispatch, completion, the schema and the API follow this table: 
 
 import dataclasses
 import importlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .._errors import RequestError, suggestion
@@ -63,3 +64,8 @@ def load_command(name: str) -> "Command[Any, Any]":
         raise RequestError(f"command={name!r}: no such command; {suggestion(name, COMMANDS)}")
     command: Command[Any, Any] = COMMANDS[name].load()
     return command
+
+
+def command_of(configuration: Mapping[str, Any]) -> str | None:
+    """The name of the command that a run directory's configuration is of."""
+    return next((name for name in COMMANDS if load_command(name).recognise(configuration)), None)

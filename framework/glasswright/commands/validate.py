@@ -47,12 +47,12 @@ def build_validation(config: Config, folder: Path | None = None) -> Validation:
             "possible: final, average"
         )
     available = experiment.system.n_configurations
-    if available is not None and max(numbers.values()) > available:
-        key, wanted = ("n_configurations", "n_untrained")[numbers["trained"] <= available], max(numbers.values())
-        raise RequestError(
-            f"{key}={wanted}: the system has {available} configurations; set n_configurations and n_untrained to at "
-            f"most {available}"
-        )
+    for key, wanted in (("n_configurations", numbers["trained"]), ("n_untrained", numbers["untrained"])):
+        if available is not None and wanted > available:
+            raise RequestError(
+                f"{key}={wanted}: the system has {available} configurations; set n_configurations and n_untrained to "
+                f"at most {available}"
+            )
     models = {"trained": trained.model, "untrained": experiment.model}
     return Validation(
         models={name: model for name, model in models.items() if numbers[name]},

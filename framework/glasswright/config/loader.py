@@ -89,6 +89,8 @@ class ConfigLoader(ConfigLoaderImpl):
         self._config_name: str | None = None
         self._overrides: list[Override] = []
         self._slots: Slots = {}
+        # The components that presets are meant for, within one composition: finding them out is slow.
+        self._known: dict[str, Slots] = {}
         self._plain: tuple[list[Override], CachingConfigRepository] | None = None
         self._experiment: str | None = None
         self._sweeping = False
@@ -199,6 +201,7 @@ class ConfigLoader(ConfigLoaderImpl):
         names = [path.partition("/")[2] for path in chosen if path.startswith("experiment/")]
         self._experiment = names[-1] if names else None
         self._repository = repo
+        self._known = {}
         config = super()._compose_config_from_defaults_list(defaults, repo)
         if "train" in config:
             config = with_system(config)
@@ -318,21 +321,16 @@ class ConfigLoader(ConfigLoaderImpl):
 
     def _intended(self, experiment: str) -> Slots:
         """The components that a preset selects by itself: those that its values are meant for."""
-        parser = OverridesParser.create()
+        if experiment in self._known:
+            return self._known[experiment]
         for prefix in ("", "+"):
-            overrides = parser.parse_overrides([f"{prefix}experiment={experiment}"])
+            overrides = OverridesParser.create().parse_overrides([f"{prefix}experiment={experiment}"])
+            keys = {"prepend_hydra": True, "skip_missing": True}
             try:
-                return slots_of(
-                    create_defaults_list(
-                        repo=self._repository,
-                        config_name=self._config_name,
-                        overrides_list=overrides,
-                        prepend_hydra=True,
-                        skip_missing=True,
-                    ).defaults
-                )
+                defaults = create_defaults_list(self._repository, self._config_name, overrides, **keys).defaults
             except Exception:  # this primary configuration has no experiment to override
                 continue
+            return self._known.setdefault(experiment, slots_of(defaults))
         return self._slots
 
     def _apply_outer_defaults(self, config: DictConfig, package: str) -> None:

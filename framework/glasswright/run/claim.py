@@ -49,11 +49,16 @@ FILES = (
 )
 
 
+def result_in(folder: Path) -> str | None:
+    """The name of the file with the result of the run in a folder; None if there is none."""
+    return next((name for name in RESULTS if (folder / name).exists()), None)
+
+
 def run_in(folder: Path) -> str | None:
     """The run that a folder holds, in words: `a finished training`, `an unfinished run`; None if it holds none."""
-    for name, run in RESULTS.items():
-        if (folder / name).exists():
-            return run
+    result = result_in(folder)
+    if result is not None:
+        return RESULTS[result]
     return UNFINISHED if any(_has_content(folder / name) for name in BEGUN) else None
 
 

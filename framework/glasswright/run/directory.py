@@ -65,9 +65,6 @@ class RunDirectory:
     def write_text(self, name: str, content: str) -> None:
         write_atomically(self.path / name, content)
 
-    def write_bytes(self, name: str, content: bytes) -> None:
-        write_atomically(self.path / name, content)
-
     def append_text(self, name: str, content: str) -> None:
         """Add to the end of a file, where there is anything to add."""
         if not content:

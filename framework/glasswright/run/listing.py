@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from .claim import ENDED, FOLDERS, RESULTS, run_in
+from .claim import ENDED, FOLDERS, RESULTS, result_in, run_in
 from .files import read_lines
 from .lock import LOCK, SOFT_LOCK
 from .reached import best_line
@@ -91,8 +91,9 @@ def natural_order(text: str) -> list[tuple[int, str]]:
 def summarise_run(folder: Path) -> RunSummary:
     """How the run in a folder stands."""
     config = read_mapping(folder / "config.yaml")
-    command = command_in(folder) or "train"
-    result = next((_read_json(folder / name) for name in COMMANDS if (folder / name).exists()), {})
+    finished = result_in(folder)
+    command = _command_of(config) if finished is None else COMMANDS[finished]
+    result = {} if finished is None else _read_json(folder / finished)
     state, why = state_of(folder)
     summary = RunSummary(
         folder=str(folder),
@@ -114,7 +115,7 @@ def state_of(folder: Path) -> tuple[str, str | None]:
     """
     if is_at_work(folder):
         return RUNNING, None
-    if any((folder / name).exists() for name in RESULTS):
+    if result_in(folder) is not None:
         return DONE, None
     ended = _read_json(folder / ENDED)
     return str(ended.get("state", KILLED)), ended.get("why")
@@ -265,12 +266,14 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def command_in(folder: Path) -> str | None:
     """The command that the run in a folder is of, from its result or the keys of its configuration; None for no run."""
-    if run_in(folder) is None:
-        return None
-    finished = next((command for name, command in COMMANDS.items() if (folder / name).exists()), None)
+    finished = result_in(folder)
     if finished is not None:
-        return finished
-    config = read_mapping(folder / "config.yaml")
+        return COMMANDS[finished]
+    return None if run_in(folder) is None else _command_of(read_mapping(folder / "config.yaml"))
+
+
+def _command_of(config: Mapping[str, Any]) -> str:
+    """The command that the configuration of an unfinished run is of."""
     return "analyse" if "parts" in config else "validate" if "trained" in config else "train"
 
 
