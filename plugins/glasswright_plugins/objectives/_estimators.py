@@ -21,21 +21,21 @@ def check_estimator(call: str, estimator: Estimator, sampling: gw.AbstractSample
         raise ValueError(f"{call}(estimator={estimator!r}): needs sampler.size >= 2, not {sampling.size}.")
 
 
-def per_value(accepted: Bool[Array, " batch"], values: Float[Array, "batch *shape"]) -> Bool[Array, "batch ..."]:
+def per_value(accepted: Bool[Array, " batch"], values: Float[Array, " batch *shape"]) -> Bool[Array, " batch ..."]:
     """`accepted` with an axis of length one for each axis of the values of a packing."""
     return accepted.reshape((-1,) + (1,) * (values.ndim - 1))
 
 
 def distances(
-    values: Float[Array, "batch *shape"], accepted: Bool[Array, " batch"], target: Float[ArrayLike, "..."]
-) -> tuple[Int[Array, ""], Float[Array, "batch *shape"]]:
+    values: Float[Array, " batch *shape"], accepted: Bool[Array, " batch"], target: Float[ArrayLike, "..."]
+) -> tuple[Int[Array, ""], Float[Array, " batch *shape"]]:
     """Number of accepted packings, and the distance of each from the target; zero for those rejected."""
     distance = jax.vmap(lambda value: value - target)(values)
     return jnp.sum(accepted), jnp.where(per_value(accepted, values), distance, 0.0)
 
 
 def squared_distance(
-    values: Float[Array, "batch *shape"],
+    values: Float[Array, " batch *shape"],
     accepted: Bool[Array, " batch"],
     target: Float[ArrayLike, "..."],
     plain: bool,
@@ -63,7 +63,7 @@ def squared_distance(
 
 
 def variance_of_mean(
-    values: Float[Array, "batch *shape"],
+    values: Float[Array, " batch *shape"],
     accepted: Bool[Array, " batch"],
     target: Float[ArrayLike, "..."],
     weights: Float[ArrayLike, "..."] | None = None,

@@ -27,7 +27,7 @@ class AbstractExtremum(gw.AbstractObjective):
             raise ValueError(f"{type(self).__name__.lower()}(scale={self.scale}): must be positive and finite.")
 
     def loss(
-        self, values: Float[Array, "batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
+        self, values: Float[Array, " batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
     ) -> Float[Array, ""]:
         """`sign <f> / scale`, summed over components."""
         total = jnp.sum(jnp.where(per_value(accepted, values), values, 0.0))

@@ -25,7 +25,7 @@ class Band(gw.AbstractObjective):
             raise ValueError("band(): give lower, upper or both; without either any value is as good as another.")
 
     def loss(
-        self, values: Float[Array, "batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
+        self, values: Float[Array, " batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
     ) -> Float[Array, ""]:
         is_accepted = per_value(accepted, values)
         mean = jnp.sum(jnp.where(is_accepted, values, 0.0), axis=0) / jnp.sum(accepted)

@@ -71,14 +71,14 @@ class Curve(gw.AbstractObjective):
                 )
 
     def loss(
-        self, values: Float[Array, "batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
+        self, values: Float[Array, " batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
     ) -> Float[Array, ""]:
         """The squared distance by the chosen estimator, averaged over the grid."""
         target, weights = self._on_grid(values)
         return squared_distance(values, accepted, target, is_plain(self.estimator, sampling), weights)
 
     def floor(
-        self, values: Float[Array, "batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
+        self, values: Float[Array, " batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
     ) -> Float[Array, ""]:
         """Variance of the mean, averaged over the grid under the weights."""
         target, weights = self._on_grid(values)
@@ -90,7 +90,7 @@ class Curve(gw.AbstractObjective):
         return self.target[:, 1] if with_grid else self.target
 
     def _on_grid(
-        self, values: Float[Array, "batch *shape"]
+        self, values: Float[Array, " batch *shape"]
     ) -> tuple[Float[Array, "*shape"], Float[Array, "*points"] | float]:
         """Target and weights for values with a leading axis of packings; the weights with the mean over the grid."""
         target = self._wanted(values.ndim - 1)

@@ -45,14 +45,14 @@ class Ratio(gw.AbstractObjective):
             )
 
     def loss(
-        self, values: Float[Array, "batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
+        self, values: Float[Array, " batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
     ) -> Float[Array, ""]:
         """The squared distance of the ratio of means; not a number if the denominator's mean is zero."""
         excess, scale = self._parts(values, accepted)
         return squared_distance(excess, accepted, 0.0, is_plain(self.estimator, sampling)) / scale
 
     def floor(
-        self, values: Float[Array, "batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
+        self, values: Float[Array, " batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
     ) -> Float[Array, ""]:
         """Variance of the ratio of means, to first order: `Var(a - t b) / (m <b>²)`."""
         excess, scale = self._parts(values, accepted)

@@ -36,13 +36,13 @@ class Target(gw.AbstractObjective):
         check_shape("target", self.target, measured, shape)
 
     def loss(
-        self, values: Float[Array, "batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
+        self, values: Float[Array, " batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
     ) -> Float[Array, ""]:
         """The squared distance by the chosen estimator."""
         return squared_distance(values, accepted, self.target, is_plain(self.estimator, sampling))
 
     def floor(
-        self, values: Float[Array, "batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
+        self, values: Float[Array, " batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
     ) -> Float[Array, ""]:
         """Variance of the mean: `Var(f) / m`."""
         return variance_of_mean(values, accepted, self.target)

@@ -28,14 +28,14 @@ class TargetEach(gw.AbstractObjective):
         check_shape("target_each", self.target, measured, shape)
 
     def loss(
-        self, values: Float[Array, "batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
+        self, values: Float[Array, " batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
     ) -> Float[Array, ""]:
         """The sum of squared distances, over packings and components."""
         is_accepted = per_value(accepted, values)
         return jnp.sum(jnp.where(is_accepted, values - jnp.broadcast_to(self.target, values.shape), 0.0) ** 2)
 
     def floor(
-        self, values: Float[Array, "batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
+        self, values: Float[Array, " batch *shape"], accepted: Bool[Array, " batch"], sampling: gw.AbstractSampler
     ) -> Float[Array, ""]:
         """The packings' own spread, `m Var(f)`: what is left when the ensemble's mean is on target."""
         is_accepted = per_value(accepted, values)
