@@ -11,6 +11,7 @@ from ..commands.train import TrainNode
 from ..config.data import OVERWRITE
 from ..config.nodes import PlotsNode, TermNode, field_types, schedules
 from ..config.values import MISSING
+from ..evaluation.estimator import NAMES
 from ..plots.options import FORMATS, LEAST_WIDTH, MOST_WIDTH, WIDTHS
 from ..registry.component import KINDS, Component
 from ..registry.describe import describe_component
@@ -51,9 +52,16 @@ def schema(name: str = "train", *, preset: bool = False) -> dict[str, Any]:
         for kind, group in groups.items()
     }
     definitions["numbers"] = ARRAY
+    interval = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+    variable = {
+        "bounds": interval | {"description": "lower and upper bound"},
+        "estimator": {"enum": [*NAMES, None], "description": "how its gradient is obtained; null suits the variable"},
+        "width": {"anyOf": [POSITIVE, {"type": "null"}], "description": "relative width of a pair of packings"},
+    }
     definitions["bounds"] = {
         "anyOf": [
-            {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
+            interval,
+            _object(variable, True, required=["bounds"]),
             {"type": "object", "additionalProperties": {"$ref": "#/$defs/bounds"}},
         ]
     }

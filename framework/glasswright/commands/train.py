@@ -30,6 +30,7 @@ from ..config.values import (
     share,
 )
 from ..evaluation.design import trainable_leaves
+from ..evaluation.estimator import Variable
 from ..jobs import train as job
 from ..jobs.experiment import Experiment
 from ..physics.potential import AbstractPotential
@@ -137,7 +138,7 @@ def build_experiment(
     return experiment
 
 
-def all_arrays(potential: AbstractPotential) -> dict[str, tuple[float, float]]:
+def all_arrays(potential: AbstractPotential) -> dict[str, tuple[float, float] | Variable]:
     """Every array of the potential, without bounds: what varies where nobody says what does."""
     return dict.fromkeys(trainable_leaves({"potential": potential}), (-float("inf"), float("inf")))
 

@@ -13,6 +13,7 @@ from ..config.values import (
     check_names,
     integer,
 )
+from ..evaluation.estimator import COMPOSITION
 from ..jobs import validate as job
 from ..jobs.validate import Validation
 from ..jobs.validation_report import ValidationReport
@@ -53,12 +54,17 @@ def build_validation(config: Config, folder: Path | None = None) -> Validation:
                 f"{key}={wanted}: the system has {available} configurations; set n_configurations and n_untrained to "
                 f"at most {available}"
             )
-    models = {"trained": trained.model, "untrained": experiment.model}
+    try:
+        models = {"trained": trained.model.with_fixed_species(), "untrained": experiment.model.with_fixed_species()}
+    except ValueError as error:
+        raise RequestError(f"trained.composition: {error}") from error
+    design = experiment.problem.design
     return Validation(
         models={name: model for name, model in models.items() if numbers[name]},
         numbers=numbers,
         terms=experiment.terms,
-        design=experiment.problem.design,
+        # Fixed numbers of particles are no variables.
+        design=design.where(path != COMPOSITION for path in design.paths),
         seed=experiment.seed,
         rejection_limit=experiment.rejection_limit,
         devices=experiment.devices,

@@ -15,7 +15,7 @@ from ..physics.disorder import LARGEST, draw_disorder, largest_disorder
 from ..physics.lattice import widest_basis
 
 # Far beyond the indices of configurations, which are folded into the same key.
-_DISORDER = 0xD150D0
+_DISORDER, _SPECIES = 0xD150D0, 0x59EC1E5
 # Fractions that are written with a few digits need not add up to one more precisely than this.
 _SUM_TOLERANCE = 1e-6
 
@@ -102,7 +102,8 @@ class System(AbstractSystem):
     - `heterogeneity`: standard deviation of binding energies of bonds between the same species, relative to their mean.
       The energy of every pair has a factor `1 + heterogeneity xi`, with another such number.
     - `composition`: fraction of each species; left out, equal shares. Whole numbers of particles follow by the largest
-      remainders: 64 particles with fractions 0.8 and 0.2 are 51 and 13.
+      remainders: 64 particles with fractions 0.8 and 0.2 are 51 and 13. While it is trained, the species of each
+      particle is drawn with these probabilities.
     - `box`: shape of the box, a matrix with the lattice vectors as columns, scaled to the density; left out, a cube. A
       skewed basis is replaced by that of the same lattice whose box is widest.
     """
@@ -113,7 +114,8 @@ class System(AbstractSystem):
     density: Float[Array, ""]
     polydispersity: float
     heterogeneity: float
-    composition: tuple[float, ...] | None = eqx.field(static=True)
+    # An array where species are drawn, else numbers.
+    composition: tuple[float, ...] | Float[Array, " s"] | None
     # The shape of the box with volume one, row by row; None for a cube.
     unit_box: tuple[tuple[float, ...], ...] | None = eqx.field(static=True)
 
@@ -152,20 +154,42 @@ class System(AbstractSystem):
                     f"System({name}={value}): must be at least 0 and below {1.0 / LARGEST:.4f}, or some would be "
                     "negative."
                 )
-        if 0 in self.species_counts:
-            empty = self.species_counts.index(0)
+        counts = self.species_counts
+        if counts is not None and 0 in counts:
             raise ValueError(
-                f"System(n_particles={self.n_particles}): no particle would be of species {empty}; the numbers of the "
-                f"{self.n_species} species are {', '.join(map(str, self.species_counts))}."
+                f"System(n_particles={self.n_particles}): no particle would be of species {counts.index(0)}; the "
+                f"numbers of the {self.n_species} species are {', '.join(map(str, counts))}."
             )
 
     @property
-    def species_counts(self) -> tuple[int, ...]:
-        """The number of particles of each species, whole numbers by the largest remainders."""
+    def draws_species(self) -> bool:
+        """Whether the species of each particle is drawn, with the composition for probabilities."""
+        return eqx.is_array(self.composition)
+
+    def drawing_species(self) -> "System":
+        """The system in which species are drawn, with probabilities that can be trained."""
+        fractions = (1.0 / self.n_species,) * self.n_species if self.composition is None else self.composition
+        return self._composed_of(jnp.asarray(fractions, dtype=float))
+
+    def with_fixed_species(self) -> "System":
+        """The system with whole numbers of particles of each species, the closest to its composition."""
+        fixed = self._composed_of(_checked_composition(np.asarray(self.composition).tolist(), self.n_species))
+        fixed.__check_init__()
+        return fixed
+
+    def _composed_of(self, composition: tuple[float, ...] | Float[Array, " s"]) -> "System":
+        changed: System = eqx.tree_at(lambda s: s.composition, self, composition, is_leaf=lambda x: x is None)
+        return changed
+
+    @property
+    def species_counts(self) -> tuple[int, ...] | None:
+        """The number of particles of each species, whole numbers by the largest remainders; None if they are drawn."""
+        if self.draws_species:
+            return None
         if self.composition is None:
             share, rest = divmod(self.n_particles, self.n_species)
             return tuple(share + (k < rest) for k in range(self.n_species))
-        return largest_remainders(self.composition, self.n_particles)
+        return largest_remainders([float(x) for x in self.composition], self.n_particles)
 
     @property
     def box(self) -> Float[Array, "d d"]:
@@ -184,7 +208,13 @@ class System(AbstractSystem):
         - `index`: not used.
         """
         fractional = jax.random.uniform(key, (self.n_particles, self.dimension), dtype=float)
-        species = jnp.asarray(np.repeat(np.arange(self.n_species), self.species_counts))
+        counts = self.species_counts
+        if counts is None:
+            # The same numbers at all compositions: few particles change their species with it.
+            chance = jax.random.uniform(jax.random.fold_in(key, _SPECIES), (self.n_particles, 1), dtype=float)
+            species = jnp.sum(chance >= jnp.cumsum(jnp.asarray(self.composition))[None, :-1], axis=1)
+        else:
+            species = jnp.asarray(np.repeat(np.arange(self.n_species), counts))
         # Folded in, not split off: positions are the same with disorder and without.
         disorder = draw_disorder(
             jax.random.fold_in(key, _DISORDER),

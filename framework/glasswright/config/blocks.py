@@ -10,6 +10,7 @@ from .._errors import RequestError, suggestion
 from ..components.objective import AbstractObjective, Term
 from ..components.property import AbstractProperty
 from ..components.protocol import AbstractProtocol
+from ..evaluation.estimator import NAMES, Variable
 from ..execution.executor import MAX_OVERSUBSCRIPTION, available_devices
 from ..plots.options import DEFAULT_PLOTS, FORMATS, LEAST_WIDTH, MOST_WIDTH, WIDTHS, PlotOptions
 from ..registry.parameters import REQUIRED, parameters
@@ -17,6 +18,9 @@ from ..registry.registry import registry
 from .instantiate import construct, default_node, instantiate
 from .nodes import PlotsNode, TermNode, field_types
 from .values import MISSING, check_names, integer, number
+
+# The keys of a design variable of which more is said than its bounds.
+VARIABLE = {field.name: field for field in dataclasses.fields(Variable)}
 
 
 def drop_open_objectives(terms: Mapping[str, Any]) -> None:
@@ -89,19 +93,40 @@ def fitting_properties(protocol: AbstractProtocol, system: Mapping[str, Any]) ->
     return result
 
 
-def build_design(node: Any, key: str = "") -> dict[str, tuple[float, float]]:
+def build_design(node: Any, key: str = "") -> dict[str, tuple[float, float] | Variable]:
     """Bounds by dotted path; `design.potential.diameter` on the command line arrives as nested keys."""
-    result: dict[str, tuple[float, float]] = {}
-    for name, bounds in (node or {}).items():
+    result: dict[str, tuple[float, float] | Variable] = {}
+    for name, given in (node or {}).items():
         path = f"{key}.{name}" if key else str(name)
-        if isinstance(bounds, dict):
-            result |= build_design(bounds, path)
-        elif isinstance(bounds, list) and len(bounds) == 2:
-            lower, upper = (number(bound, f"design.{path}", infinite=True) for bound in bounds)
-            result[path] = (lower, upper)
+        if isinstance(given, dict) and not given.keys() & VARIABLE.keys():
+            result |= build_design(given, path)
+        elif isinstance(given, dict):
+            result[path] = _variable(path, given)
         else:
-            raise RequestError(f"design.{path}={bounds!r}: bounds must be [lower, upper]")
+            result[path] = _bounds(path, given)
     return result
+
+
+def _variable(path: str, given: Mapping[str, Any]) -> Variable:
+    """A design variable of which more is said than its bounds."""
+    check_names(given, VARIABLE, f"design.{path}", "key of a design variable")
+    estimator, width = given.get("estimator"), given.get("width")
+    if estimator is not None and estimator not in NAMES:
+        raise RequestError(f"design.{path}.estimator={estimator}: {suggestion(str(estimator), NAMES)}")
+    return Variable(
+        bounds=_bounds(path, given.get("bounds")),
+        estimator=estimator,
+        width=None if width is None else number(width, f"design.{path}.width"),
+    )
+
+
+def _bounds(path: str, bounds: Any) -> tuple[float, float]:
+    if not isinstance(bounds, list) or len(bounds) != 2:
+        raise RequestError(
+            f"design.{path}={bounds!r}: bounds must be [lower, upper], or {{bounds: [lower, upper], estimator: NAME}}"
+        )
+    lower, upper = (number(bound, f"design.{path}", infinite=True) for bound in bounds)
+    return lower, upper
 
 
 def build_plots(node: Mapping[str, Any] | None) -> PlotOptions:

@@ -1,6 +1,6 @@
 """The design: which arrays of a model are variables, within which bounds, and how a step changes them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from .._errors import RequestError, suggestion
+from .estimator import COMPOSITION, EXACT, Estimator, Variable, choose_estimator, treatment_paths
 from .model import Model
 
 # The design variables by name.
@@ -24,12 +25,34 @@ class Design(eqx.Module):
     - `names`: the shortest unambiguous name of each design variable, as used in every output.
     - `paths`: the full dotted path of each, such as `potential.diameter`.
     - `lower`, `upper`: bounds of each.
+    - `estimators`: how the gradient in each is obtained; left out, exactly.
     """
 
     names: tuple[str, ...] = eqx.field(static=True)
     paths: tuple[str, ...] = eqx.field(static=True)
     lower: tuple[float, ...] = eqx.field(static=True)
     upper: tuple[float, ...] = eqx.field(static=True)
+    estimators: tuple[Estimator, ...] = eqx.field(static=True, default=())
+
+    def __post_init__(self) -> None:
+        if not self.estimators:
+            self.estimators = (EXACT,) * len(self.names)
+
+    @property
+    def estimator_of(self) -> dict[str, Estimator]:
+        """How the gradient in each design variable is obtained, by name."""
+        return dict(zip(self.names, self.estimators, strict=True))
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether all gradients are exact."""
+        return all(estimator.name == "exact" for estimator in self.estimators)
+
+    def where(self, chosen: Iterable[bool]) -> "Design":
+        """The design with only some of its variables, one flag for each."""
+        flags = list(chosen)
+        parts = (self.names, self.paths, self.lower, self.upper, self.estimators)
+        return Design(*(tuple(x for x, flag in zip(part, flags, strict=True) if flag) for part in parts))  # type: ignore[arg-type]
 
     def values(self, model: Model) -> dict[str, Array]:
         """The design variables of a model by name."""
@@ -44,15 +67,25 @@ class Design(eqx.Module):
 
     def project(self, values: DesignValues) -> dict[str, Array]:
         """The nearest values within the bounds."""
-        bounds = zip(self.names, self.lower, self.upper, strict=True)
-        return {name: jnp.clip(values[name], lower, upper) for name, lower, upper in bounds}
+        bounds = zip(self.names, self.paths, self.lower, self.upper, strict=True)
+        return {
+            name: _on_simplex(values[name], lower, upper)
+            if path == COMPOSITION
+            else jnp.clip(values[name], lower, upper)
+            for name, path, lower, upper in bounds
+        }
 
     def step(self, model: Model, values: DesignValues, updates: DesignValues) -> dict[str, Array]:
         """Add updates, stay within the bounds, and keep twice the cutoff within the box.
 
-        A step that would let the cutoff outgrow half the box is shortened to the longest one that does not.
+        Updates of variables that change in proportion are added to their logarithms. A step that would let the cutoff
+        outgrow half the box is shortened to the longest one that does not.
         """
-        moved = self.project({name: values[name] + updates[name] for name in self.names})
+        added = {
+            name: values[name] * jnp.exp(updates[name]) if estimator.in_logarithm else values[name] + updates[name]
+            for name, estimator in self.estimator_of.items()
+        }
+        moved = self.project(added)
 
         def at(fraction: Float[Array, ""]) -> dict[str, Array]:
             return {name: jnp.add(values[name], fraction * (moved[name] - values[name])) for name in self.names}
@@ -92,8 +125,9 @@ def replace_leaves(tree: PyTree, by_path: DesignValues) -> Any:
 def resolve_design(model: Model, bounds: Mapping[str, Any]) -> Design:
     """Find the design variables that `bounds` names, by full path or by a bare name while that is unique.
 
-    Bounds are `(lower, upper)`, and of any type until they are checked here. Raises `RequestError` for
-    unknown or ambiguous names, bad bounds, and values that start outside their bounds.
+    Bounds are `(lower, upper)` or a `Variable`, and of any type until they are checked here. Raises `RequestError` for
+    unknown or ambiguous names, bad bounds, values that start outside their bounds, and estimators that a variable
+    cannot have.
     """
     leaves = trainable_leaves(model)
     short = {path: path.rsplit(".", 1)[-1] for path in leaves}
@@ -101,21 +135,41 @@ def resolve_design(model: Model, bounds: Mapping[str, Any]) -> Design:
     full = {name: path for path, name in short.items()}
     if not bounds:
         raise RequestError(f"design is empty: nothing would train; possible: {', '.join(full) or '(no arrays)'}")
-    paths, lowers, uppers = [], [], []
+    treated = treatment_paths(model)
+    paths, lowers, uppers, estimators = [], [], [], []
     for key, bound in bounds.items():
         path = key if key in leaves else full.get(key)
         if path is None:
             raise RequestError(f"design.{key}: no such parameter; {suggestion(key, full)}")
         if path in paths:
             raise RequestError(f"design.{key}: {path} is named twice")
-        lower, upper = _check_bounds(key, bound)
+        wanted = bound if isinstance(bound, Variable) else Variable(bound)
+        lower, upper = _check_bounds(key, wanted.bounds)
         value = leaves[path]
         if bool(jnp.any((value < lower) | (value > upper))):
             raise RequestError(f"design.{key}: starts at {value.tolist()}, outside its bounds [{lower:g}, {upper:g}]")
         paths.append(path)
         lowers.append(lower)
         uppers.append(upper)
-    return Design(tuple(short[path] for path in paths), tuple(paths), tuple(lowers), tuple(uppers))
+        estimators.append(choose_estimator(key, path, treated, value, wanted))
+    names = tuple(short[path] for path in paths)
+    return Design(names, tuple(paths), tuple(lowers), tuple(uppers), tuple(estimators))
+
+
+def _on_simplex(fractions: Array | np.ndarray, lower: float, upper: float) -> Float[Array, " s"]:
+    """The nearest fractions within the bounds that add up to one: shifted by the same number, then clipped."""
+    given = jnp.asarray(fractions)
+
+    def halve(_: Any, interval: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = interval
+        middle = 0.5 * (low + high)
+        small = jnp.sum(jnp.clip(given + middle, lower, upper)) < 1.0
+        return jnp.where(small, middle, low), jnp.where(small, high, middle)
+
+    reach = 1.0 + jnp.max(jnp.abs(given))
+    low, high = jax.lax.fori_loop(0, 60, halve, (-reach, reach))
+    clipped: Float[Array, " s"] = jnp.clip(given + 0.5 * (low + high), lower, upper)
+    return clipped / jnp.sum(clipped)
 
 
 def _check_bounds(key: str, bound: Any) -> tuple[float, float]:

@@ -155,6 +155,15 @@ class Ensemble(Task[Request, Result[Prepared]]):
             results = [result for chunk in chunks for result in executor.map(self, chunk, local=has_cache)]
         return [_sample(index, result) for index, result in zip(indices, results, strict=True)]
 
+    def samples_at(
+        self, executor: Executor, values: Sequence[DesignValues], indices: Sequence[int], *, step: int = 0
+    ) -> list[Sample]:
+        """Prepare and measure configurations anew, one at a time, each at its own values of the design variables."""
+        pairs = zip(values, indices, strict=True)
+        requests = [Request(index, step, dict(at), previous=None, keep=False) for at, index in pairs]
+        results = [r for chunk in _chunks(requests, self.chunk_size) for r in executor.map(self, chunk, local=False)]
+        return [_sample(index, result) for index, result in zip(indices, results, strict=True)]
+
     def rounds(self, executor: Executor, values: DesignValues, indices: Sequence[int]) -> Iterator[list[Sample]]:
         """Prepare and measure many configurations in rounds, between which the caller can stop or show progress."""
         for chunk in _chunks(list(indices), self.chunk_size or ROUND * executor.n_workers * executor.n_hosts):

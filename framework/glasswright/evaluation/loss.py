@@ -7,7 +7,7 @@ cotangent to be known up to a factor, so it is taken in phase one already, where
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -23,7 +23,7 @@ from ..execution.task import Result, Task
 from .clipping import clipping_factors, gradient_lengths
 from .design import DesignValues
 from .diagnosis import check_shapes, failure_of_objective
-from .measurement import Measurement, Sample, pull_back
+from .measurement import Sample, pull_back
 from .problem import Problem
 from .statistics import standard_error
 
@@ -43,6 +43,8 @@ class Evaluation(eqx.Module):
     - `gradients`: gradient of the weighted loss of each term in the design variables.
     - `lengths`: length of the gradient of each scalar term's value, the median over configurations.
     - `outcomes`: how each requested configuration ended.
+    - `estimates`: how the gradient in each variable was obtained, where one was estimated.
+    - `n_preparations`: how many packings were prepared; None for one of each configuration.
     """
 
     loss: float | None
@@ -53,6 +55,8 @@ class Evaluation(eqx.Module):
     gradients: Gradients
     lengths: dict[str, float]
     outcomes: list[Outcome]
+    estimates: dict[str, Any] = dataclasses.field(default_factory=dict)
+    n_preparations: int | None = None
 
     @property
     def gradient(self) -> dict[str, np.ndarray]:
@@ -99,12 +103,24 @@ def evaluate(
     - `limits`: the largest gradient of each scalar term that a single configuration may contribute (see
       `glasswright.evaluation.clipping`).
     """
+    return evaluate_each(problem, [values] * len(samples), sampler, samples, executor, limits)
+
+
+def evaluate_each(
+    problem: Problem,
+    values: Sequence[DesignValues],
+    sampler: AbstractSampler,
+    samples: Sequence[Sample],
+    executor: Executor,
+    limits: Mapping[str, float] | None = None,
+) -> Evaluation:
+    """`evaluate` for samples that were prepared each at its own design variables."""
     evaluation, cotangents = evaluate_scalars(problem.terms, sampler, samples, limits)
     if not any(cotangents):
         return evaluation
     items = [
-        PullBackItem(dict(values), sample.prepared, of_sample)
-        for sample, of_sample in zip(samples, cotangents, strict=True)
+        PullBackItem(dict(at), sample.prepared, of_sample)
+        for at, sample, of_sample in zip(values, samples, cotangents, strict=True)
     ]
     has_cache = any(item.prepared is not None and item.prepared.memory is not None for item in items)
     gradients = dict(evaluation.gradients)
@@ -128,8 +144,8 @@ def evaluate_scalars(
         return Evaluation(None, {}, {}, {}, {}, {}, {}, outcomes), cotangents
     # Gathered on the host: these are few numbers, and every operation on the device has a price.
     accepted = np.asarray([sample.measurement is not None for sample in samples])
-    values = _gather_values(terms, samples, measurements)
-    term_losses = _evaluate_objectives(terms, values, accepted, sampler)
+    values = gather_values(terms, samples)
+    term_losses = evaluate_objectives(terms, values, accepted, sampler)
     n = len(measurements)
     means = {name: np.asarray(np.sum(value, axis=0) / n) for name, value in values.items()}
     errors = {name: standard_error(value[accepted]) for name, value in values.items()}
@@ -153,10 +169,9 @@ def evaluate_scalars(
     return Evaluation(total, means, losses, errors, floors, gradients, medians, outcomes), cotangents
 
 
-def _gather_values(
-    terms: Mapping[str, Term], samples: Sequence[Sample], measurements: Sequence[Measurement]
-) -> dict[str, np.ndarray]:
-    """The values of each term in all samples, zeros where a sample was rejected."""
+def gather_values(terms: Mapping[str, Term], samples: Sequence[Sample]) -> dict[str, np.ndarray]:
+    """The values of each term in all samples, zeros where a sample was rejected; at least one was not."""
+    measurements = [sample.measurement for sample in samples if sample.measurement is not None]
     check_shapes(
         [{name: np.asarray(value) for name, value in m.values.items()} for m in measurements],
         [sample.index for sample in samples if sample.measurement is not None],
@@ -168,7 +183,7 @@ def _gather_values(
     }
 
 
-def _evaluate_objectives(
+def evaluate_objectives(
     terms: Mapping[str, Term], values: dict[str, np.ndarray], accepted: np.ndarray, sampler: AbstractSampler
 ) -> dict[str, TermLoss]:
     """Loss, sampling floor and cotangent of each term, on the host."""

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ..components.protocol import AbstractProtocol
-from ..components.system import AbstractSystem
+from ..components.system import AbstractSystem, System
 from ..physics.configuration import Configuration, box_width
 from ..physics.potential import AbstractPotential
 
@@ -63,3 +63,13 @@ class Model(eqx.Module):
     def cutoff_slack(self) -> Float[Array, ""]:
         """Width of the box minus twice the cutoff, which the minimum-image convention needs not to be negative."""
         return box_width(self.system.box) - 2.0 * self.potential.reach(self.system.largest_particles)
+
+    def with_fixed_species(self) -> "Model":
+        """The model with the same number of particles of each species in all packings, the closest to its composition.
+
+        Where species are drawn, their numbers fluctuate, which changes means by O(1/N): a trained composition is
+        validated without.
+        """
+        if not isinstance(self.system, System) or not self.system.draws_species:
+            return self
+        return Model(self.potential, self.system.with_fixed_species(), self.protocol)

@@ -14,9 +14,10 @@ from ..components.objective import Term
 from ..components.property import AbstractProperty
 from ..components.protocol import AbstractProtocol
 from ..components.sampler import AbstractSampler
-from ..components.system import AbstractSystem
+from ..components.system import AbstractSystem, System
 from ..components.tracker import AbstractTracker
-from ..evaluation.design import resolve_design
+from ..evaluation.design import Design, resolve_design
+from ..evaluation.estimator import COMPOSITION, Variable
 from ..evaluation.problem import Model, Problem
 from ..evaluation.value_shape import value_shape
 from ..physics.configuration import Configuration, check_box_width
@@ -26,6 +27,9 @@ from ..physics.state import State
 from ..plots.options import DEFAULT_PLOTS, PlotOptions
 from .memory import check_memory
 
+# Packings that the score function needs: an unbiased loss is made of two, and each packing is left out once.
+LEAST_FOR_A_BASELINE = 3
+
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Experiment:
@@ -33,7 +37,8 @@ class Experiment:
 
     **Arguments:**
 
-    - `design`: path of a parameter (`"potential.diameter"`, or `"diameter"` while that is unique) → its bounds.
+    - `design`: path of a parameter (`"potential.diameter"`, or `"diameter"` while that is unique) → its bounds, or a
+      `Variable`, which also says how its gradient is obtained.
     - `combination`: how the terms become one gradient; None is their weighted sum.
     - `steps`: most training steps.
     - `tolerance`: stop when the loss is below it (populations only); zero never stops.
@@ -55,7 +60,7 @@ class Experiment:
     protocol: AbstractProtocol
     sampler: AbstractSampler
     terms: dict[str, Term]
-    design: dict[str, tuple[float, float]]
+    design: Mapping[str, tuple[float, float] | Variable]
     optimizer: optax.GradientTransformation
     combination: AbstractCombination | None = None
     steps: int = 1000
@@ -76,7 +81,8 @@ class Experiment:
         terms = ", ".join(
             f"{name}: {term.weight:g} x {term.objective} of {term.property}" for name, term in self.terms.items()
         )
-        bounds = ", ".join(f"{name} in [{lower:g}, {upper:g}]" for name, (lower, upper) in self.design.items())
+        variables = {name: v.bounds if isinstance(v, Variable) else v for name, v in self.design.items()}
+        bounds = ", ".join(f"{name} in [{lower:g}, {upper:g}]" for name, (lower, upper) in variables.items())
         return (
             f"Experiment(\n  potential: {self.potential}\n  system: {self.system}\n  protocol: {self.protocol}\n"
             f"  sampler: {self.sampler}\n  terms: {terms}\n  design: {bounds}\n"
@@ -85,8 +91,14 @@ class Experiment:
 
     @property
     def model(self) -> Model:
-        """Potential, system and protocol, whose arrays are the candidates for design variables."""
-        return Model(self.potential, self.system, self.protocol)
+        """Potential, system and protocol, whose arrays are the candidates for design variables.
+
+        The species of particles are drawn where their fractions are a design variable.
+        """
+        system = self.system
+        if isinstance(system, System) and {COMPOSITION, COMPOSITION.rsplit(".", 1)[-1]} & set(self.design):
+            system = system.drawing_species()
+        return Model(self.potential, system, self.protocol)
 
     @functools.cached_property
     def problem(self) -> Problem:
@@ -127,12 +139,16 @@ def check_experiment(experiment: Experiment) -> Problem:
     check_start(experiment.potential, system, experiment.sampler)
     check_cutoff(experiment.potential, system.largest_particles, f"system.n_particles={system.n_particles}")
     provided = type(experiment.protocol).provides
+    model = experiment.model
+    design = resolve_design(model, experiment.design)
+    check_estimators(experiment, design)
+    has_exact = any(estimator.name == "exact" for estimator in design.estimators)
     for name, term in experiment.terms.items():
         check_provided(name, term.property, provided)
         key = f"terms.{name}.property"
-        shape = value_shape(
-            key, term.property, experiment.potential, experiment.system, provided, trained=term.is_trained
-        )
+        # Estimators need values only, which may jump.
+        trained = term.is_trained and has_exact
+        shape = value_shape(key, term.property, experiment.potential, experiment.system, provided, trained=trained)
         try:
             term.objective.check(experiment.sampler)
             if shape is not None:
@@ -151,14 +167,36 @@ def check_experiment(experiment: Experiment) -> Problem:
             f"optimizer: takes its step from the distance to a loss of zero, and that of terms.{endless[0]} "
             f"({objective}) has no least value; take another, for instance optimizer=rmsprop"
         )
-    model = experiment.model
-    design = resolve_design(model, experiment.design)
     if experiment.protocol.changes_box and "system.density" in design.paths:
         raise RequestError(
             "design.density: under a constant pressure the density follows from the interactions; train "
             "protocol.pressure instead, or fix the box with protocol.pressure=null"
         )
     return Problem(model, design, experiment.terms)
+
+
+def check_estimators(experiment: Experiment, design: Design) -> None:
+    """Estimators of gradients compare packings that are prepared anew, several of them, and not all at the design."""
+    sampler = experiment.sampler
+    for name, estimator in design.estimator_of.items():
+        if estimator.name == "exact":
+            continue
+        what = f"design.{name}: its gradient is estimated ({estimator.name})"
+        if sampler.is_population:
+            raise RequestError(
+                f"{what} from packings that are prepared anew, and {type(sampler).__name__} follows the same ones; "
+                "choose sampler=fresh"
+            )
+        if estimator.name == "score" and sampler.size < LEAST_FOR_A_BASELINE:
+            raise RequestError(
+                f"{what} by comparing each packing with the others: sampler.size={sampler.size} must be at least "
+                f"{LEAST_FOR_A_BASELINE}"
+            )
+        if estimator.name == "evolution" and experiment.keep_packings:
+            raise RequestError(
+                f"train.keep_packings={experiment.keep_packings}: the packings of this training are prepared on both "
+                f"sides of its design (design.{name}), none at it; leave it out"
+            )
 
 
 def check_provided(name: str, wanted: AbstractProperty, provided: type[State]) -> None:

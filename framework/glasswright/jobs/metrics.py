@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from .._errors import RunError
+from ..evaluation.estimation import GradientReport
 from ..evaluation.loss import Evaluation
 from ..evaluation.measurement import Sample
 from ..evaluation.statistics import count_rejected, describe_rejected, sum_rejected
@@ -38,7 +39,11 @@ class TermMetrics(TypedDict):
 
 
 class Metrics(TypedDict):
-    """One line of `metrics.jsonl`: what a step has measured at its design, and how its configurations ended."""
+    """One line of `metrics.jsonl`: what a step has measured at its design, and how its configurations ended.
+
+    Where gradients are estimated, `gradients` says how, by design variable, and `preparations` how many packings were
+    prepared: both of a pair, which counts as one configuration.
+    """
 
     step: int
     loss: float | None
@@ -51,6 +56,8 @@ class Metrics(TypedDict):
     rearranged: int
     search: dict[str, float]
     seconds: float
+    gradients: NotRequired[dict[str, GradientReport]]
+    preparations: NotRequired[int]
 
 
 class BestResult(TypedDict):
@@ -87,6 +94,7 @@ class TrainingResult(TypedDict):
     seconds: float
     ended: Ending
     species_counts: NotRequired[list[int]]
+    preparations: NotRequired[int]
     best: NotRequired[BestResult]
     average: NotRequired[AverageResult]
 
@@ -101,7 +109,7 @@ def step_metrics(
     """The metrics of a step from `state` to `next_state`."""
     rejected = count_rejected(sample.outcome for sample in samples)
     search = _sum_statistics(samples)
-    return {
+    line: Metrics = {
         "step": state.step,
         "loss": evaluation.loss,
         "terms": {
@@ -117,6 +125,9 @@ def step_metrics(
         "search": search,
         "seconds": seconds,
     }
+    if evaluation.n_preparations is not None:
+        line["gradients"], line["preparations"] = evaluation.estimates, evaluation.n_preparations
+    return line
 
 
 def _term_metrics(name: str, evaluation: Evaluation, factor: float | None, n_samples: int) -> TermMetrics:
@@ -199,7 +210,9 @@ def final_result(
         "seconds": seconds,
         "ended": ended,
     }
-    counts = experiment.system.species_counts
+    if all("preparations" in line for line in lines):
+        result["preparations"] = sum(line["preparations"] for line in lines)
+    counts = experiment.model.system.species_counts
     if counts is not None:
         result["species_counts"] = list(counts)
     if not experiment.sampler.is_population:

@@ -14,6 +14,7 @@ from .._errors import RequestError, RunError
 from ..evaluation.combining import combine_terms
 from ..evaluation.design import Design
 from ..evaluation.ensemble import Ensemble
+from ..evaluation.estimation import evaluate_estimated
 from ..evaluation.loss import Evaluation, evaluate
 from ..evaluation.measurement import Sample
 from ..evaluation.model import Model
@@ -236,17 +237,22 @@ def _describe_broken(broken: str, step: int, evaluation: Evaluation, output: Run
 def evaluate_step(experiment: Experiment, executor: Executor, state: TrainingState) -> tuple[list[Sample], Evaluation]:
     """Prepare and measure the configurations of a step, and evaluate the loss and its gradient."""
     ensemble = Ensemble(experiment.problem, experiment.seed, chunk_size=experiment.chunk_size)
+    indices = experiment.sampler.indices(state.step)
+    limits = None
+    if experiment.clip is not None:
+        limits = {name: experiment.clip * float(length) for name, length in state.lengths.items()}
+    if not experiment.problem.design.is_exact:
+        return evaluate_estimated(
+            ensemble, executor, state.values, experiment.sampler, indices, step=state.step, limits=limits
+        )
     samples = ensemble.samples(
         executor,
         state.values,
-        experiment.sampler.indices(state.step),
+        indices,
         step=state.step,
         previous=state.prepared,
         keep=set(experiment.sampler.indices(state.step + 1)),
     )
-    limits = None
-    if experiment.clip is not None:
-        limits = {name: experiment.clip * float(length) for name, length in state.lengths.items()}
     evaluation = evaluate(experiment.problem, state.values, experiment.sampler, samples, executor, limits)
     return samples, evaluation
 
