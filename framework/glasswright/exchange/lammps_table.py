@@ -1,18 +1,16 @@
 """Pair potentials as tables of LAMMPS (`pair_style table`)."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from .._errors import RequestError
 from ..physics.configuration import Configuration
 from ..physics.pair_potential import AbstractPairPotential
 from ..physics.potential import AbstractPotential
+from ..physics.species_pairs import PairFunctions, pair_functions
 from .packing import Packing
 
 # Rows of all tables together, and of one at most and at least. They are at distances whose squares are evenly spaced,
@@ -70,7 +68,7 @@ def pair_tables(potential: AbstractPairPotential, packings: Sequence[Packing]) -
     """A table for each pair of species, from half the shortest distance in the packings to the pair's cutoff."""
     n_species = len(packings[0].labels)
     a, b = np.triu_indices(n_species)
-    evaluate = _pair_functions(potential, packings[0].configuration, a, b)
+    evaluate = pair_functions(potential, packings[0].configuration, a, b)
     inner = INNERMOST * min(_shortest_distance(packing.configuration) for packing in packings)
     ends = _cutoffs(evaluate, inner, float(potential.cutoff), len(a))
     n_rows = max(min(ALL_ROWS // len(a), MOST_ROWS), FEWEST_ROWS)
@@ -107,32 +105,7 @@ def _rows(table: PairTable) -> Iterator[str]:
     return (f"{k} {r:.17g} {e:.17g} {f:.17g}" for k, (r, e, f) in enumerate(rows, start=1))
 
 
-Evaluate = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
-
-
-def _pair_functions(
-    potential: AbstractPairPotential, configuration: Configuration, a: np.ndarray, b: np.ndarray
-) -> Evaluate:
-    """Energy, `V'` and `V''` of each pair of species (rows) at distances of its own (columns)."""
-    n_species, d = int(b[-1]) + 1, configuration.dimension
-    particles = Configuration(jnp.zeros((n_species, d)), configuration.box, jnp.arange(n_species))
-
-    @eqx.filter_jit
-    def compute(potential: AbstractPairPotential, distances: Array) -> tuple[Array, Array, Array]:
-        parameters = potential.pair_parameters(particles, jnp.asarray(a), jnp.asarray(b))
-        first = jax.grad(potential.pair_energy)
-        functions = (potential.pair_energy, first, jax.grad(first))
-        each = [jax.vmap(jax.vmap(function, (0, None)))(distances, parameters) for function in functions]
-        return each[0], each[1], each[2]
-
-    def evaluate(distances: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        energy, slope, curvature = compute(potential, jnp.asarray(distances))
-        return np.asarray(energy), np.asarray(slope), np.asarray(curvature)
-
-    return evaluate
-
-
-def _cutoffs(evaluate: Evaluate, inner: float, largest: float, n_pairs: int) -> Float[np.ndarray, " t"]:
+def _cutoffs(evaluate: PairFunctions, inner: float, largest: float, n_pairs: int) -> Float[np.ndarray, " t"]:
     """The distance from which on each pair does not interact."""
     grid = np.linspace(inner, largest, N_LOOKS)
     energy, slope, _ = evaluate(np.broadcast_to(grid, (n_pairs, N_LOOKS)))

@@ -240,3 +240,22 @@ def inverse_and_determinant(matrix: Float[Array, "d d"]) -> tuple[Float[Array, "
     columns = jnp.stack([jnp.cross(second, third), jnp.cross(third, first), jnp.cross(first, second)], axis=1)
     determinant = jnp.dot(first, columns[:, 0])
     return columns / determinant, determinant
+
+
+particles_of = fast_jit(particles)
+
+
+@fast_jit
+def tolerance_of(
+    potential: Enthalpy, configuration: Configuration, tolerance: Float[Array | np.ndarray, ""]
+) -> Float[Array, ""]:
+    """`Enthalpy.tolerance`, compiled."""
+    return potential.tolerance(configuration, tolerance)
+
+
+@fast_jit
+def enthalpy_hessian(
+    potential: Enthalpy, hessian: AbstractHessian, configuration: Configuration, neighbors: PairList
+) -> EnthalpyHessian:
+    """`Enthalpy.with_box`, compiled."""
+    return potential.with_box(hessian, configuration, neighbors)

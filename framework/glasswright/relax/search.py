@@ -1,6 +1,7 @@
 """The search for the minimum of one packing: a loop on the host that calls compiled programs."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -15,33 +16,21 @@ from ..physics.hessian import AbstractFactoredHessian, AbstractHessian, factor_h
 from ..physics.pair_list import PairList, build_pair_list
 from ..physics.pair_potential import AbstractPairPotential
 from ..physics.potential import AbstractPotential
-from .enthalpy import Enthalpy, EnthalpyHessian, leave_box_saddle, particles
+from .enthalpy import Enthalpy, EnthalpyHessian, enthalpy_hessian, leave_box_saddle, particles_of, tolerance_of
 from .fire import fire, fire_start
 from .newton import NewtonEnd, newton_steps
 from .push_apart import push_apart
 from .saddle import leave_along, leave_saddle
 from .schedule import MAX_FACTORS, MAX_PUSHES, MAX_SADDLES, WIDEST_SKIN, QuenchSchedule
+from .spline_table import DescentKind, SplineTable, table_for_descent
 
 # How the Hessian of a packing is held: factored as a dense or as a sparse matrix, or known by its products alone.
 HessianKind = Literal["dense", "sparse", "matrix_free"]
+# Native descents go to this share of the force at which Newton takes over; XLA's go on from there.
+NATIVE_SHARE = 0.01
 
 _factor_hessian = fast_jit(factor_hessian)
 _factor_pinning_zero_modes = fast_jit(factor_pinning_zero_modes)
-_particles = fast_jit(particles)
-
-
-@fast_jit
-def _tolerance(
-    potential: Enthalpy, configuration: Configuration, tolerance: Float[Array | np.ndarray, ""]
-) -> Float[Array, ""]:
-    return potential.tolerance(configuration, tolerance)
-
-
-@fast_jit
-def _with_box(
-    potential: Enthalpy, hessian: AbstractHessian, configuration: Configuration, neighbors: PairList
-) -> EnthalpyHessian:
-    return potential.with_box(hessian, configuration, neighbors)
 
 
 @fast_jit
@@ -62,19 +51,28 @@ class Search:
     - `schedule`: tolerances and limits.
     - `hessian`: how Hessians are held. Those that are known by their products alone (`matrix_free`) cannot be factored,
       and FIRE descends all the way.
+    - `descent`: which loop descends (`table_for_descent`).
 
     **Attributes:**
 
     - `configuration`: where the search stands.
     - `factor`: the factored Hessian of the minimum, of the particles at fixed box; None until there is one.
     - `outcome`: why the search failed; None unless it did. A start or cutoff that is not finite is `nonfinite` at once.
-    - `counts`: force evaluations, factorisations, saddles left, zero modes pinned, rattlers.
+    - `counts`: force evaluations, factorisations, saddles left, zero modes pinned, rattlers; `native`, where there is
+      a native descent: those of the evaluations that are its own.
     """
 
     def __init__(
-        self, potential: AbstractPotential, start: Configuration, schedule: QuenchSchedule, *, hessian: HessianKind
+        self,
+        potential: AbstractPotential,
+        start: Configuration,
+        schedule: QuenchSchedule,
+        *,
+        hessian: HessianKind,
+        descent: DescentKind = "xla",
     ):
         self.potential, self.start, self.schedule, self.kind = potential, start, schedule, hessian
+        self.descent: DescentKind = descent
         self.configuration = start
         self.factor: AbstractHessian | None = None
         self.outcome: Outcome | None = None
@@ -93,7 +91,7 @@ class Search:
 
     def again(self) -> "Search":
         """A new search from the same start that keeps the pair list and goes on counting."""
-        search = Search(self.potential, self.start, self.schedule, hessian=self.kind)
+        search = Search(self.potential, self.start, self.schedule, hessian=self.kind, descent=self.descent)
         search._neighbors, search.counts = self._neighbors, self.counts
         return search
 
@@ -106,7 +104,7 @@ class Search:
         """Go from anywhere to where max|F| < `tolerance`, whether or not there is a minimum near."""
         if self.outcome is None:
             self._push_apart()
-            self._fire(tolerance)
+            self._descend_to(tolerance)
 
     def relax(self) -> None:
         """Go from anywhere to a minimum."""
@@ -142,8 +140,7 @@ class Search:
         """The Hessian of where the search stands, at fixed box: factored, or known by its products."""
         if self.kind != "matrix_free":
             return self._factorise_particles()
-        # Here, for what it imports is slow to load and seldom needed.
-        from ..physics.adjoint import MatrixFreeHessian
+        from ..physics.adjoint import MatrixFreeHessian  # Slow to load, and seldom needed.
 
         return MatrixFreeHessian(
             self.of_particles, self.packing, self.neighbors(), stiffness=self.schedule.units.stiffness
@@ -158,7 +155,7 @@ class Search:
     def moved(self) -> float:
         """The largest distance of a particle from its start, apart from a drift of all, in units of length."""
         if isinstance(self.potential, Enthalpy):
-            # Apart from the strain of the box: in the box of the start.
+            # In the box of the start.
             rows, species = self.start.dimension, self.start.species
             start, end = (
                 Configuration(fractional=c.fractional[:-rows], box=self.start.box, species=species[:-rows])
@@ -166,6 +163,10 @@ class Search:
             )
             return float(_largest_move(start, end))
         return float(_largest_move(self.start, self.configuration))
+
+    @functools.cached_property
+    def _table(self) -> SplineTable | None:
+        return table_for_descent(self.potential, self.start, self.descent)
 
     @property
     def of_particles(self) -> AbstractPotential:
@@ -175,13 +176,13 @@ class Search:
     def _particles_of(self, configuration: Configuration) -> Configuration:
         if not isinstance(self.potential, Enthalpy):
             return configuration
-        packing: Configuration = _particles(self.potential, configuration)
+        packing: Configuration = particles_of(self.potential, configuration)
         return packing
 
     def _with_box(self, hessian: AbstractHessian) -> EnthalpyHessian:
         """The factored Hessian of the enthalpy, from that of the particles."""
         assert isinstance(self.potential, Enthalpy)
-        with_box: EnthalpyHessian = _with_box(self.potential, hessian, self.configuration, self.neighbors())
+        with_box: EnthalpyHessian = enthalpy_hessian(self.potential, hessian, self.configuration, self.neighbors())
         return with_box
 
     def _renew_neighbors(self) -> PairList:
@@ -219,13 +220,13 @@ class Search:
     def _descend(self) -> None:
         """Go to a force-free point; `factor` is set if it is a minimum."""
         if not self.uses_newton:
-            self._fire(self.schedule.force_tolerance)
+            self._descend_to(self.schedule.force_tolerance)
             if self.outcome is None:
                 self._accept()
             return
         tolerance: float | None = self.schedule.hand_over
         while tolerance is not None:
-            self._fire(tolerance)
+            self._descend_to(tolerance)
             at_hand_over = self.configuration
             if self.outcome is not None or self._newton():
                 return
@@ -310,10 +311,24 @@ class Search:
         left: Configuration = leave_saddle(*here, distance, stiffness)
         return left
 
+    def _descend_to(self, tolerance: float) -> None:
+        """Descend to max|F| < `tolerance`: natively as far as tables reach, where that is asked for."""
+        least = NATIVE_SHARE * self.schedule.hand_over
+        if self._table is not None:
+            from .native import descend_natively  # Numba takes a while to import.
+
+            end = descend_natively(self._table, self.configuration, self.schedule, max(tolerance, least))
+            # The pair list is that of where the descent began.
+            self.configuration, self.outcome, self._neighbors = end.configuration, end.outcome, None
+            self.counts["evaluations"] += end.evaluations
+            self.counts["native"] = self.counts.get("native", 0) + end.evaluations
+        if self.outcome is None and (self._table is None or tolerance < least):
+            self._fire(tolerance)
+
     def _fire(self, tolerance: float) -> None:
         """FIRE to max|F| < `tolerance`, renewing the pair list as often as needed."""
         settings = self.schedule.fire_settings
-        # NumPy's numbers here and below: making device arrays of the host's is slower than handing them over.
+        # NumPy's numbers here and below: making device arrays of the host's is slower.
         limits = np.asarray(tolerance), np.asarray(self.schedule.max_steps)
         state = fire_start(self.configuration)
         while True:
@@ -338,7 +353,7 @@ class Search:
         """The force tolerance, as derivatives of what is minimised are compared with it."""
         tolerance = np.asarray(self.schedule.force_tolerance)
         if isinstance(self.potential, Enthalpy):
-            tolerance = np.asarray(_tolerance(self.potential, self.configuration, tolerance))
+            tolerance = np.asarray(tolerance_of(self.potential, self.configuration, tolerance))
         return tolerance
 
     def is_narrow(self) -> bool:

@@ -12,7 +12,19 @@ import jax
 
 from ..registry.registry import registry
 
-PACKAGES = ("glasswright", "jax", "jaxlib", "equinox", "optax", "jaxopt", "hydra-core", "pluggy", "numpy", "scipy")
+PACKAGES = (
+    "glasswright",
+    "jax",
+    "jaxlib",
+    "equinox",
+    "optax",
+    "jaxopt",
+    "hydra-core",
+    "pluggy",
+    "numba",
+    "numpy",
+    "scipy",
+)
 
 
 class Provenance(TypedDict):

@@ -122,6 +122,10 @@ class Quench(gw.AbstractProtocol):
     - `hessian`: `dense` or `sparse` (factored once), `matrix_free` (conjugate gradients), or `auto`. For pair
       potentials that is dense up to 1500 coordinates in two dimensions and 3000 in three, and sparse above; for others,
       and above 400 000 coordinates in two dimensions or 45 000 in three, matrix-free.
+    - `descent`: the loop that FIRE runs in, as far as the hand-over: `native` (compiled by Numba, with the forces from
+      tables; for sums over pairs that depend on species alone, on CPUs), `xla` (compiled by XLA, with the potential
+      itself), or `auto`: native from 5000 particles on where possible. Both take the same steps, but rounding differs,
+      and quenching is chaotic: a start may lead to another minimum of the same ensemble.
     - `stability`: what a minimum has to be stable against: `fixed_box`, motions of the particles in their box, as in
       the paper; `elastic`, strains of the box as well (all `eigenmoduli` positive), without which Poisson's ratio has
       no bounds and its mean need not exist. A packing that is not counts as `unstable`. Under a pressure, packings are
@@ -140,6 +144,7 @@ class Quench(gw.AbstractProtocol):
     skin: float = 0.3
     follow_limit: float = 0.1
     hessian: Literal["auto", "dense", "sparse", "matrix_free"] = "auto"
+    descent: Literal["auto", "native", "xla"] = "auto"
     stability: Literal["fixed_box", "elastic"] = "fixed_box"
     pressure: Float[Array, ""] | None = eqx.field(
         converter=lambda p: None if p is None else jnp.asarray(p, dtype=float), default=None
@@ -154,6 +159,8 @@ class Quench(gw.AbstractProtocol):
             value = getattr(self, name)
             if not 0.0 < value < float("inf"):
                 raise ValueError(f"quench({name}={value}): must be positive and finite.")
+        if self.descent == "native" and self.method == "fire":
+            raise ValueError("quench(descent=native, method=fire): the paper's FIRE runs in XLA's loop; leave one out.")
         if self.pressure is None:
             if self.box not in (None, "fixed"):
                 raise ValueError(f"quench(box={self.box}): a free box needs a pressure, for instance pressure=0.")
@@ -209,7 +216,7 @@ class Quench(gw.AbstractProtocol):
         """
         first = self._search(potential, jax.tree.map(lambda x: x[0], starts))
         # What is not a number is refused one by one, without a program for many.
-        if not first.uses_newton or first.kind != "dense" or first.outcome is not None:
+        if self.descent == "native" or not first.uses_newton or first.kind != "dense" or first.outcome is not None:
             return None
         starts, treated = self._treat_many(potential, starts, keys)
         relaxation = self._relaxation(potential, starts, first.schedule, width)
@@ -340,7 +347,9 @@ class Quench(gw.AbstractProtocol):
 
     def _search(self, potential: gw.AbstractPotential, start: gw.Configuration) -> Search:
         """A search from the start, with the kind of Hessian that suits its size."""
-        return Search(potential, start, self._schedule(potential, start), hessian=self._kind(potential, start))
+        schedule, kind = self._schedule(potential, start), self._kind(potential, start)
+        descent = "xla" if self.method == "fire" else self.descent
+        return Search(potential, start, schedule, hessian=kind, descent=descent)
 
     def _kind(self, potential: gw.AbstractPotential, start: gw.Configuration) -> HessianKind:
         """How the Hessian is held: as asked for, or as suits the potential and the number of coordinates."""
