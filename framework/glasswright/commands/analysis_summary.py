@@ -21,6 +21,8 @@ def summarise(report: Mapping[str, Any], folder: Path) -> list[str]:
             console.print(f"{len(frames)} packings of {packing['source']}; the first:", highlight=False)
             report = frames[0]
         console.print(f"packing: {packing['source']}, {packing['n_particles']} particles", highlight=False)
+        if "gradients" in report:
+            _gradients(report["gradients"], console)
         if "tunability" in report:
             _tunability(report["tunability"], console)
         if "predictiveness" in report:
@@ -30,6 +32,34 @@ def summarise(report: Mapping[str, Any], folder: Path) -> list[str]:
         if "vibrations" in report:
             _vibrations(report["vibrations"], console)
     return [*capture.get().splitlines(), f"results in {folder}"]
+
+
+def _gradients(report: Mapping[str, Any], console: Console) -> None:
+    counts = "".join(f", {count} {name}" for name, count in report["rejected"].items())
+    title = f"gradients of means, from {report['converged']} samples ({report['preparations']} packings){counts}"
+    table = Table(title=title, title_justify="left", title_style="bold")
+    headings = ("", "in", "by", "gradient", "S/N", "samples for S/N 1", "pairs correlate")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for name, of_property in report["properties"].items():
+        for variable, signal in of_property["variables"].items():
+            numbers = zip(np.ravel(signal["gradient"]), np.ravel(signal["standard_error"]), strict=True)
+            shown = [f"{mean:.3g} ± {error:.2g}" for mean, error in numbers]
+            is_paired = signal["estimator"] == "evolution"
+            table.add_row(
+                name,
+                variable,
+                signal["estimator"],
+                ", ".join(shown[:MOST_SHOWN]) + (", …" if len(shown) > MOST_SHOWN else ""),
+                _number(signal["signal_to_noise"], ".2g"),
+                _number(signal["for_one"], ".2g"),
+                _number(of_property["pair_correlation"], ".3f") if is_paired else "",
+            )
+    console.print(table)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
 
 
 def _tunability(report: Mapping[str, Any], console: Console) -> None:

@@ -128,6 +128,38 @@ def estimated_contributions(terms: Mapping[str, Term], sampler: AbstractSampler,
     return result
 
 
+def property_gradients(design: Design, measured: Measured) -> Contributions:
+    """The gradient of each scalar property in each sample that was accepted, in all design variables."""
+    accepted = measured.accepted
+    bases = [_values_and_gradients(members.samples, accepted) for members in measured.bases]
+    result: Contributions = {name: {} for name, value in bases[0][0].items() if value.ndim == 1}
+    for name, of_property in result.items():
+        for variable, score in measured.scores.items():
+            values = np.mean([of_base[name] for of_base, _ in bases], axis=0)
+            # The mean of the others is the baseline.
+            distance = (values - np.mean(values)) * values.size / max(values.size - 1, 1)
+            of_property[variable] = _times(distance, score[accepted])
+        for pair in measured.pairs:
+            plus, minus = (_values_and_gradients(side.samples, accepted)[0][name] for side in (pair.plus, pair.minus))
+            for variable, slope in pair.slopes.items():
+                part = _times(plus - minus, slope[accepted])
+                of_property[variable] = part + of_property.get(variable, np.zeros_like(part))
+        for variable, estimator in design.estimator_of.items():
+            if estimator.name == "exact":
+                parts = [[gradients[name][variable] for gradients in of_base] for _, of_base in bases]
+                of_property[variable] = np.mean(parts, axis=0)
+    return result
+
+
+def _values_and_gradients(
+    samples: Sequence[Sample], accepted: Bool[np.ndarray, " m"]
+) -> tuple[dict[str, np.ndarray], list[Mapping[str, Mapping[str, Array | np.ndarray]]]]:
+    """The values of all terms in the accepted samples, stacked, and the gradients of each."""
+    measured = [s.measurement for s in _only_accepted(samples, accepted) if s.measurement is not None]
+    values = {name: np.stack([np.asarray(m.values[name]) for m in measured]) for name in measured[0].values}
+    return values, [m.gradients for m in measured]
+
+
 def signal_to_noise(contributions: Float[np.ndarray, " m *shape"]) -> float | None:
     """Length of the mean of independent contributions over that of its standard error; None where it has none."""
     error = standard_error(contributions)
@@ -187,7 +219,9 @@ def _influences(
     return {name: of_term(term, jnp.asarray(values[name])) for name, term in terms.items()}
 
 
-def _times(numbers: Float[Array, " m"], slopes: Float[np.ndarray, " m *shape"]) -> Float[np.ndarray, " m *shape"]:
+def _times(
+    numbers: Float[Array | np.ndarray, " m"], slopes: Float[np.ndarray, " m *shape"]
+) -> Float[np.ndarray, " m *shape"]:
     """A number of each sample times an array of it."""
     factors = np.asarray(numbers).reshape((-1,) + (1,) * (slopes.ndim - 1))
     return np.asarray(factors * slopes)

@@ -60,6 +60,24 @@ class Measured:
         """Which samples have been measured in full."""
         return np.asarray([sample.measurement is not None for sample in self.samples])
 
+    def joined_with(self, other: "Measured") -> "Measured":
+        """The samples of both, which were measured at the same design."""
+
+        def both(first: Members, second: Members) -> Members:
+            return Members([*first.values, *second.values], [*first.samples, *second.samples])
+
+        bases = [both(*members) for members in zip(self.bases, other.bases, strict=True)]
+        pairs = [
+            Pairs(
+                bases[0] if mine.plus is self.bases[0] else both(mine.plus, its.plus),
+                bases[1] if mine.plus is self.bases[0] else both(mine.minus, its.minus),
+                {name: np.concatenate([slope, its.slopes[name]]) for name, slope in mine.slopes.items()},
+            )
+            for mine, its in zip(self.pairs, other.pairs, strict=True)
+        ]
+        scores = {name: np.concatenate([score, other.scores[name]]) for name, score in self.scores.items()}
+        return Measured([*self.samples, *other.samples], bases, pairs, scores)
+
     @property
     def n_preparations(self) -> int:
         """The number of packings that were prepared."""

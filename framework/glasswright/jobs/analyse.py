@@ -34,6 +34,7 @@ from .frames import mean_and_error
 from .measure import max_force
 from .packing_reports import BondsReport, VibrationsReport, report_bonds, report_vibrations
 from .predictiveness import PredictivenessReport, predictiveness
+from .signal import SignalReport, measure_signal
 from .tunability import Tunability, TunabilityReport, scalar_terms, tunability, tunability_report
 
 logger = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class AnalysisReport(TypedDict):
 
     packing: PackingReport
     design: dict[str, np.ndarray]
+    gradients: NotRequired[SignalReport]
     tunability: NotRequired[TunabilityReport]
     predictiveness: NotRequired[dict[str, PredictivenessReport]]
     bonds: NotRequired[dict[str, BondsReport]]
@@ -121,7 +123,9 @@ def analyse(request: Analysis, directory: str | Path | None = None, *, progress:
             stale = ("analysis.json", "analysed.extxyz", "bonds.npz", "vibrations.npz", *picture_files(*PARTS))
             # What an earlier analysis left here would be taken for this one's.
             start_folder(folder, request.config, stale, fingerprints(request.config))
-        total = 1 + request.n_configurations * ("tunability" in request.parts) + len(request.parts)
+        request = _without_gradients(request)
+        wanted = ("tunability" in request.parts) + (not request.problem.design.is_exact)
+        total = 1 + request.n_configurations * wanted + len(request.parts)
         total *= 1 + len(request.further)
         meter = progress_bar("analyse", total, shown=progress and executor.rank == 0)
         with meter as bar, Terminated() as stop:
@@ -163,8 +167,10 @@ def _analyse(run: _Run) -> AnalysisReport:
             dimension=configuration.dimension,
             max_force=max_force(model.potential, configuration),
         ),
-        "design": {name: np.asarray(value) for name, value in packing.values.items()},
+        "design": {name: np.asarray(value) for name, value in request.problem.initial_values.items()},
     }
+    if request.n_configurations and not request.problem.design.is_exact:
+        report["gradients"] = _signal(run)
     for part in PARTS:
         if part in request.parts:
             run.check_stop()
@@ -173,6 +179,29 @@ def _analyse(run: _Run) -> AnalysisReport:
             run.bar.advance(1)
             run.bar.describe(part)
     return cast(AnalysisReport, report)
+
+
+def _without_gradients(request: Analysis) -> Analysis:
+    """The request without the parts that are made of exact gradients, where no design variable has any."""
+    made_of_gradients = {"tunability", "predictiveness"} & set(request.parts)
+    if not made_of_gradients or any(estimator.name == "exact" for estimator in request.problem.design.estimators):
+        return request
+    names = ", ".join(part for part in request.parts if part in made_of_gradients)
+    logger.warning("left out: %s: no design variable has an exact gradient", names)
+    return dataclasses.replace(request, parts=tuple(p for p in request.parts if p not in made_of_gradients))
+
+
+def _signal(run: _Run) -> SignalReport:
+    """The signal and the noise of the gradients that a training would follow."""
+    request = run.request
+    ensemble = Ensemble(request.problem, request.seed, ANALYSIS, chunk_size=request.chunk_size)
+
+    def after_each(count: int, rejected: str) -> None:
+        run.bar.advance(count)
+        run.bar.describe(f"gradients  {rejected}".rstrip())
+        run.check_stop()
+
+    return measure_signal(ensemble, run.executor, request.problem.initial_values, request.n_configurations, after_each)
 
 
 def _prepare(request: Analysis, key: PRNGKeyArray) -> Prepared:
@@ -196,8 +225,11 @@ def _prepare(request: Analysis, key: PRNGKeyArray) -> Prepared:
 
 def _measure_packing(request: Analysis, prepared: Prepared) -> _Packing:
     """The packing with its tunability, without properties that are not numbers and that nobody named."""
-    values = request.problem.initial_values
-    problem = dataclasses.replace(request.problem, terms=_scalar_terms(request, prepared))
+    # Tunability is that of the variables with an exact gradient.
+    design = request.problem.design
+    exact = design.where(estimator.name == "exact" for estimator in design.estimators)
+    problem = Problem(request.problem.model, exact, _scalar_terms(request, prepared))
+    values = problem.initial_values
     if not {"tunability", "predictiveness"} & set(request.parts):
         return _Packing(problem, values, prepared, None)
     if not problem.terms:
