@@ -1,11 +1,6 @@
 """Gradients that are estimated: against closed forms, on packings whose preparation is a formula."""
 
-import dataclasses
-from collections.abc import Mapping
-
-import equinox as eqx
 import glasswright as gw
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -16,7 +11,7 @@ from glasswright.evaluation.estimator import COMPOSITION, Variable
 from glasswright.evaluation.problem import Model, Problem
 from glasswright.execution.executor import Executor
 from helpers import component
-from jaxtyping import Array, Float, PRNGKeyArray
+from still_packings import SPREAD, Moment, Share, Spread, Still
 
 Fresh, Target, TargetEach = (
     component("sampler", "fresh"),
@@ -24,59 +19,8 @@ Fresh, Target, TargetEach = (
     component("objective", "target_each"),
 )
 # The target is so far away that the noise of the distance from it does not count.
-SPREAD, TARGET, WIDTH, N = 0.2, 1.0, 0.15, 24
+TARGET, WIDTH, N = 1.0, 0.15, 24
 PATH = "protocol.treatments.spread.spread"
-
-
-class Snapshot(gw.State):
-    """A configuration as it was left."""
-
-    potential: gw.AbstractPotential
-    configuration: gw.Configuration
-
-
-class Spread(gw.AbstractTreatment):
-    """Puts particles around the middle of the box, at normal distances."""
-
-    spread: Float[Array, ""] = eqx.field(converter=lambda x: jnp.asarray(x, dtype=float), default=SPREAD)
-
-    def apply(self, potential: gw.AbstractPotential, configuration: gw.Configuration, *, key: PRNGKeyArray):
-        noise = jax.random.normal(key, configuration.fractional.shape)
-        return gw.Treated(dataclasses.replace(configuration, fractional=0.5 + self.spread * noise))
-
-
-class Still(gw.AbstractProtocol):
-    """Treats a start, and leaves it as it is."""
-
-    treatments: Mapping[str, gw.AbstractTreatment] = eqx.field(converter=gw.Treatments)
-
-    provides = Snapshot
-
-    def prepare(self, potential: gw.AbstractPotential, start: gw.Configuration, *, key: PRNGKeyArray) -> gw.Prepared:
-        for treatment in self.treatments.values():
-            start = treatment.apply(potential, start, key=key).configuration
-        return gw.Prepared(start, gw.Outcome.converged)
-
-    def attach(self, potential: gw.AbstractPotential, prepared: gw.Prepared) -> Snapshot:
-        return Snapshot(potential, prepared.configuration)
-
-
-class Moment(gw.AbstractProperty):
-    """The mean square of coordinates, times the diameter of the first species: of mean `D spread²`."""
-
-    requires = Snapshot
-
-    def measure(self, state: Snapshot) -> Float[Array, ""]:
-        return state.potential.diameter[0] * jnp.mean((state.configuration.fractional - 0.5) ** 2)
-
-
-class Share(gw.AbstractProperty):
-    """The share of the first species, and one that is the same for all particles."""
-
-    requires = Snapshot
-
-    def measure(self, state: Snapshot) -> Float[Array, " 2"]:
-        return jnp.stack([jnp.mean(state.configuration.species == 0), jnp.ones(())])
 
 
 def problem(term: gw.Term, **design) -> Problem:
