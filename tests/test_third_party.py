@@ -7,6 +7,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 PYPROJECT = """
@@ -80,6 +81,27 @@ class LatticeWithNoise(gw.AbstractSystem):
 @gw.hookimpl
 def register_systems(register):
     register("lattice_with_noise", LatticeWithNoise)
+
+
+class Shaking(gw.AbstractTreatment):
+    '''Displaces every particle by normal numbers.
+
+    **Arguments:**
+
+    - `distance`: standard deviation of each coordinate, relative to the box.
+    '''
+
+    distance: Float[Array, ""] = eqx.field(converter=lambda x: jnp.asarray(x, dtype=float), default=0.02)
+
+    def apply(self, potential, configuration, *, key):
+        noise = jax.random.normal(key, configuration.fractional.shape)
+        moved = eqx.tree_at(lambda c: c.fractional, configuration, configuration.fractional + self.distance * noise)
+        return gw.Treated(moved)
+
+
+@gw.hookimpl
+def register_treatments(register):
+    register("shaking", Shaking)
 
 
 @gw.hookimpl
@@ -179,7 +201,7 @@ def test_a_broken_package_is_listed_with_its_error(listings, label):
 
 def test_broken_packages_change_nothing_and_the_healthy_one_adds_its_own(listings):
     before, after, _ = listings
-    added = {"property": "lopsidedness", "system": "lattice_with_noise"}
+    added = {"property": "lopsidedness", "system": "lattice_with_noise", "treatment": "shaking"}
     expected = before["components"] | {
         kind: sorted([*before["components"][kind], name]) for kind, name in added.items()
     }
@@ -269,3 +291,31 @@ def test_a_third_party_system_trains_and_passes_the_checks(installed, tmp_path):
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(installed), os.environ.get("PYTHONPATH", "")])}
     checked = subprocess.run([sys.executable, "-c", check], env=env, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
+
+
+def test_a_third_party_treatment_is_trained_through(installed, tmp_path):
+    result = glasswright(
+        "train",
+        "system.n_particles=64",
+        "sampler=fresh",
+        "sampler.size=3",
+        "property=[energy_per_particle]",
+        "terms.energy_per_particle.objective.target=-1",
+        "+treatment@protocol.treatments.shake=shaking",
+        "design.protocol.treatments.shake.distance=[1e-3,0.2]",
+        "~design.diameter",
+        "~design.binding_energy",
+        "optimizer=adam",
+        "optimizer.learning_rate=0.05",
+        "train.steps=2",
+        "hydra.run.dir=run",
+        cwd=tmp_path,
+        site=installed,
+    )
+    assert result.returncode == 0, result.stderr
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert lines[0]["gradients"]["distance"]["estimator"] == "evolution"
+    assert lines[0]["preparations"] == 6
+    first, second = (line["design"]["distance"] for line in lines)
+    # The first step of Adam is the learning rate, in the logarithm.
+    assert abs(np.log(second / first)) == pytest.approx(0.05, rel=1e-3)
