@@ -45,6 +45,11 @@ if TYPE_CHECKING:
     from .hookspecs import hookimpl as hookimpl
     from .jobs.experiment import Experiment as Experiment
     from .physics.configuration import Configuration as Configuration
+    from .physics.deformation import Deformation as Deformation
+    from .physics.deformation import DeformationEvents as DeformationEvents
+    from .physics.deformation import DeformationPath as DeformationPath
+    from .physics.deformation import EventPath as EventPath
+    from .physics.deformation import attach_deformation as attach_deformation
     from .physics.disorder import bond_factor as bond_factor
     from .physics.disorder import diameter_factor as diameter_factor
     from .physics.elasticity import bulk_modulus as bulk_modulus
@@ -89,6 +94,7 @@ _MODULES = {
     "Treatments": "components.treatment",
     "AbstractSystem": "components.system",
     "analyse": "api",
+    "attach_deformation": "physics.deformation",
     "attach_enthalpy_minimum": "physics.enthalpy",
     "attach_equilibrium": "physics.state",
     "bond_factor": "physics.disorder",
@@ -96,11 +102,15 @@ _MODULES = {
     "bulk_modulus": "physics.elasticity",
     "compose": "api",
     "Configuration": "physics.configuration",
+    "Deformation": "physics.deformation",
+    "DeformationEvents": "physics.deformation",
+    "DeformationPath": "physics.deformation",
     "DenseHessian": "physics.hessian",
     "Design": "evaluation.design",
     "diameter_factor": "physics.disorder",
     "eigenmoduli": "physics.elasticity",
     "Equilibrium": "physics.state",
+    "EventPath": "physics.deformation",
     "Experiment": "jobs.experiment",
     "export": "api",
     "hookimpl": "hookspecs",

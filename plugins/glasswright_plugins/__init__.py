@@ -38,6 +38,7 @@ from .properties.density_of_states import DensityOfStates
 from .properties.elastic_constant import ElasticConstant
 from .properties.elastic_tensor import ElasticTensor
 from .properties.energy_per_particle import EnergyPerParticle
+from .properties.flow_stress import FlowStress
 from .properties.nonaffine_displacement import NonaffineDisplacement
 from .properties.pair import Pair
 from .properties.pair_correlation import PairCorrelation
@@ -45,11 +46,16 @@ from .properties.participation_ratio import ParticipationRatio
 from .properties.poisson_ratio import PoissonRatio
 from .properties.pressure import Pressure
 from .properties.ratio import Ratio
+from .properties.shear_dissipation import ShearDissipation
 from .properties.shear_modulus import ShearModulus
 from .properties.stability import Stability
+from .properties.stress_strain import StressStrain
 from .properties.structure_factor import StructureFactor
+from .properties.toughness import Toughness
+from .properties.yield_strain import YieldStrain
 from .properties.young_modulus import YoungModulus
 from .protocols.quench import Quench
+from .protocols.shear import Shear
 from .samplers.fresh import Fresh
 from .samplers.tracked import Tracked
 from .studies.zu2024_1c import Zu2024Fig1c
@@ -98,6 +104,7 @@ def register_systems(register: Register) -> None:
 @gw.hookimpl
 def register_protocols(register: Register) -> None:
     register("quench", Quench)
+    register("shear", Shear, preparation="quench")
 
 
 @gw.hookimpl
@@ -140,6 +147,11 @@ def register_properties(register: Register) -> None:
     register("poisson_ratio", PoissonRatio)
     register("pressure", Pressure)
     register("shear_modulus", ShearModulus)
+    register("flow_stress", FlowStress)
+    register("shear_dissipation", ShearDissipation)
+    register("stress_strain", StressStrain)
+    register("toughness", Toughness)
+    register("yield_strain", YieldStrain)
 
 
 @gw.hookimpl

@@ -34,6 +34,9 @@ class AbstractProperty(eqx.Module):
         """
         return None
 
+    def check_trained(self) -> None:
+        """Raise a `ValueError` before the run if the property is not to be trained; by default every one can be."""
+
     # `Any`: a subclass takes the kind of state that `requires` names.
     @abc.abstractmethod
     def measure(self, state: Any) -> Float[Array, "*shape"]:

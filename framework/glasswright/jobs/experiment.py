@@ -148,6 +148,11 @@ def check_experiment(experiment: Experiment) -> Problem:
         key = f"terms.{name}.property"
         # Estimators need values only, which may jump.
         trained = term.is_trained and has_exact
+        try:
+            if trained:
+                term.property.check_trained()
+        except ValueError as error:
+            raise RequestError(f"{key}: {error}") from error
         shape = value_shape(key, term.property, experiment.potential, experiment.system, provided, trained=trained)
         try:
             term.objective.check(experiment.sampler)

@@ -17,6 +17,9 @@ from .fire import FireSettings as FireSettings
 from .fire import FireState as FireState
 from .fire import fire as fire
 from .fire import fire_start as fire_start
+from .fold import Curve as Curve
+from .fold import CurveEnd as CurveEnd
+from .fold import CurvePoint as CurvePoint
 from .newton import NewtonEnd as NewtonEnd
 from .newton import newton_steps as newton_steps
 from .push_apart import push_apart as push_apart

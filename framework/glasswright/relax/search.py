@@ -52,6 +52,7 @@ class Search:
     - `hessian`: how Hessians are held. Those that are known by their products alone (`matrix_free`) cannot be factored,
       and FIRE descends all the way.
     - `descent`: which loop descends (`table_for_descent`).
+    - `like`: a pair list whose capacity is kept where it is of use, so that no program is compiled anew.
 
     **Attributes:**
 
@@ -70,6 +71,7 @@ class Search:
         *,
         hessian: HessianKind,
         descent: DescentKind = "xla",
+        like: PairList | None = None,
     ):
         self.potential, self.start, self.schedule, self.kind = potential, start, schedule, hessian
         self.descent: DescentKind = descent
@@ -88,6 +90,9 @@ class Search:
             self.outcome = Outcome.nonfinite
         else:
             check_box_width(start.box, np.asarray(self._cutoff), f"a packing of {start.n_particles} particles")
+            if like is not None:
+                self._neighbors = like
+                self._renew_neighbors()
 
     def again(self) -> "Search":
         """A new search from the same start that keeps the pair list and goes on counting."""
