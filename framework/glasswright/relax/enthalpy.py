@@ -230,6 +230,23 @@ def leave_box_saddle(
     return lower
 
 
+@fast_jit
+def _largest_move(start: Configuration, end: Configuration) -> Float[Array, ""]:
+    shift = end.position - start.position
+    return jnp.max(jnp.linalg.norm(shift - jnp.mean(shift, axis=0)[None], axis=1))
+
+
+def largest_move(potential: AbstractPotential, start: Configuration, end: Configuration) -> float:
+    """The largest distance of a particle from its start, apart from a drift of all, in units of length."""
+    if isinstance(potential, Enthalpy):
+        # In the box of the start.
+        rows, box, species = start.dimension, start.box, start.species
+        start, end = (
+            Configuration(fractional=c.fractional[:-rows], box=box, species=species[:-rows]) for c in (start, end)
+        )
+    return float(_largest_move(start, end))
+
+
 def inverse_and_determinant(matrix: Float[Array, "d d"]) -> tuple[Float[Array, "d d"], Float[Array, ""]]:
     """Inverse and determinant of a matrix of two or three rows, by cofactors: in a loop, LAPACK's calls would show."""
     if matrix.shape[0] == 2:

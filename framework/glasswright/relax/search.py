@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from .._jax import fast_jit
 from ..components.protocol import Outcome
@@ -16,7 +16,15 @@ from ..physics.hessian import AbstractFactoredHessian, AbstractHessian, factor_h
 from ..physics.pair_list import PairList, build_pair_list
 from ..physics.pair_potential import AbstractPairPotential
 from ..physics.potential import AbstractPotential
-from .enthalpy import Enthalpy, EnthalpyHessian, enthalpy_hessian, leave_box_saddle, particles_of, tolerance_of
+from .enthalpy import (
+    Enthalpy,
+    EnthalpyHessian,
+    enthalpy_hessian,
+    largest_move,
+    leave_box_saddle,
+    particles_of,
+    tolerance_of,
+)
 from .fire import fire, fire_start
 from .newton import NewtonEnd, newton_steps
 from .push_apart import push_apart
@@ -31,12 +39,6 @@ NATIVE_SHARE = 0.01
 
 _factor_hessian = fast_jit(factor_hessian)
 _factor_pinning_zero_modes = fast_jit(factor_pinning_zero_modes)
-
-
-@fast_jit
-def _largest_move(start: Configuration, end: Configuration) -> Float[Array, ""]:
-    shift = end.position - start.position
-    return jnp.max(jnp.linalg.norm(shift - jnp.mean(shift, axis=0)[None], axis=1))
 
 
 class Search:
@@ -159,15 +161,7 @@ class Search:
 
     def moved(self) -> float:
         """The largest distance of a particle from its start, apart from a drift of all, in units of length."""
-        if isinstance(self.potential, Enthalpy):
-            # In the box of the start.
-            rows, species = self.start.dimension, self.start.species
-            start, end = (
-                Configuration(fractional=c.fractional[:-rows], box=self.start.box, species=species[:-rows])
-                for c in (self.start, self.configuration)
-            )
-            return float(_largest_move(start, end))
-        return float(_largest_move(self.start, self.configuration))
+        return largest_move(self.potential, self.start, self.configuration)
 
     @functools.cached_property
     def _table(self) -> SplineTable | None:
