@@ -126,7 +126,7 @@ def test_tables_follow_the_force() -> None:
         table = spline_table(potential, start)
         assert table is not None
         r = np.linspace(0.75, 0.999 * float(potential.cutoff), 3001)
-        place = (r**2 - table.inner[0, 1]) * table.per_interval[0, 1]
+        place = (r**2 - table.inner[0, 1]) * table.per_interval
         y = (place % 1.0)[:, None] ** np.arange(4)
         found = np.sum(table.table[0, 1, place.astype(int)] * y, axis=1) * r
         parameters = potential.pair_parameters(start, *(np.asarray([k]) for k in (0, 255)))

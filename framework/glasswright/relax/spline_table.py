@@ -45,7 +45,7 @@ class SplineTable:
 
     table: Float[np.ndarray, "s s m 4"]
     inner: Float[np.ndarray, "s s"]
-    per_interval: Float[np.ndarray, "s s"]
+    per_interval: float
     cutoff: Float[np.ndarray, "s s"]
 
 
@@ -106,7 +106,7 @@ def spline_table(potential: AbstractPairPotential, configuration: Configuration)
     table[a, b] = table[b, a] = coefficients
     inners[a, b] = inners[b, a] = inner
     cutoffs[a, b] = cutoffs[b, a] = np.sqrt(inner + width * used)
-    return SplineTable(table, inners, np.full_like(inners, 1.0 / width), cutoffs)
+    return SplineTable(table, inners, 1.0 / width, cutoffs)
 
 
 def _coefficients(

@@ -26,7 +26,7 @@ def descend(
     cutoff: np.ndarray,
     table: np.ndarray,
     inner: np.ndarray,
-    per_interval: np.ndarray,
+    per_interval: float,
     settings: np.ndarray,
     skins: np.ndarray,
     tolerance: float,

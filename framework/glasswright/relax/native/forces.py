@@ -9,6 +9,8 @@ from .compiled import compiled
 
 # Squared distances are no less than this where they are divided by.
 TINY = 1e-300
+# Unsigned indices, which need no care for negative ones, make the loops over pairs twice as fast.
+ZERO, ONE, TWO, THREE = (np.uint64(k) for k in range(4))
 
 
 @compiled
@@ -20,35 +22,37 @@ def add_forces_2d(
     partner: np.ndarray,
     table: np.ndarray,
     inner: np.ndarray,
-    per_interval: np.ndarray,
+    per_interval: float,
     force: np.ndarray,
 ) -> None:
     """Add the forces of all listed pairs in two dimensions to `force`, of ghosts as well."""
-    last = table.shape[2] - 1
-    for i in range(n):
-        x0, x1 = x[i, 0], x[i, 1]
+    n_species, n_intervals = np.uint64(inner.shape[0]), np.uint64(table.shape[2])
+    last = np.uint64(table.shape[2] - 1)
+    cubics, begins = table.reshape(-1, 4), inner.reshape(-1)
+    for i in range(np.uint64(n)):
+        x0, x1 = x[i, ZERO], x[i, ONE]
         f0, f1 = 0.0, 0.0
-        s = row[i]
-        for k in range(start[i], start[i + 1]):
-            j = partner[k]
-            t = row[j]
-            d0, d1 = x0 - x[j, 0], x1 - x[j, 1]
+        species = np.uint64(row[i]) * n_species
+        for k in range(np.uint64(start[i]), np.uint64(start[i + ONE])):
+            j = np.uint64(partner[k])
+            pair = species + np.uint64(row[j])
+            d0, d1 = x0 - x[j, ZERO], x1 - x[j, ONE]
             u = d0 * d0 + d1 * d1
-            place = (u - inner[s, t]) * per_interval[s, t]
+            place = (u - begins[pair]) * per_interval
             if place < 0.0:
-                g = table[s, t, 0, 0] * np.sqrt(inner[s, t] / max(u, TINY))
+                g = cubics[pair * n_intervals, ZERO] * np.sqrt(begins[pair] / max(u, TINY))
             else:
-                interval = min(int(place), last)
-                y = place - interval
-                c = table[s, t, interval]
-                g = c[0] + y * (c[1] + y * (c[2] + y * c[3]))
+                interval = min(np.uint64(np.int64(place)), last)
+                y = place - np.float64(np.int64(interval))
+                c = pair * n_intervals + interval
+                g = cubics[c, ZERO] + y * (cubics[c, ONE] + y * (cubics[c, TWO] + y * cubics[c, THREE]))
             g0, g1 = g * d0, g * d1
             f0 += g0
             f1 += g1
-            force[j, 0] -= g0
-            force[j, 1] -= g1
-        force[i, 0] += f0
-        force[i, 1] += f1
+            force[j, ZERO] -= g0
+            force[j, ONE] -= g1
+        force[i, ZERO] += f0
+        force[i, ONE] += f1
 
 
 @compiled
@@ -60,38 +64,40 @@ def add_forces_3d(
     partner: np.ndarray,
     table: np.ndarray,
     inner: np.ndarray,
-    per_interval: np.ndarray,
+    per_interval: float,
     force: np.ndarray,
 ) -> None:
-    """The same in three dimensions. Loops over the components would take half as long again."""
-    last = table.shape[2] - 1
-    for i in range(n):
-        x0, x1, x2 = x[i, 0], x[i, 1], x[i, 2]
+    """The same in three dimensions. A loop over the components would take half as long again."""
+    n_species, n_intervals = np.uint64(inner.shape[0]), np.uint64(table.shape[2])
+    last = np.uint64(table.shape[2] - 1)
+    cubics, begins = table.reshape(-1, 4), inner.reshape(-1)
+    for i in range(np.uint64(n)):
+        x0, x1, x2 = x[i, ZERO], x[i, ONE], x[i, TWO]
         f0, f1, f2 = 0.0, 0.0, 0.0
-        s = row[i]
-        for k in range(start[i], start[i + 1]):
-            j = partner[k]
-            t = row[j]
-            d0, d1, d2 = x0 - x[j, 0], x1 - x[j, 1], x2 - x[j, 2]
+        species = np.uint64(row[i]) * n_species
+        for k in range(np.uint64(start[i]), np.uint64(start[i + ONE])):
+            j = np.uint64(partner[k])
+            pair = species + np.uint64(row[j])
+            d0, d1, d2 = x0 - x[j, ZERO], x1 - x[j, ONE], x2 - x[j, TWO]
             u = d0 * d0 + d1 * d1 + d2 * d2
-            place = (u - inner[s, t]) * per_interval[s, t]
+            place = (u - begins[pair]) * per_interval
             if place < 0.0:
-                g = table[s, t, 0, 0] * np.sqrt(inner[s, t] / max(u, TINY))
+                g = cubics[pair * n_intervals, ZERO] * np.sqrt(begins[pair] / max(u, TINY))
             else:
-                interval = min(int(place), last)
-                y = place - interval
-                c = table[s, t, interval]
-                g = c[0] + y * (c[1] + y * (c[2] + y * c[3]))
+                interval = min(np.uint64(np.int64(place)), last)
+                y = place - np.float64(np.int64(interval))
+                c = pair * n_intervals + interval
+                g = cubics[c, ZERO] + y * (cubics[c, ONE] + y * (cubics[c, TWO] + y * cubics[c, THREE]))
             g0, g1, g2 = g * d0, g * d1, g * d2
             f0 += g0
             f1 += g1
             f2 += g2
-            force[j, 0] -= g0
-            force[j, 1] -= g1
-            force[j, 2] -= g2
-        force[i, 0] += f0
-        force[i, 1] += f1
-        force[i, 2] += f2
+            force[j, ZERO] -= g0
+            force[j, ONE] -= g1
+            force[j, TWO] -= g2
+        force[i, ZERO] += f0
+        force[i, ONE] += f1
+        force[i, TWO] += f2
 
 
 @compiled
@@ -104,7 +110,7 @@ def forces(
     partner: np.ndarray,
     table: np.ndarray,
     inner: np.ndarray,
-    per_interval: np.ndarray,
+    per_interval: float,
     force: np.ndarray,
 ) -> None:
     """The forces on `n` particles, in the first entries of `force`; the others are those of ghosts on the way."""
@@ -128,7 +134,7 @@ def stiffness_bound(
     partner: np.ndarray,
     table: np.ndarray,
     inner: np.ndarray,
-    per_interval: np.ndarray,
+    per_interval: float,
 ) -> float:
     """Twice the largest sum over a particle's bonds of max(|V''|, |V'/r|): above the Hessian's largest eigenvalue."""
     d = x.shape[1]
@@ -143,7 +149,7 @@ def stiffness_bound(
             for a in range(d):
                 difference = x[i, a] - x[j, a]
                 u += difference * difference
-            place = (u - inner[s, t]) * per_interval[s, t]
+            place = (u - inner[s, t]) * per_interval
             if place < 0.0:
                 # The force is constant here.
                 stiffness = abs(table[s, t, 0, 0]) * np.sqrt(inner[s, t] / max(u, TINY))
@@ -152,7 +158,7 @@ def stiffness_bound(
                 y = place - interval
                 c = table[s, t, interval]
                 g = c[0] + y * (c[1] + y * (c[2] + y * c[3]))
-                slope = (c[1] + y * (2.0 * c[2] + y * 3.0 * c[3])) * per_interval[s, t]
+                slope = (c[1] + y * (2.0 * c[2] + y * 3.0 * c[3])) * per_interval
                 # V' = -g r and u = r², hence V'' = -(g + 2 u dg/du).
                 stiffness = max(abs(g), abs(g + 2.0 * u * slope))
             total[i] += stiffness

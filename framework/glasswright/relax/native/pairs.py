@@ -114,10 +114,18 @@ def half_list(
     for k in range(total):
         order[filled[place[k]]] = k
         filled[place[k]] += 1
-    # In the order of cells, in which memory is read.
-    sorted_x = x[order]
-    sorted_owner = owner[order]
-    sorted_species = species[order]
+    # In the order of cells, in which memory is read; a third component in any case.
+    along = np.zeros((3, total))
+    for k in range(total):
+        for a in range(d):
+            along[a, k] = x[order[k], a]
+    first_axis, second_axis, third_axis = along[0], along[1], along[2]
+    sorted_owner = owner[order].astype(np.uint32)
+    sorted_species = species[order].astype(np.uint32)
+    place_in_order = np.empty(n, np.int64)
+    for k in range(total):
+        if order[k] < n:
+            place_in_order[order[k]] = k
     start = np.empty(n + 1, np.int64)
     partner = np.empty(capacity, np.int32)
     number = 0
@@ -125,6 +133,8 @@ def half_list(
     for i in range(n):
         start[i] = number
         reach = squared_reach[species[i]]
+        own, owner_of_i = place_in_order[i], np.uint32(i)
+        x0, x1, x2 = first_axis[own], second_axis[own], third_axis[own]
         low = max(cell[i, d - 1] - 1, 0)
         high = min(cell[i, d - 1] + 1, count[d - 1] - 1)
         for code in range(rows):
@@ -142,13 +152,13 @@ def half_list(
                 longer = np.empty(capacity, np.int32)
                 longer[:number] = partner[:number]
                 partner = longer
-            for k in range(begin, end):
-                squared = 0.0
-                for a in range(d):
-                    difference = x[i, a] - sorted_x[k, a]
-                    squared += difference * difference
-                partner[number] = order[k]
-                number += int(sorted_owner[k] > i and squared < reach[sorted_species[k]])
+            filled_to = np.uint64(number)
+            for k in range(np.uint64(begin), np.uint64(end)):
+                d0, d1, d2 = x0 - first_axis[k], x1 - second_axis[k], x2 - third_axis[k]
+                near = d0 * d0 + d1 * d1 + d2 * d2 < reach[sorted_species[k]]
+                partner[filled_to] = order[k]
+                filled_to += np.uint64(near & (sorted_owner[k] > owner_of_i))
+            number = int(filled_to)
     start[n] = number
     return start, partner[:number].copy()
 
