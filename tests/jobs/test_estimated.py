@@ -1,19 +1,24 @@
 """Trainings whose gradients are estimated: they come to their end, are resumed, validated and refused."""
 
+import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import glasswright as gw
 import jax
 import numpy as np
 import optax
 import pytest
+from glasswright.commands.analysis_summary import summarise
 from glasswright.commands.compose import compose, start
 from glasswright.commands.train import build
 from glasswright.commands.validate import build_validation
 from glasswright.evaluation.ensemble import Ensemble
 from glasswright.evaluation.estimator import Variable
 from glasswright.execution.executor import Executor
+from glasswright.jobs.analyse import analyse
+from glasswright.jobs.analysis import Analysis
 from glasswright.jobs.signal import measure_signal
 from glasswright.jobs.train import resume, train
 from helpers import component, no_pictures
@@ -123,6 +128,22 @@ def test_signal_and_noise_are_known_before_a_training(experiment):
         assert np.isclose(variable["for_one"], 80 / ratio**2)
 
 
+def test_an_analysis_reports_signal_and_noise(experiment, caplog):
+    """Tunability, which is made of exact gradients, is left out where there is none."""
+    estimated = {name: bounds for name, bounds in experiment.design.items() if name != "diameter"}
+    problem = dataclasses.replace(experiment, design=estimated).problem
+    request = Analysis(problem, parts=("tunability", "predictiveness"), n_configurations=6, devices=1)
+    report = analyse(request, progress=False)
+    assert report.keys() == {"packing", "design", "gradients"}
+    assert report["design"].keys() == {"spread", "composition"}
+    assert report["gradients"]["preparations"] == 12
+    assert report["gradients"]["properties"]["moment"]["variables"].keys() == {"spread", "composition"}
+    assert "left out: tunability, predictiveness: no design variable has an exact gradient" in caplog.text
+    shown = "\n".join(summarise(report, Path("here")))
+    assert "gradients of means, from 6 samples (12 packings)" in shown
+    assert "evolution" in shown
+
+
 def test_a_trained_composition_is_validated_at_fixed_numbers(tmp_path):
     overrides = ["system.n_particles=64", "sampler=fresh", "design={system.composition: [0.1,0.9]}"]
     experiment = build(compose("train", overrides, instance=start("train")))
@@ -169,3 +190,49 @@ def test_wrong_requests_are_refused(overrides, message):
     with pytest.raises(gw.RequestError, match=message) as caught:
         build(compose("train", overrides, instance=start("train")))
     assert "\n" not in str(caught.value)
+
+
+def signal(overrides: list[str], n_samples: int):
+    """The gradient of the energy, or of the pressure, in the only design variable of a request."""
+    common = ["system.n_particles=64", "sampler=fresh", "~design.diameter", "~design.binding_energy"]
+    problem = build(compose("train", [*common, *overrides], instance=start("train"))).problem
+    with Executor(2) as executor:
+        ensemble = Ensemble(problem, 11, 2)
+        report = measure_signal(ensemble, executor, problem.initial_values, n_samples, lambda *_: None)
+    (of_property,) = report["properties"].values()
+    (variable,) = of_property["variables"].values()
+    return np.asarray(variable["gradient"]), np.asarray(variable["standard_error"])
+
+
+PRESSURE = ["property=[pressure]", "terms.pressure.objective.target=0.3"]
+ENERGY = ["property=[energy_per_particle]", "terms.energy_per_particle.objective.target=0"]
+COOLING = [COOL, f"{TEMPERATURE}=[0.3]", "protocol.treatments.cool.duration=20"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("overrides", "path", "bounds", "name", "n_samples"),
+    [
+        (PRESSURE, "system.composition", "[0.1,0.9]", "score", 600),
+        (PRESSURE, "system.composition", "[0.1,0.9]", "evolution", 200),
+        ([*ENERGY, *COOLING], TEMPERATURE, "[1e-3,1]", "evolution", 500),
+    ],
+    ids=["composition by the score", "composition by evolution", "temperature"],
+)
+def test_estimates_agree_with_differences(overrides, path, bounds, name, n_samples):
+    """Means over packings that were relaxed: the estimator against differences with common keys, to three errors."""
+
+    def with_estimator(name: str, width: float | None, n_samples: int):
+        text = f"design.{path}={{bounds: {bounds}, estimator: {name}" + (
+            "}" if width is None else f", width: {width}}}"
+        )
+        return signal([*overrides, text], n_samples)
+
+    gradient, error = with_estimator(name, None if name == "score" else 0.2, n_samples)
+    expected, error_of_expected = with_estimator("differences", 0.2, 200)
+    if path == "system.composition" and name == "evolution":
+        # In logarithms of two equal fractions, each of which scales both.
+        expected, error_of_expected = 0.5 * expected, 0.5 * error_of_expected
+    noise = np.hypot(np.linalg.norm(error), np.linalg.norm(error_of_expected))
+    assert np.linalg.norm(gradient - expected) < 3.0 * noise
+    assert np.linalg.norm(expected) > 3.0 * noise
