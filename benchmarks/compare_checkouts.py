@@ -5,8 +5,9 @@
 
 Runs the commands of `checkout_cases.py` in both, one at a time, and compares what they leave behind: every number, text
 and key of the files in `READERS`, but for `seconds` and the place of the folder. One line for each file says that it
-is equal, or where it differs first. Some cases let AFTER go on with folders that BEFORE has written: a training that
-SIGTERM interrupted, a validation that was cut short, finished runs. The exit code is 1 if anything differs or fails.
+is equal, with the keys that only AFTER writes, or where it differs first. Some cases let AFTER go on with folders that
+BEFORE has written: a training that SIGTERM interrupted, a validation that was cut short, finished runs. The exit code
+is 1 if anything differs or fails.
 
 A Python that runs a checkout needs what that checkout depends on, and a glasswright installed in whatever way for the
 names of its plugins; the code itself is taken from the checkout, which is verified. Everything runs on the CPU, where
@@ -61,9 +62,12 @@ class Difference(NamedTuple):
 
 
 def first_difference(before: Any, after: Any, path: str = "$") -> Difference | None:
-    """The first place where two contents are not the same: in type, in any digit, in the sign of a zero."""
+    """The first place where two contents are not the same: in type, in any digit, in the sign of a zero.
+
+    Keys that only the later one has are no difference: see `new_keys`.
+    """
     if isinstance(before, dict) and isinstance(after, dict):
-        keys = [key for key in before | after if key != IGNORED]
+        keys = [key for key in before if key != IGNORED]
         pairs = [(before.get(key, MISSING), after.get(key, MISSING), f"{path}.{key}") for key in keys]
     elif isinstance(before, list) and isinstance(after, list):
         longest = range(max(len(before), len(after)))
@@ -74,6 +78,18 @@ def first_difference(before: Any, after: Any, path: str = "$") -> Difference | N
         return Difference(path, before, after)
     differences = (first_difference(*pair) for pair in pairs)
     return next((difference for difference in differences if difference is not None), None)
+
+
+def new_keys(before: Any, after: Any, path: str = "$") -> list[str]:
+    """The keys of mappings that only the later content has, those in the items of a list once."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        new = [f"{path}.{key}" for key in after if key not in before]
+        inner = [new_keys(before[key], after[key], f"{path}.{key}") for key in after if key in before]
+    elif isinstance(before, list) and isinstance(after, list):
+        new, inner = [], [new_keys(*pair, f"{path}[]") for pair in zip(before, after, strict=False)]
+    else:
+        return []
+    return list(dict.fromkeys(sum(inner, new)))
 
 
 def _item(items: list[Any], k: int) -> Any:
@@ -120,14 +136,27 @@ READERS: dict[str, Callable[[bytes], Any]] = {
 RESULTS = ("result.json", "validation.json", "measure.json", "analysis.json")
 
 
-def compare(name: str, before: Path, after: Path) -> Iterator[tuple[str, Difference | None]]:
-    """Each file that a case has left on either side, and where it differs first."""
+class Compared(NamedTuple):
+    """A file of both sides: where it differs first, and what only the later one says."""
+
+    file: Path
+    difference: Difference | None
+    new: list[str]
+
+    def __str__(self) -> str:
+        if self.difference is not None:
+            return f"differs at {self.difference}"
+        return f"equal, and new: {', '.join(self.new)}" if self.new else "equal"
+
+
+def compare(name: str, before: Path, after: Path) -> Iterator[Compared]:
+    """Each file that a case has left on either side."""
     files = sorted({*_files(before / name), *_files(after / name)})
     if not any(file.name in RESULTS for file in files):
         raise Failure("no side has left a result")
     for file in files:
         contents = [_content(root, root / name / file) for root in (before, after)]
-        yield str(file), first_difference(*contents)
+        yield Compared(file, first_difference(*contents), new_keys(*contents))
 
 
 def _files(folder: Path) -> list[Path]:
@@ -210,13 +239,13 @@ class Comparison:
                 self._record.add(case, self._identity, self._timed(case, self._before))
             if case.compared:
                 self._timed(case, self._after)
-            differences = list(compare(case.name, self._before.root, self._after.root)) if case.compared else []
+            files = list(compare(case.name, self._before.root, self._after.root)) if case.compared else []
         except Failure as failure:
             _say(case, "-", failure)
             return 1
-        for file, difference in differences:
-            _say(case, file, "equal" if difference is None else f"differs at {difference}")
-        return sum(difference is not None for _, difference in differences)
+        for compared in files:
+            _say(case, str(compared.file), compared)
+        return sum(compared.difference is not None for compared in files)
 
     def _timed(self, case: AbstractCase, checkout: Checkout) -> Seconds:
         shutil.rmtree(checkout.root / case.name, ignore_errors=True)
