@@ -4,6 +4,8 @@ import ctypes
 import os
 import sys
 
+from ._compiled import keep_compiled_programs
+
 # Has to be set before a BLAS is loaded. Matrices of a thousand rows gain little from threads, and results must not
 # depend on their number. Set the variable yourself for another choice.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -14,6 +16,7 @@ if "xla_cpu_multi_thread_eigen" not in os.environ.get("XLA_FLAGS", ""):
 # Everything here is float64 (see docs/physics.md). JAX reads the variable when it is imported, which takes a second:
 # only what computes imports it.
 os.environ["JAX_ENABLE_X64"] = "1"
+keep_compiled_programs()
 
 
 def enable_64_bit() -> bool:

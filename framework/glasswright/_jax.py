@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ._compiled import remove_oldest
 from ._environment import enable_64_bit
 from ._errors import RequestError, one_line
 
@@ -24,6 +25,7 @@ def prepare_jax() -> None:
 
     Raises `RequestError` if the devices that were asked for are not there.
     """
+    remove_oldest()
     try:
         jax.devices()
     except Exception as error:  # whatever a backend raises

@@ -3,7 +3,11 @@
 import contextlib
 import logging
 import sys
+import warnings
 from collections.abc import Iterator
+from typing import Any
+
+from .._compiled import remove_unreadable
 
 LOGGERS = ("glasswright", "glasswright_plugins")
 
@@ -24,6 +28,14 @@ class _StandardError(logging.Handler):
 def diagnostics() -> Iterator[None]:
     """Show notes and warnings of the library on standard error, and nowhere else, while a command runs."""
     handler = _StandardError()
+    show = warnings.showwarning
+
+    def show_warning(message: Warning | str, *where: Any, **others: Any) -> None:
+        # What cannot be loaded is compiled again.
+        if not remove_unreadable(str(message)):
+            show(message, *where, **others)
+
+    warnings.showwarning = show_warning
     before = [(logger, logger.level, logger.propagate) for logger in map(logging.getLogger, LOGGERS)]
     for logger, _, _ in before:
         logger.addHandler(handler)
@@ -33,6 +45,7 @@ def diagnostics() -> Iterator[None]:
     try:
         yield
     finally:
+        warnings.showwarning = show
         for logger, level, propagate in before:
             logger.removeHandler(handler)
             logger.setLevel(level)

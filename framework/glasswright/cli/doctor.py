@@ -47,6 +47,7 @@ def examine() -> dict[str, Any]:
     """Everything the doctor looks at, as plain data; `problems` says in words what is wrong."""
     import glasswright
 
+    from .._compiled import kept
     from ..config.loader import hydra_plugins
     from ..registry.registry import registry
     from .probes import probes
@@ -59,6 +60,7 @@ def examine() -> dict[str, Any]:
         },
         "devices": [],
         "x64": False,
+        "compiled": None,
         "plugins": {},
         "hydra": {},
         "probes": {},
@@ -77,6 +79,9 @@ def examine() -> dict[str, Any]:
         problems.append(f"jax finds no device: {error}")
     if not report["x64"]:
         problems.append("64-bit numbers are off: something has set jax_enable_x64 after glasswright was imported")
+    folder = kept()
+    if folder:
+        report["compiled"] = {"folder": str(folder[0]), "programs": folder[1], "bytes": folder[2]}
     for plugin in registry().plugins:
         report["plugins"][plugin.entry_point] = plugin.status
         if plugin.status == "failed":
@@ -116,6 +121,10 @@ def _print(report: dict[str, Any]) -> None:
         print(f"{name:12} {version or '-'}")
     print(f"{'devices':12} {', '.join(report['devices']) or '-'}")
     print(f"{'64-bit':12} {'on' if report['x64'] else 'off'}")
+    compiled = report["compiled"]
+    if compiled:
+        compiled = f"{compiled['programs']} programs, {compiled['bytes'] / 2**20:.1f} MB, in {compiled['folder']}"
+    print(f"{'compiled':12} {compiled or '-'}")
     for kind in ("plugins", "hydra", "probes"):
         for name, state in report[kind].items():
             text = ", ".join(state) if isinstance(state, list) else state
