@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .components.treatment import Treated as Treated
     from .components.treatment import Treatments as Treatments
     from .evaluation.design import Design as Design
+    from .evaluation.estimator import Variable as Variable
     from .hookspecs import hookimpl as hookimpl
     from .jobs.experiment import Experiment as Experiment
     from .physics.configuration import Configuration as Configuration
@@ -131,6 +132,7 @@ _MODULES = {
     "Term": "components.objective",
     "train": "api",
     "validate": "api",
+    "Variable": "evaluation.estimator",
 }
 # Modules that are public as such.
 _PUBLIC_MODULES = ("cli", "hookspecs", "neighbors", "registry", "relax", "testing")

@@ -48,6 +48,8 @@ class AbstractTracker(abc.ABC):
     def numbers(line: Mapping[str, Any]) -> dict[str, float]:
         """Every number of a line by a name with slashes: `loss`, `value/poisson_ratio`, `design/diameter/0`, ….
 
+        Where gradients are estimated, also `signal_to_noise/temperature`.
+
         Entries of arrays are numbered; properties that are arrays are left out. A loss that is not known is not a
         number. A step in which no packing was accepted has no values, and all others have the same names in one order.
         """
@@ -62,6 +64,8 @@ class AbstractTracker(abc.ABC):
                 f"design/{name}" if np.ndim(value) == 0 else f"design/{name}/{k}": float(x)
                 for k, x in enumerate(entries)
             }
+        for name, gradient in line.get("gradients", {}).items():
+            result[f"signal_to_noise/{name}"] = _number(gradient["signal_to_noise"])
         result["learning_rate"] = _number(line["learning_rate"])
         result |= {name: float(line[name]) for name in ("requested", "converged", "rearranged", "seconds")}
         return result
