@@ -86,9 +86,8 @@ class Search:
         self._neighbors: PairList | None = None
         # Where the pair list was made, if this search has made it.
         self._listed: Configuration | None = None
-        # Infinite cutoffs are no packings that fit into their box, and are refused below.
+        # No pair list holds the pairs of what is not a number; infinite cutoffs are refused below.
         if np.isnan(self._cutoff) or not all(np.all(np.isfinite(x)) for x in (start.fractional, start.box)):
-            # No pair list holds the pairs of what is not a number.
             self.outcome = Outcome.nonfinite
         else:
             check_box_width(start.box, np.asarray(self._cutoff), f"a packing of {start.n_particles} particles")
@@ -223,7 +222,9 @@ class Search:
             if self.outcome is None:
                 self._accept()
             return
-        tolerance: float | None = self.schedule.hand_over
+        # A sparse factor takes as long as hundreds of native evaluations.
+        share = NATIVE_SHARE if self.kind == "sparse" and self._table is not None else 1.0
+        tolerance: float | None = share * self.schedule.hand_over
         while tolerance is not None:
             self._descend_to(tolerance)
             at_hand_over = self.configuration
