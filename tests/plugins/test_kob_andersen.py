@@ -1,7 +1,6 @@
 """The Kob-Andersen mixture against LAMMPS and jax-md: energies, forces and stresses, elastic moduli, and a training."""
 
 import functools
-import math
 
 import glasswright as gw
 import jax
@@ -11,10 +10,10 @@ import pytest
 from glasswright.exchange.lammps_data import lammps_data
 from glasswright.exchange.packing import Packing, describe_packing
 from glasswright.neighbors import build_pair_list
-from helpers import component, lammps_engine, no_pictures
+from helpers import KOB_ANDERSEN_DEPTHS as DEPTHS
+from helpers import KOB_ANDERSEN_SIZES as SIZES
+from helpers import component, lammps_engine, no_pictures, polynomial_commands
 
-SIZES = {(1, 1): 1.0, (1, 2): 0.8, (2, 2): 0.88}
-DEPTHS = {(1, 1): 1.0, (1, 2): 1.5, (2, 2): 0.5}
 PARAMETERS = {"pair_diameter": list(SIZES.values()), "binding_energy": list(DEPTHS.values())}
 DENSITY = 1.2
 
@@ -62,22 +61,6 @@ def xplor_commands() -> list[str]:
         f"pair_coeff {a} {b} {style} {k} {DEPTHS[a, b]} {s}" for k, ((a, b), s) in enumerate(SIZES.items(), start=1)
     ]
     return [f"pair_style hybrid {styles}", *coefficients]
-
-
-def polynomial_commands(q: int) -> list[str]:
-    """The formula itself, with the Taylor series of `V` in the squared distance taken off."""
-    commands = ["pair_style lepton 2.5"]
-    for (a, b), s in SIZES.items():
-        e, u = DEPTHS[a, b], (2.5 * s) ** 2
-        terms = []
-        for k in range(q + 1):
-            # d^k/du^k of 4 e (s^12 u^-6 - s^6 u^-3), over k!.
-            twelve = s**12 * math.comb(k + 5, k) * u ** (-6 - k)
-            six = s**6 * math.comb(k + 2, k) * u ** (-3 - k)
-            terms.append(f"{-4 * e * (-1) ** k * (twelve - six):+.17g}*(r^2-{u:.17g})^{k}")
-        formula = f"4*{e}*(({s}/r)^12-({s}/r)^6)" + "".join(terms)
-        commands.append(f'pair_coeff {a} {b} "{formula}" {2.5 * s:.17g}')
-    return commands
 
 
 def compare_with_lammps(packing: Packing, potential: gw.AbstractPotential, commands: list[str], tmp_path) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from pathlib import Path
 
 import equinox as eqx
 import glasswright as gw
@@ -12,11 +13,15 @@ import pytest
 from glasswright.commands.compose import compose, start
 from glasswright.commands.train import build
 from glasswright.evaluation.problem import Problem
+from glasswright.exchange.lammps_data import lammps_data
+from glasswright.exchange.packing import describe_packing
 from glasswright.testing import check_property, check_protocol
-from helpers import component
+from helpers import KOB_ANDERSEN_DEPTHS, KOB_ANDERSEN_SIZES, component, lammps_engine, polynomial_commands
 
 POTENTIAL = component("potential", "lennard_jones")(
-    pair_diameter=[1.0, 0.8, 0.88], binding_energy=[1.0, 1.5, 0.5], smoothing="c3"
+    pair_diameter=list(KOB_ANDERSEN_SIZES.values()),
+    binding_energy=list(KOB_ANDERSEN_DEPTHS.values()),
+    smoothing="c3",
 )
 SYSTEM = gw.System(64, 2, 2, 1.2, composition=[0.65, 0.35])
 KEY = jax.random.key(0)
@@ -244,3 +249,58 @@ def test_it_conforms():
     check_protocol(shear())
     for measured in PROPERTIES.values():
         check_property(measured)
+
+
+def lammps_strain_of_the_first_event(seed: int, folder: Path) -> float:
+    """Where LAMMPS finds the first drop of the stress: it deforms the box of our file a little, minimises, and so on.
+
+    Steps are small near our event only; a drop before it would be found as well.
+    """
+    packing = prepared(seed)
+    expected = float(packing.memory.path.events.strain[0])
+    near = expected + 8e-5 * np.arange(-3.5, 4.0)
+    strains = np.concatenate([np.arange(0.0, near[0], 2e-3), near])
+    (folder / "packing.data").write_text(lammps_data(describe_packing(POTENTIAL, packing.configuration, ("A", "B"))))
+    style, *coefficients = polynomial_commands(3)
+    engine = lammps_engine()
+    try:
+        for command in (
+            "units lj",
+            "dimension 2",
+            "boundary p p p",
+            "atom_style atomic",
+            "atom_modify map yes",
+            "box tilt large",
+            style,
+            f"read_data {folder / 'packing.data'}",
+            "change_box all triclinic",
+            *coefficients,
+            "compute virial all pressure NULL virial",
+            "thermo_style custom step pe pxx pyy pxy",
+            "thermo_modify norm no press virial",
+            "timestep 1.0",
+            "min_style cg",
+        ):
+            engine.command(command)
+        stresses = []
+        for step in np.diff(strains, prepend=0.0):
+            if step:
+                engine.command(f"fix shear all deform 1 xy erate {step:.17g} remap x units box")
+                engine.command("run 1")
+                engine.command("unfix shear")
+            engine.command("minimize 0.0 1e-8 3000 30000")
+            stresses.append(-engine.get_thermo("pxy"))
+    finally:
+        engine.close()
+    falls = -np.diff(stresses)
+    k = int(np.argmax(falls))
+    # The event is the only drop that large.
+    assert falls[k] > 5.0 * np.sort(falls)[-2]
+    return float(0.5 * (strains[k] + strains[k + 1]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_lammps_finds_the_first_event_at_the_same_strain(seed, tmp_path):
+    theirs = lammps_strain_of_the_first_event(seed, tmp_path)
+    assert abs(theirs - float(prepared(seed).memory.path.events.strain[0])) < 1e-4
