@@ -167,6 +167,10 @@ TEMPERATURE = "protocol.treatments.cool.temperature"
     [
         ([SHEAR, f"{AMPLITUDE}=[0.01,0.3]"], "choose sampler=fresh"),
         (["design.system.composition=[0.1,0.9]"], "choose sampler=fresh"),
+        (
+            ["sampler=fresh", "system.n_species=1", "design={system.composition: [0.1,1]}"],
+            "there is a single species",
+        ),
         (["sampler=fresh", "sampler.size=2", "design.system.composition=[0.1,0.9]"], "must be at least 3"),
         (
             ["sampler=fresh", "train.keep_packings=2", SHEAR, f"{AMPLITUDE}=[0.01,0.3]"],

@@ -74,6 +74,8 @@ def choose_estimator(key: str, path: str, treated: Collection[str], value: Any, 
     - `value`: where the variable starts.
     """
     is_treatment, is_composition = path in treated, path == COMPOSITION
+    if is_composition and np.size(value) < 2:
+        raise RequestError(f"design.{key}: there is a single species, whose fraction is one")
     possible: tuple[EstimatorName, ...] = ("exact", "evolution", "differences")
     if is_treatment:
         possible = ("evolution", "differences")
