@@ -1,6 +1,8 @@
 """The forces of a pair potential as tables by species, which compiled loops read without knowing the potential."""
 
 import dataclasses
+import threading
+from collections.abc import Hashable
 from typing import Literal
 
 import jax
@@ -27,6 +29,8 @@ INNERMOST = 8
 SIDE = 1e-9
 # Halvings of the interval in which a curvature jumps.
 HALVINGS = 24
+# Tables that are kept.
+KEPT = 4
 # Tables of all pairs of species together have no more intervals than this: 64 MB.
 ALL_INTERVALS = 2_000_000
 
@@ -81,9 +85,28 @@ def table_for_descent(
 def spline_table(potential: AbstractPairPotential, configuration: Configuration) -> SplineTable | None:
     """The tables of a potential whose interactions depend on species alone.
 
-    None if some force is not finite, or if there are too many species.
+    None if some force is not finite, or if there are too many species. The last tables are kept: an ensemble has one
+    potential, and making its tables takes half as long as a descent of a hundred particles.
     """
     n_species = int(np.max(np.asarray(configuration.species))) + 1
+    leaves, structure = jax.tree.flatten((potential, configuration.box))
+    key = structure, n_species, tuple(np.asarray(leaf).tobytes() for leaf in leaves)
+    with _lock:
+        if key in _tables:
+            return _tables[key]
+    table = _make_table(potential, configuration, n_species)
+    with _lock:
+        _tables[key] = table
+        while len(_tables) > KEPT:
+            del _tables[next(iter(_tables))]
+    return table
+
+
+_lock = threading.Lock()
+_tables: dict[Hashable, SplineTable | None] = {}
+
+
+def _make_table(potential: AbstractPairPotential, configuration: Configuration, n_species: int) -> SplineTable | None:
     a, b = np.triu_indices(n_species)
     if len(a) * INTERVALS > ALL_INTERVALS:
         return None

@@ -40,7 +40,7 @@ def descend_natively(
     """
     box = np.array(configuration.box, dtype=float)
     inverse = np.linalg.inv(box)
-    position = np.asarray(configuration.position)
+    position = np.asarray(configuration.fractional) @ box.T
     if not np.all(np.isfinite(position)):
         return Descent(configuration, Outcome.nonfinite, 0, 0)
     # Particles that are near in space are near in memory.
