@@ -41,7 +41,8 @@ def evaluate(wanted: Problem, size: int, first: int = 0):
 
 def assert_within(estimate, noise: float, expected) -> None:
     """An estimate agrees with a number within three standard errors, and is not so noisy that anything would."""
-    error = np.linalg.norm(estimate) / noise
+    # Signal to noise without the share of the noise in the length of the estimate.
+    error = np.linalg.norm(estimate) / np.sqrt(1.0 + noise**2)
     assert np.linalg.norm(np.asarray(estimate) - expected) < 3.0 * error
     assert noise > 5.0
 

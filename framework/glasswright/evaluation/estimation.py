@@ -161,11 +161,17 @@ def _values_and_gradients(
 
 
 def signal_to_noise(contributions: Float[np.ndarray, " m *shape"]) -> float | None:
-    """Length of the mean of independent contributions over that of its standard error; None where it has none."""
+    """Length of the gradient over that of its standard error, from independent contributions; None if it has no error.
+
+    The mean of the contributions is longer than the gradient, by the standard error in square: that is taken off. Zero
+    means that nothing stands out.
+    """
     error = standard_error(contributions)
     if error is None or not np.any(error):
         return None
-    return float(np.linalg.norm(np.mean(contributions, axis=0)) / np.linalg.norm(error))
+    noise = float(np.sum(error**2))
+    signal = float(np.sum(np.mean(contributions, axis=0) ** 2)) - noise
+    return float(np.sqrt(max(signal, 0.0) / noise))
 
 
 @fast_jit
