@@ -205,7 +205,7 @@ def test_help_version_and_plugins_are_quick(tmp_path):
 
 
 def test_registering_imports_nothing_heavy(tmp_path):
-    heavy = "jax_md", "jaxopt", "matplotlib", "ase", "scipy.sparse", "scipy.interpolate"
+    heavy = "jax_md", "jaxopt", "matplotlib", "ase", "scipy.sparse", "scipy.interpolate", "numba"
     code = (
         "import sys; from glasswright.commands.compose import start; start('train');"
         f"print([name for name in {heavy!r} if name in sys.modules])"
