@@ -56,7 +56,7 @@ def repeated(configuration: gw.Configuration, k: int) -> gw.Configuration:
 def packing(arguments: argparse.Namespace, n: int) -> dict[str, Any]:
     """The times of one packing of `n` particles."""
     potential = HarmonicMorse(inverse_range=arguments.inverse_range)
-    protocol = Quench(hessian=arguments.hessian)
+    protocol = Quench(hessian=arguments.hessian, descent=arguments.descent)
     of_one = n // arguments.repeat**arguments.dimension
     system = gw.System(n_particles=of_one, dimension=arguments.dimension, density=arguments.density)
     start = system.start(jax.random.key(arguments.seed))
@@ -95,6 +95,7 @@ def main() -> None:
     parser.add_argument("--density", type=float, default=1.6)
     parser.add_argument("--inverse-range", type=float, default=5.0)
     parser.add_argument("--hessian", default="auto")
+    parser.add_argument("--descent", default="auto")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--core", type=int, default=None)

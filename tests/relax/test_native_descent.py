@@ -1,7 +1,9 @@
 """The native descent: forces from tables, pairs with images, and minima of the potential itself."""
 
+import concurrent.futures
 import dataclasses
 
+import equinox as eqx
 import glasswright as gw
 import jax
 import jax.numpy as jnp
@@ -104,6 +106,18 @@ def test_a_descent_ends_where_the_force_of_the_potential_is_small(name: str) -> 
     np.testing.assert_array_equal(again.configuration.fractional, end.configuration.fractional)
 
 
+def test_threads_change_nothing() -> None:
+    configuration, potential = packing("2d")
+    table = spline_table(potential, configuration)
+    assert table is not None
+    starts = [gw.System(n_particles=64).start(jax.random.key(k)) for k in range(6)]
+    ends = [descend_natively(table, start, SCHEDULE, 1e-4).configuration for start in starts]
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        threaded = list(pool.map(lambda start: descend_natively(table, start, SCHEDULE, 1e-4).configuration, starts))
+    for end, other in zip(ends, threaded, strict=True):
+        np.testing.assert_array_equal(end.fractional, other.fractional)
+
+
 def test_failures_are_outcomes() -> None:
     configuration, potential = packing("2d")
     table = spline_table(potential, configuration)
@@ -162,3 +176,34 @@ def test_small_packings_and_others_descend_in_the_loop_of_xla() -> None:
         table_for_descent(HarmonicMorse(), disordered, "native")
     with pytest.raises(ValueError, match="descent=native, method=fire"):
         Quench(descent="native", method="fire")
+
+
+@pytest.mark.slow
+def test_the_ensemble_is_that_of_the_loop_of_xla() -> None:
+    """Means and variances over the same starts, of which a third end in other minima."""
+    potential, n_packings = HarmonicMorse(), 400
+    names = ("bulk_modulus", "shear_modulus", "pressure", "energy_per_particle", "poisson_ratio")
+    properties = [component("property", name)() for name in names]
+
+    @eqx.filter_jit
+    def measure(prepared: gw.Prepared) -> jax.Array:
+        state = Quench().attach(potential, prepared)
+        return jnp.stack([measured.measure(state).reshape(()) for measured in properties])
+
+    values: dict[str, list[np.ndarray]] = {"xla": [], "native": []}
+    for index in range(n_packings):
+        start = gw.System(n_particles=64).start(jax.random.fold_in(jax.random.key(11), index))
+        for descent, measured in values.items():
+            prepared = Quench(descent=descent).prepare(potential, start)
+            assert prepared.accepted
+            measured.append(np.asarray(measure(dataclasses.replace(prepared, statistics={}))))
+    xla, native = np.array(values["xla"]), np.array(values["native"])
+    for name, first, second in zip(names, xla.T, native.T, strict=True):
+        moments = [(first, second)]
+        if name != "poisson_ratio":  # whose tails are too heavy
+            moments.append(((first - first.mean()) ** 2, (second - second.mean()) ** 2))
+        for expected, found in moments:
+            difference = found - expected
+            error = np.std(difference, ddof=1) / np.sqrt(n_packings)
+            assert error > 0.0  # other minima
+            assert abs(np.mean(difference)) < 4.0 * error, name
