@@ -125,7 +125,8 @@ class Quench(gw.AbstractProtocol):
     - `descent`: the loop that FIRE runs in, as far as the hand-over: `native` (compiled by Numba, with the forces from
       tables; for sums over pairs that depend on species alone, on CPUs), `xla` (compiled by XLA, with the potential
       itself), or `auto`: native from 5000 particles on where possible. Both take the same steps, but rounding differs,
-      and quenching is chaotic: a start may lead to another minimum of the same ensemble.
+      and quenching is chaotic: a start may lead to another minimum of the same ensemble. A box that is released is
+      relaxed by XLA's loop.
     - `stability`: what a minimum has to be stable against: `fixed_box`, motions of the particles in their box, as in
       the paper; `elastic`, strains of the box as well (all `eigenmoduli` positive), without which Poisson's ratio has
       no bounds and its mean need not exist. A packing that is not counts as `unstable`. Under a pressure, packings are
