@@ -222,7 +222,7 @@ WRONG = [
     ("property=[poisson_ratio,poisson_ratio]", "poisson_ratio is chosen twice"),
     ("property=[]", "possible: allosteric_response, anisotropy, "),
     ("property=[pressure]", "terms.pressure.objective.target is required"),
-    ("experiment=nope", "no such experiment; possible: density_and_poisson, ensemble_poisson"),
+    ("experiment=nope", "no such experiment; possible: composition, density_and_poisson, ensemble_poisson"),
     ("terms.poisson_ratio.objective.targt=1", "did you mean 'target'?"),
     ("terms.pressure.weight=2", "add it with property=[…,pressure]"),
     ("+terms.low.weight=2", "terms.low: there is no such term"),
