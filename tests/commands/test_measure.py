@@ -29,6 +29,7 @@ WITH_DEFAULTS = [
     name
     for name, prop in registry().components("property").items()
     if all(parameter.default is not REQUIRED for parameter in parameters(prop).values())
+    and issubclass(gw.Equilibrium, component("property", name)().requires)
 ]
 
 
