@@ -23,10 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure fresh packings after each ramp; print and draw their mean energies."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     options.add_argument("run", type=Path, help="directory of a training, experiment=temperature_ramp")
+    options.add_argument("--overrides", nargs="*", default=[], help="what the training was given besides its preset")
     options.add_argument("--n", type=int, default=1000, help="packings after each ramp")
     options.add_argument("--output", type=Path, default=IMAGES / "temperature_ramp.png", help="the figure")
     options = options.parse_args(arguments)
-    experiment = gw.build(gw.compose("experiment=temperature_ramp"))
+    experiment = gw.build(gw.compose("experiment=temperature_ramp", *options.overrides))
     learned = np.asarray(run_design(options.run, "average")["temperature"])
     ramps = {f"linear from {start:g}": linear(start, learned.size) for start in STARTS} | {"learned": learned}
     ensemble = Ensemble(experiment.problem, experiment.seed, VALIDATION, gradients=False)
