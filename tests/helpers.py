@@ -72,6 +72,18 @@ def component(kind: str, name: str):
     return registry().components(kind)[name].cls
 
 
+def properties_of_equilibria() -> dict[str, Any]:
+    """Registered properties that are measured on an equilibrium; those of deformations have tests of their own."""
+    entries = registry().components("property")
+    # Where it depends on the parts of a property, it is known of an instance only.
+    requires = {name: entry.cls.requires for name, entry in entries.items()}
+    return {
+        name: entry
+        for name, entry in entries.items()
+        if not isinstance(requires[name], type) or issubclass(gw.Equilibrium, requires[name])
+    }
+
+
 @functools.cache
 def reference_packing(name: str) -> Reference:
     """The reference packing of that name, prepared once in a process."""

@@ -21,15 +21,14 @@ from glasswright.jobs.measure import measure
 from glasswright.registry import registry
 from glasswright.registry.parameters import REQUIRED, parameters
 from glasswright.run.extxyz import read_configuration, read_potential, write_configuration
-from helpers import ROOT, component
+from helpers import ROOT, component, properties_of_equilibria
 
 REFERENCE = ROOT / "tests" / "reference" / "2d_n100_sp2_a5.extxyz"
 SMALL = ("system.n_particles=64", "train.steps=3", "train.tolerance=0")
 WITH_DEFAULTS = [
     name
-    for name, prop in registry().components("property").items()
+    for name, prop in properties_of_equilibria().items()
     if all(parameter.default is not REQUIRED for parameter in parameters(prop).values())
-    and issubclass(gw.Equilibrium, component("property", name)().requires)
 ]
 
 

@@ -23,8 +23,7 @@ from glasswright.evaluation.value_shape import only_usable, value_shape
 from glasswright.jobs.analysis import Analysis, check_analysis
 from glasswright.jobs.experiment import check_experiment
 from glasswright.jobs.measure import MeasureRequest, measure
-from glasswright.registry import registry
-from helpers import component
+from helpers import component, properties_of_equilibria
 
 
 class Returns(gw.AbstractProperty):
@@ -233,7 +232,7 @@ def test_no_property_of_ours_is_refused() -> None:
     potential = component("potential", "harmonic_morse")()
     for dimension, n in ((2, 64), (3, 256)):
         system = gw.System(n_particles=n, dimension=dimension)
-        for name, found in registry().components("property").items():
+        for name, found in properties_of_equilibria().items():
             try:
                 measured = found.cls()
             except (TypeError, ValueError):

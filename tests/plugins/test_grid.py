@@ -16,9 +16,8 @@ import numpy as np
 import pytest
 from glasswright.evaluation.design import is_trainable
 from glasswright.physics.configuration import box_width
-from glasswright.registry import registry
 from glasswright.registry.parameters import REQUIRED, parameters
-from helpers import REFERENCE, component
+from helpers import REFERENCE, component, properties_of_equilibria
 
 # What cannot be measured in a combination, and the reason that is given for it.
 NOT_COMBINED = {
@@ -142,7 +141,7 @@ for name in ("harmonic_morse", "morse", "lennard_jones", "inverse_power", "yukaw
 def fitting_properties(potential) -> tuple[str, ...]:
     """Every registered property that needs no parameter of its own and fits the potential."""
     names = []
-    for name, entry in registry().components("property").items():
+    for name, entry in properties_of_equilibria().items():
         needs = [p for p in parameters(entry).values() if p.default is REQUIRED]
         # A distance of neighbours follows from the diameters, where there are any.
         diameters = hasattr(potential, "diameter") or "distance" not in parameters(entry)

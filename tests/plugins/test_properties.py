@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from glasswright.registry import registry
-from helpers import branches, component
+from helpers import branches, component, properties_of_equilibria
 
-PROPERTIES = sorted(registry().components("property"))
+PROPERTIES = sorted(properties_of_equilibria())
 # In a box that is fixed, interactions do not change these; tests/relax/test_pressure.py has those of free boxes.
 OF_THE_BOX = ("box_shape", "density")
 
