@@ -1,5 +1,6 @@
 """What commands return to scripts and notebooks: a dictionary with its history, packing, potential and picture."""
 
+import _thread
 import json
 import pickle
 import signal
@@ -120,7 +121,8 @@ def test_an_interruption_returns_what_there_is_in_a_notebook(tmp_path, monkeypat
     def interrupted(self, line) -> None:
         appended(self, line)
         if line["step"] == 1:
-            signal.raise_signal(signal.SIGINT)
+            # The handler alone: with the compiled code of a whole session a signal has crashed the process once.
+            _thread.interrupt_main(signal.SIGINT)
 
     monkeypatch.setattr(job.RunDirectory, "append_metrics", interrupted)
     monkeypatch.setattr("glasswright.api.is_notebook", lambda: notebook)
