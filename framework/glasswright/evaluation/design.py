@@ -48,6 +48,11 @@ class Design(eqx.Module):
         """Whether all gradients are exact."""
         return all(estimator.name == "exact" for estimator in self.estimators)
 
+    @property
+    def has_exact(self) -> bool:
+        """Whether some gradient is exact."""
+        return any(estimator.name == "exact" for estimator in self.estimators)
+
     def where(self, chosen: Iterable[bool]) -> "Design":
         """The design with only some of its variables, one flag for each."""
         flags = list(chosen)

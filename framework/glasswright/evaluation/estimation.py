@@ -116,15 +116,13 @@ def estimated_contributions(terms: Mapping[str, Term], sampler: AbstractSampler,
         changes = _changes_of_loss(dict(terms), *sides, accepted, sampler)
         for name, change in changes.items():
             for variable, slope in pair.slopes.items():
-                part = _times(change, slope)
-                result[name][variable] = part + result[name].get(variable, np.zeros_like(part))
+                _add(result[name], variable, _times(change, slope))
     for variable, score in measured.scores.items():
         for members in measured.bases:
             values = gather_values(terms, _only_accepted(members.samples, accepted))
             influences = _influences(dict(terms), values, accepted, sampler)
             for name, influence in influences.items():
-                part = _times(influence, score) / len(measured.bases)
-                result[name][variable] = part + result[name].get(variable, np.zeros_like(part))
+                _add(result[name], variable, _times(influence, score) / len(measured.bases))
     return result
 
 
@@ -132,6 +130,10 @@ def property_gradients(design: Design, measured: Measured) -> Contributions:
     """The gradient of each scalar property in each sample that was accepted, in all design variables."""
     accepted = measured.accepted
     bases = [_values_and_gradients(members.samples, accepted) for members in measured.bases]
+    pairs = [
+        (*(_values_and_gradients(side.samples, accepted)[0] for side in (pair.plus, pair.minus)), pair.slopes)
+        for pair in measured.pairs
+    ]
     result: Contributions = {name: {} for name, value in bases[0][0].items() if value.ndim == 1}
     for name, of_property in result.items():
         for variable, score in measured.scores.items():
@@ -139,11 +141,9 @@ def property_gradients(design: Design, measured: Measured) -> Contributions:
             # The mean of the others is the baseline.
             distance = (values - np.mean(values)) * values.size / max(values.size - 1, 1)
             of_property[variable] = _times(distance, score[accepted])
-        for pair in measured.pairs:
-            plus, minus = (_values_and_gradients(side.samples, accepted)[0][name] for side in (pair.plus, pair.minus))
-            for variable, slope in pair.slopes.items():
-                part = _times(plus - minus, slope[accepted])
-                of_property[variable] = part + of_property.get(variable, np.zeros_like(part))
+        for plus, minus, slopes in pairs:
+            for variable, slope in slopes.items():
+                _add(of_property, variable, _times(plus[name] - minus[name], slope[accepted]))
         for variable, estimator in design.estimator_of.items():
             if estimator.name == "exact":
                 parts = [[gradients[name][variable] for gradients in of_base] for _, of_base in bases]
@@ -225,6 +225,11 @@ def _influences(
     return {name: of_term(term, jnp.asarray(values[name])) for name, term in terms.items()}
 
 
+def _add(parts: dict[str, np.ndarray], variable: str, part: np.ndarray) -> None:
+    """Add to what there is of a variable."""
+    parts[variable] = part + parts.get(variable, np.zeros_like(part))
+
+
 def _times(
     numbers: Float[Array | np.ndarray, " m"], slopes: Float[np.ndarray, " m *shape"]
 ) -> Float[np.ndarray, " m *shape"]:
@@ -280,7 +285,7 @@ def _exact_contributions(
                 part = np.zeros((len(samples), *np.shape(known[0][1][name][variable])))
                 for k, gradients in known:
                     part[k] = losses[name].cotangent[k] * np.asarray(gradients[name][variable])
-                result[name][variable] = result[name].get(variable, np.zeros_like(part)) + part / len(measured.bases)
+                _add(result[name], variable, part / len(measured.bases))
     return result
 
 
@@ -305,11 +310,10 @@ def _reports(
 def pair_correlations(measured: Measured) -> dict[str, float | None]:
     """The correlation between both members of random pairs, for each scalar term; None where it is not known."""
     result: dict[str, float | None] = {}
-    sides = [_only_accepted(members.samples, measured.accepted) for members in measured.bases]
-    values = [[s.measurement.values for s in side if s.measurement is not None] for side in sides]
-    for name, value in values[0][0].items():
-        if np.ndim(value) == 0:
-            plus, minus = ([float(v[name]) for v in side] for side in values)
+    first, second = (_values_and_gradients(members.samples, measured.accepted)[0] for members in measured.bases)
+    for name, plus in first.items():
+        if plus.ndim == 1:
+            minus = second[name]
             known = len(plus) > 2 and np.std(plus) > 0.0 and np.std(minus) > 0.0
             result[name] = float(np.corrcoef(plus, minus)[0, 1]) if known else None
     return result

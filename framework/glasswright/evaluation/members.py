@@ -94,7 +94,7 @@ def measure_members(
 ) -> Measured:
     """Prepare and measure all members of all samples of a step."""
     design = ensemble.problem.design
-    exact = ensemble.gradients and any(estimator.name == "exact" for estimator in design.estimators)
+    exact = ensemble.gradients and design.has_exact
     with_gradients = dataclasses.replace(ensemble, gradients=exact)
     without = dataclasses.replace(ensemble, gradients=False)
     drawn = [_drawn_changes(design, values, ensemble.seed, ensemble.stream, index) for index in indices]

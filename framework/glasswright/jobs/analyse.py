@@ -184,7 +184,7 @@ def _analyse(run: _Run) -> AnalysisReport:
 def _without_gradients(request: Analysis) -> Analysis:
     """The request without the parts that are made of exact gradients, where no design variable has any."""
     made_of_gradients = {"tunability", "predictiveness"} & set(request.parts)
-    if not made_of_gradients or any(estimator.name == "exact" for estimator in request.problem.design.estimators):
+    if not made_of_gradients or request.problem.design.has_exact:
         return request
     names = ", ".join(part for part in request.parts if part in made_of_gradients)
     logger.warning("left out: %s: no design variable has an exact gradient", names)

@@ -80,8 +80,7 @@ def check_analysis(request: Analysis) -> None:
             f"parts: vibrations needs all modes, and {n} particles have {coordinates} coordinates; at most "
             f"{MOST_COORDINATES} are possible; leave it out, or take fewer particles"
         )
-    has_exact = any(estimator.name == "exact" for estimator in request.problem.design.estimators)
-    if has_exact and {"tunability", "predictiveness"} & set(request.parts):
+    if request.problem.design.has_exact and {"tunability", "predictiveness"} & set(request.parts):
         # Both are made of gradients.
         for name, term in terms.items():
             value_shape(f"terms.{name}.property", term.property, potential, model.system, provided, trained=True)

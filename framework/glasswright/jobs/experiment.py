@@ -142,12 +142,11 @@ def check_experiment(experiment: Experiment) -> Problem:
     model = experiment.model
     design = resolve_design(model, experiment.design)
     check_estimators(experiment, design)
-    has_exact = any(estimator.name == "exact" for estimator in design.estimators)
     for name, term in experiment.terms.items():
         check_provided(name, term.property, provided)
         key = f"terms.{name}.property"
         # Estimators need values only, which may jump.
-        trained = term.is_trained and has_exact
+        trained = term.is_trained and design.has_exact
         try:
             if trained:
                 term.property.check_trained()

@@ -1,6 +1,7 @@
 """How far the gradients that a training would follow stand out from their noise, before it is spent."""
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable
 from typing import TypedDict
 
 import numpy as np
@@ -68,15 +69,7 @@ def measure_signal(
         rounds.append(measure_members(ensemble, executor, values, indices))
         rejected = count_rejected(s.outcome for of_round in rounds for s in of_round.samples)
         after_each(len(indices), describe_rejected(rejected))
-    return _report(ensemble.problem.design, _together(rounds))
-
-
-def _together(rounds: Sequence[Measured]) -> Measured:
-    """All samples of several rounds as those of one."""
-    first, *others = rounds
-    for another in others:
-        first = first.joined_with(another)
-    return first
+    return _report(ensemble.problem.design, functools.reduce(Measured.joined_with, rounds))
 
 
 def _report(design: Design, measured: Measured) -> SignalReport:
