@@ -80,6 +80,11 @@ class DenseHessian(AbstractFactoredHessian):
         return solution.T.reshape(shape)
 
 
+def mirrored(matrix: Float[Array, "m m"]) -> Float[Array, "m m"]:
+    """The symmetric matrix with the lower triangle of another."""
+    return jnp.tril(matrix) + jnp.tril(matrix, -1).T
+
+
 def pinned_hessian(
     potential: AbstractPotential, configuration: Configuration, neighbors: PairList, stiffness: float = 1.0
 ) -> tuple[Float[Array, "nd nd"], Bool[Array, " n"]]:
@@ -144,7 +149,7 @@ def factor_pinning_zero_modes(
     modes besides translations and rattlers.
     """
     matrix, rattler = pinned_hessian(potential, configuration, neighbors, stiffness)
-    matrix = jnp.tril(matrix) + jnp.tril(matrix, -1).T
+    matrix = mirrored(matrix)
     eigenvalues, modes = jnp.linalg.eigh(matrix, symmetrize_input=False)
     scale = jnp.max(jnp.abs(eigenvalues))
     zero = jnp.abs(eigenvalues) < ZERO_MODE * scale

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from .._jax import fast_jit
 from ..physics.configuration import Configuration
-from ..physics.hessian import pinned_hessian
+from ..physics.hessian import mirrored, pinned_hessian
 from ..physics.pair_list import PairList, build_pair_list
 from ..physics.potential import AbstractPotential
 from ..physics.units import Units
@@ -87,7 +87,7 @@ def _equations(
     gradient = potential.gradient(strained, neighbors)
     slope = potential.strain_gradient(strained, neighbors, rate[None])[0] + gradient @ rate
     matrix, _ = pinned_hessian(potential, strained, neighbors, stiffness)
-    full = (jnp.tril(matrix) + jnp.tril(matrix, -1).T).reshape(n, d, n, d)
+    full = mirrored(matrix).reshape(n, d, n, d)
     hessian = jnp.einsum("ca,icjd,db->iajb", deformation, full, deformation).reshape(n * d, n * d)
     return gradient @ deformation, hessian, slope @ deformation
 
@@ -116,6 +116,7 @@ class Curve:
         self.units, self.force_tolerance, self.capacity = units, force_tolerance, capacity
         self.evaluations = 0
         self._box = np.asarray(configuration.box)
+        self._inverse = np.linalg.inv(self._box)
         self._reach = float(potential.reach(configuration))
 
     def follow(
@@ -128,8 +129,7 @@ class Curve:
         - `fractional`, `strain`: the minimum.
         - `velocity`: change of its fractional coordinates per unit of strain.
         """
-        point = np.append((fractional @ self._box.T).ravel(), strain)
-        tangent = np.append((velocity @ self._box.T).ravel(), 1.0)
+        point, tangent = self._coordinates(fractional, strain), self._coordinates(velocity, 1.0)
         tangent /= np.linalg.norm(tangent)
         longest = LONGEST_STEP * self.units.length
         step = min(longest, 0.5 * (limit - strain) / tangent[-1])
@@ -195,8 +195,16 @@ class Curve:
 
     def _length(self, point: np.ndarray, tangent: np.ndarray, end: CurvePoint) -> float:
         """The length along the tangent at which a point of the curve was found."""
-        there = np.append((np.asarray(end.fractional) @ self._box.T).ravel(), end.strain)
-        return float(tangent @ (there - point))
+        return float(tangent @ (self._coordinates(end.fractional, end.strain) - point))
+
+    def _coordinates(self, fractional: Float[np.ndarray, "n d"], strain: float) -> np.ndarray:
+        """A point of the curve, or a direction, as positions in the box without strain, and the strain."""
+        return np.append((fractional @ self._box.T).ravel(), strain)
+
+    def _fractional(self, positions: np.ndarray) -> Float[np.ndarray, "n d"]:
+        """The positions of all particles in fractional coordinates."""
+        fractional: np.ndarray = positions.reshape(self.configuration.fractional.shape) @ self._inverse.T
+        return fractional
 
     def _corrected(
         self, point: np.ndarray, tangent: np.ndarray, step: float
@@ -220,9 +228,7 @@ class Curve:
     def _linearised(self, point: np.ndarray, tangent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The gradient at a point, and its Jacobian with a row for the length along the tangent."""
         self.evaluations += 1
-        shape = self.configuration.fractional.shape
-        fractional = point[:-1].reshape(shape) @ np.linalg.inv(self._box).T
-        here = dataclasses.replace(self.configuration, fractional=jnp.asarray(fractional))
+        here = dataclasses.replace(self.configuration, fractional=jnp.asarray(self._fractional(point[:-1])))
         neighbors = build_pair_list(here.strained(jnp.asarray(point[-1] * self.direction)), self._reach, self.capacity)
         self.capacity = neighbors.capacity
         gradient, hessian, slope = _equations(
@@ -239,9 +245,8 @@ class Curve:
         return None if tangent is None else tangent / np.linalg.norm(tangent)
 
     def _ended(self, end: CurveEnd, point: np.ndarray, tangent: np.ndarray) -> CurvePoint:
-        inverse, shape = np.linalg.inv(self._box).T, self.configuration.fractional.shape
         mode = tangent[:-1] / np.linalg.norm(tangent[:-1])
-        return CurvePoint(end, point[:-1].reshape(shape) @ inverse, float(point[-1]), mode.reshape(shape) @ inverse)
+        return CurvePoint(end, self._fractional(point[:-1]), float(point[-1]), self._fractional(mode))
 
 
 def _solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray | None:

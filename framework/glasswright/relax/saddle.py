@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import ArrayLike, Float
 
 from ..physics.configuration import Configuration
-from ..physics.hessian import pinned_hessian
+from ..physics.hessian import mirrored, pinned_hessian
 from ..physics.pair_list import PairList
 from ..physics.potential import AbstractPotential
 
@@ -27,7 +27,7 @@ def leave_saddle(
     unit of stiffness, as in `factor_hessian`.
     """
     matrix, _ = pinned_hessian(potential, configuration, neighbors, stiffness)
-    _, modes = jnp.linalg.eigh(jnp.tril(matrix) + jnp.tril(matrix, -1).T, symmetrize_input=False)
+    _, modes = jnp.linalg.eigh(mirrored(matrix), symmetrize_input=False)
     return leave_along(
         potential, configuration, neighbors, modes[:, 0].reshape(configuration.fractional.shape), distance
     )

@@ -65,6 +65,14 @@ def _rates(
     return energy, jnp.sum(virial * rate), curvature, velocity
 
 
+def strained_packing(
+    configuration: gw.Configuration, direction: Float[np.ndarray, "d d"], fractional: np.ndarray, strain: float
+) -> gw.Configuration:
+    """The particles of a configuration at other fractional coordinates, in its box under a strain."""
+    packing = dataclasses.replace(configuration, fractional=jnp.asarray(fractional))
+    return packing.strained(jnp.asarray(strain * direction))
+
+
 class DeformationFailed(Exception):
     """The packing could not be followed; `outcome` says why."""
 
@@ -173,8 +181,7 @@ class Deforming:
 
         Raises `DeformationFailed` where a descent fails.
         """
-        start = dataclasses.replace(self.configuration, fractional=jnp.asarray(fractional))
-        start = start.strained(jnp.asarray(strain * self.direction))
+        start = strained_packing(self.configuration, self.direction, fractional, strain)
         last = self.minimum if near is None else near
         search = Search(self.potential, start, self.schedule, hessian=self.kind, like=last.neighbors)
         if follow:
@@ -200,8 +207,7 @@ class Deforming:
         self, fractional: np.ndarray, strain: float, neighbors: PairList, hessian: gw.AbstractHessian
     ) -> Minimum:
         """A minimum with its derivatives in the strain."""
-        packing = dataclasses.replace(self.configuration, fractional=jnp.asarray(fractional))
-        packing = packing.strained(jnp.asarray(strain * self.direction))
+        packing = strained_packing(self.configuration, self.direction, fractional, strain)
         rate = self.direction @ np.linalg.inv(np.eye(len(self.direction)) + strain * self.direction)
         energy, slope, curvature, velocity = _rates(self.potential, packing, neighbors, hessian, jnp.asarray(rate))
         return Minimum(
@@ -230,8 +236,7 @@ def all_pairs(
     n, reach = configuration.n_particles, float(potential.reach(configuration))
     numbers = np.zeros(0, dtype=np.int64)
     for strain, fractional in points:
-        packing = dataclasses.replace(configuration, fractional=jnp.asarray(fractional))
-        pairs = build_pair_list(packing.strained(jnp.asarray(strain * direction)), reach)
+        pairs = build_pair_list(strained_packing(configuration, direction, fractional, strain), reach)
         count = int(pairs.n_pairs)
         first, second = np.asarray(pairs.i[:count]), np.asarray(pairs.j[:count])
         numbers = np.union1d(numbers, first.astype(np.int64) * n + second)

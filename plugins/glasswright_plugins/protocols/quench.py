@@ -93,6 +93,11 @@ def _are_narrow(potential: gw.AbstractPotential, configurations: gw.Configuratio
     return np.asarray(slack) < 0.0
 
 
+def factored_kind(configuration: gw.Configuration) -> Literal["dense", "sparse"]:
+    """Whether a Hessian of this many coordinates is factored faster as a dense or as a sparse matrix."""
+    return "dense" if configuration.fractional.size <= DENSE_LIMIT[configuration.dimension] else "sparse"
+
+
 class Quench(gw.AbstractProtocol):
     """Athermal quench: relaxation to the minimum of the energy that the start belongs to.
 
@@ -359,7 +364,7 @@ class Quench(gw.AbstractProtocol):
         size = start.fractional.size
         if not isinstance(potential, gw.AbstractPairPotential) or size > SPARSE_LIMIT[start.dimension]:
             return "matrix_free"
-        return "dense" if size <= DENSE_LIMIT[start.dimension] else "sparse"
+        return factored_kind(start)
 
     def _released(self, potential: gw.AbstractPotential, start: gw.Configuration) -> Search:
         """A search from the start in which the box is free if there is a pressure."""

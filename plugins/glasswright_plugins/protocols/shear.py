@@ -9,11 +9,11 @@ import equinox as eqx
 import glasswright as gw
 import jax.numpy as jnp
 import numpy as np
-from glasswright.relax import HessianKind, QuenchSchedule, box_width, natural_units
+from glasswright.relax import QuenchSchedule, box_width, natural_units
 from jaxtyping import Float, PRNGKeyArray
 
 from ._deforming import DeformationFailed, Deforming, Event, Minimum, all_pairs
-from .quench import DENSE_LIMIT, Quench
+from .quench import Quench, factored_kind
 
 # Largest force component of the minima, in units of force.
 FORCE_TOLERANCE = 1e-12
@@ -147,8 +147,7 @@ class Shear(gw.AbstractProtocol):
         """All minima and events of a packing, and numbers about the search."""
         d, units = configuration.dimension, natural_units(potential, configuration)
         schedule = QuenchSchedule(FORCE_TOLERANCE, 1e-4, 200_000, 0.3).scaled(units)
-        kind: HessianKind = "dense" if configuration.fractional.size <= DENSE_LIMIT[d] else "sparse"
-        neighbors, hessian = memory.neighbors, memory.hessian
+        kind, neighbors, hessian = factored_kind(configuration), memory.neighbors, memory.hessian
         deforming = Deforming(potential, configuration, _direction(d), schedule, kind, neighbors, hessian)
         minima = [deforming.minimum]
         for strain in self.strains[1:]:
