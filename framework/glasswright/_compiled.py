@@ -58,13 +58,21 @@ def processor() -> str:
     return hashlib.sha256("\n".join(about).encode()).hexdigest()[:12]
 
 
-def kept() -> tuple[Path, int, int] | None:
-    """The folder in use, its number of programs and their bytes; None if none are kept."""
+def folder_in_use() -> Path | None:
+    """The folder in which programs are kept; None if none are."""
     folder = os.environ.get(FOLDER)
     if not folder or os.environ.get("JAX_ENABLE_COMPILATION_CACHE", "true").lower() in ("false", "0"):
         return None
-    sizes = [size for _, size, _ in _programs(Path(folder))]
-    return Path(folder), len(sizes), sum(sizes)
+    return Path(folder)
+
+
+def kept() -> tuple[Path, int, int] | None:
+    """The folder in use, its number of programs and their bytes; None if none are kept."""
+    folder = folder_in_use()
+    if folder is None:
+        return None
+    sizes = [size for _, size, _ in _programs(folder)]
+    return folder, len(sizes), sum(sizes)
 
 
 @functools.cache
@@ -104,7 +112,7 @@ def remove_unreadable(message: str) -> bool:
     """
     if not message.startswith("Error reading persistent compilation cache entry"):
         return False
-    folder = kept()
-    for _, _, path in _programs(folder[0]) if folder else []:
+    folder = folder_in_use()
+    for _, _, path in _programs(folder) if folder else []:
         path.unlink(missing_ok=True)
     return True

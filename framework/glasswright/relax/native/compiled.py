@@ -7,15 +7,15 @@ from typing import Any, TypeVar
 
 import numba
 
-from ..._compiled import kept
+from ..._compiled import folder_in_use
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
 # Compiled functions are kept where XLA's programs are, or not at all.
-_folder = kept()
+_folder = folder_in_use()
 if _folder is not None and "NUMBA_CACHE_DIR" not in os.environ:
     settings: Any = numba.config  # whose names are made when it is imported
-    settings.CACHE_DIR = str(_folder[0] / "native")
+    settings.CACHE_DIR = str(_folder / "native")
 
 
 def compiled(function: Function) -> Function:

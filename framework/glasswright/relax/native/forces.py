@@ -67,7 +67,10 @@ def add_forces_3d(
     per_interval: float,
     force: np.ndarray,
 ) -> None:
-    """The same in three dimensions. A loop over the components would take half as long again."""
+    """The same in three dimensions. A loop over the components would take half as long again.
+
+    So would a function for `g` that both loops call, inlined or not.
+    """
     n_species, n_intervals = np.uint64(inner.shape[0]), np.uint64(table.shape[2])
     last = np.uint64(table.shape[2] - 1)
     cubics, begins = table.reshape(-1, 4), inner.reshape(-1)
