@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from glasswright.run.files import read_metrics
 
 PYPROJECT = """
 [build-system]
@@ -256,7 +257,7 @@ def test_a_third_party_property_trains_beside_a_built_in_one(installed, tmp_path
         site=installed,
     )
     assert result.returncode == 0, result.stderr
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    lines = read_metrics(tmp_path / "run")
     assert len(lines) == 2
     terms = lines[0]["terms"]
     assert set(terms) == {"poisson_ratio", "lopsidedness"}
@@ -313,7 +314,7 @@ def test_a_third_party_treatment_is_trained_through(installed, tmp_path):
         site=installed,
     )
     assert result.returncode == 0, result.stderr
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    lines = read_metrics(tmp_path / "run")
     assert lines[0]["gradients"]["distance"]["estimator"] == "evolution"
     assert lines[0]["preparations"] == 6
     first, second = (line["design"]["distance"] for line in lines)
