@@ -19,8 +19,8 @@ from glasswright.testing import (
     conformance_tests,
 )
 from glasswright.testing._property import PropertyGroup, property_checks
-from glasswright.testing._static import as_component
-from helpers import REFERENCE, ROOT
+from glasswright.testing._static import as_component, check_configuration
+from helpers import REFERENCE, ROOT, component
 
 # Components that have to be told something.
 PARAMETERS = {
@@ -234,3 +234,10 @@ def test_wrong_optimizers_are_caught():
         check_optimizer(optax.sgd(-1e-2))
     with pytest.raises(ConformanceError, match=r"not an optax\.GradientTransformation"):
         check_optimizer(lambda: None)  # type: ignore[arg-type]
+
+
+def test_choices_of_a_component_within_may_be_left_open() -> None:
+    """The box of the quench that prepares the packing is neither fixed nor free until there is a pressure."""
+    instance = component("protocol", "shear")()
+    assert instance.preparation.box is None
+    check_configuration(instance, as_component(instance))

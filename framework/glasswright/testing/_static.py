@@ -93,7 +93,7 @@ def node_of(instance: Any, component: Component) -> dict[str, Any]:
             node[name] = node_of(value, as_component(value))
         elif parameter.kind == "components":
             node[name] = {key: node_of(item, as_component(item)) for key, item in value.items()}
-        elif parameter.kind == "choice":
+        elif parameter.kind == "choice" and value is not None:
             index = list(parameter.values).index(value)
             node[name] = parameter.choices[index]
         else:
