@@ -88,10 +88,16 @@ CASES = {
             1.2,
             ratios if smoothing == "xplor" else lambda p, s: (p.cutoff_ratio * s,),
         )
-        for smoothing, dimension in [("xplor", 2), ("c1", 2), ("c2", 3), ("c3", 2), ("c3", 3)]
+        for smoothing, dimension in [
+            ("xplor", 2),
+            ("polynomial_1", 2),
+            ("polynomial_2", 3),
+            ("polynomial_3", 2),
+            ("polynomial_3", 3),
+        ]
     },
     "harmonic_morse c3 2D": Case(
-        make("harmonic_morse", smoothing="c3"), 2, 1.6, lambda p, s: (s, s + 9.9 / p.inverse_range)
+        make("harmonic_morse", smoothing="polynomial_3"), 2, 1.6, lambda p, s: (s, s + 9.9 / p.inverse_range)
     ),
     "soft_sphere 2D": Case(make("soft_sphere"), 2, 1.7, lambda p, s: (s,)),
     "soft_sphere 3D": Case(make("soft_sphere"), 3, 2.0, lambda p, s: (s,)),

@@ -32,10 +32,10 @@ LENNARD_THERE = {"sigma": 0.9, "epsilon": 1.2}
     ("ours", "function", "parameters", "options"),
     [
         (
-            LennardJones(n_species=1, diameter=0.9, binding_energy=1.2, smoothing="c2"),
+            LennardJones(n_species=1, diameter=0.9, binding_energy=1.2, smoothing="polynomial_2"),
             "lennard_jones",
             LENNARD_THERE,
-            {"cutoff": 2.25, "smoothing": "c2"},
+            {"cutoff": 2.25, "smoothing": "polynomial_2"},
         ),
         (SOFT, "soft_sphere", SOFT_THERE, {"n_species": 2}),
         (SOFT, "soft_sphere", SOFT_THERE | {"sigma": [0.8, 1.0]}, {"n_species": 2}),

@@ -12,7 +12,7 @@ from helpers import component
 
 SMOOTHED = ("harmonic_morse", "inverse_power", "lennard_jones", "morse", "yukawa")
 OF_SPECIES = (*SMOOTHED, "soft_sphere")
-POLYNOMIALS = {"c1": 1, "c2": 2, "c3": 3}
+POLYNOMIALS = {"polynomial_1": 1, "polynomial_2": 2, "polynomial_3": 3}
 ADDITIVE = {"diameter": [0.8, 1.0, 1.3], "pair_diameter": [[0.8, 0.9, 1.05], [0.9, 1.0, 1.15], [1.05, 1.15, 1.3]]}
 
 
@@ -78,7 +78,10 @@ def test_no_pair_is_beyond_the_reach_of_disordered_sizes():
         ({"pair_diameter": [1.0, -0.8, 0.88]}, r"pair_diameter=\[1.0, -0.8, 0.88\]\): must be positive"),
         ({"pair_diameter": [1.0, 0.8]}, "packed upper triangle of 1 numbers"),
         ({"pair_diameter": [[1.0, 0.8], [0.7, 1.0]]}, "the matrix must be symmetric"),
-        ({"smoothing": "c4"}, r"lennard_jones\(smoothing='c4'\): must be one of xplor, c1, c2, c3"),
+        (
+            {"smoothing": "c3"},
+            r"lennard_jones\(smoothing='c3'\): must be one of xplor, polynomial_1, polynomial_2, polynomial_3",
+        ),
         ({"onset_ratio": 3.0}, "the onset must come before the cutoff"),
     ],
 )
@@ -126,7 +129,7 @@ def test_third_derivatives_are_continuous_with_c3(smoothing):
     potential = single_species("lennard_jones", smoothing)
     grid = float(potential.cutoff) * (1.0 + np.linspace(-1e-4, 1e-4, 2001))
     largest_step = np.max(np.abs(np.diff(derivatives(potential, grid, 3)[3])))
-    assert largest_step < 1e-6 if smoothing == "c3" else largest_step > 1e-2
+    assert largest_step < 1e-6 if smoothing == "polynomial_3" else largest_step > 1e-2
 
 
 @pytest.mark.parametrize("smoothing", POLYNOMIALS)

@@ -21,7 +21,7 @@ from helpers import KOB_ANDERSEN_DEPTHS, KOB_ANDERSEN_SIZES, component, lammps_e
 POTENTIAL = component("potential", "lennard_jones")(
     pair_diameter=list(KOB_ANDERSEN_SIZES.values()),
     binding_energy=list(KOB_ANDERSEN_DEPTHS.values()),
-    smoothing="c3",
+    smoothing="polynomial_3",
 )
 SYSTEM = gw.System(64, 2, 2, 1.2, composition=[0.65, 0.35])
 KEY = jax.random.key(0)
@@ -216,7 +216,7 @@ def test_too_many_events_are_an_overflow():
 
 def test_a_box_that_becomes_too_narrow_is_an_outcome():
     """It is 7.3 wide, and 5.2 where it is sheared by 1: the interactions reach 2.5."""
-    long_range = component("potential", "lennard_jones")(diameter=1.0, cutoff_ratio=3.4, smoothing="c3")
+    long_range = component("potential", "lennard_jones")(diameter=1.0, cutoff_ratio=3.4, smoothing="polynomial_3")
     result = shear(max_strain=1.0).prepare(long_range, SYSTEM.start(jax.random.key(0)), key=KEY)
     assert gw.Outcome(int(result.outcome)) == gw.Outcome.narrow_box
 

@@ -15,7 +15,7 @@ R = np.linspace(0.7, 2.5, 4001)
 
 def lennard_jones(r):
     """With value and two derivatives zero at 2.5: a table that ends smoothly."""
-    potential = component("potential", "lennard_jones")(n_species=1, diameter=1.0, smoothing="c2")
+    potential = component("potential", "lennard_jones")(n_species=1, diameter=1.0, smoothing="polynomial_2")
     pair = gw.Configuration(jnp.zeros((2, 2)), jnp.eye(2), jnp.zeros(2, dtype=int))
     parameters = jax.tree.map(lambda x: x[0], potential.pair_parameters(pair, jnp.array([0]), jnp.array([1])))
     return np.asarray(jax.vmap(lambda x: potential.pair_energy(x, parameters))(jnp.asarray(r)))
@@ -37,7 +37,7 @@ def packing(n: int = 64) -> gw.Configuration:
 
 def test_a_table_with_amplitudes_and_lengths_is_the_mixture_it_was_made_for(table):
     """One table of Lennard-Jones, scaled for each pair, is the Kob-Andersen mixture."""
-    exact = component("potential", "lennard_jones")(smoothing="c2", **KOB_ANDERSEN)
+    exact = component("potential", "lennard_jones")(smoothing="polynomial_2", **KOB_ANDERSEN)
     tabulated = component("potential", "tabulated")(
         table, KOB_ANDERSEN["binding_energy"], KOB_ANDERSEN["pair_diameter"], n_species=2
     )
@@ -60,7 +60,7 @@ def test_a_column_for_each_pair(tmp_path):
     )
     tabulated = component("potential", "tabulated")(tmp_path / "pairs.csv")
     assert tabulated.n_species == 2
-    exact = component("potential", "lennard_jones")(smoothing="c2", **KOB_ANDERSEN)
+    exact = component("potential", "lennard_jones")(smoothing="polynomial_2", **KOB_ANDERSEN)
     configuration = packing()
     neighbors = build_pair_list(configuration, 2.5)
     np.testing.assert_allclose(
@@ -68,14 +68,14 @@ def test_a_column_for_each_pair(tmp_path):
     )
 
 
-@pytest.mark.parametrize("smoothing", ["c1", "c2"])
+@pytest.mark.parametrize("smoothing", ["polynomial_1", "polynomial_2"])
 def test_derivatives_are_continuous_everywhere(tmp_path, smoothing):
     """Also across the first distance, the knots and the cutoff, where the table itself ends at another energy."""
     r = np.array([0.8, 0.9, 1.05, 1.1, 1.3, 1.6, 1.8, 2.0])
     np.savetxt(tmp_path / "coarse.txt", np.column_stack([r, 4 * (r**-12.0 - r**-6.0)]))
     potential = component("potential", "tabulated")(tmp_path / "coarse.txt", 2.0, 1.5, smoothing=smoothing)
     parameters = (jnp.asarray(2.0), jnp.asarray(1.5), jnp.asarray(0))
-    order = {"c1": 1, "c2": 2}[smoothing]
+    order = {"polynomial_1": 1, "polynomial_2": 2}[smoothing]
     functions = [lambda x: potential.pair_energy(x, parameters)]
     for _ in range(2):
         functions.append(jax.grad(functions[-1]))

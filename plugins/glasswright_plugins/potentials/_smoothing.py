@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-# XPLOR multiplies the energy; `c1`, `c2` and `c3` add a polynomial that makes so many derivatives continuous.
-Smoothing = Literal["xplor", "c1", "c2", "c3"]
+# XPLOR multiplies the energy; the others add a polynomial that makes so many derivatives continuous.
+Smoothing = Literal["xplor", "polynomial_1", "polynomial_2", "polynomial_3"]
 # How many derivatives are continuous at the cutoff with a polynomial.
-CONTINUOUS = {"c1": 1, "c2": 2, "c3": 3}
+CONTINUOUS = {"polynomial_1": 1, "polynomial_2": 2, "polynomial_3": 3}
 
 
 def xplor(r: Float[Array, "*p"], onset: Float[ArrayLike, "..."], cutoff: Float[ArrayLike, "..."]) -> Float[Array, "*p"]:
@@ -35,7 +35,7 @@ def cutoff_polynomial(
 
     - `energy`: `V(r)`, for many distances at once, and smooth at the cutoff.
     - `cutoff`: `r_c` of each pair.
-    - `smoothing`: `c1`, `c2` or `c3`: how many derivatives `q` become continuous.
+    - `smoothing`: `polynomial_q`, where `q` derivatives become continuous.
 
     **Returns:** `c_0` to `c_q` of each pair.
     """

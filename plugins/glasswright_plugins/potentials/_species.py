@@ -125,9 +125,9 @@ class AbstractSpeciesPotential(gw.AbstractPairPotential):
 class AbstractSmoothedPotential(AbstractSpeciesPotential):
     """A potential of diameter `s` and energy `e` of a pair that is cut, and ends smoothly there.
 
-    With `xplor` it is `V(r) S(r)`, where `S` goes from 1 at `onset_of(s)` to 0 at the cutoff `range_of(s)`. With `c1`,
-    `c2` and `c3` it is `V(r) + P(r)`, where the even polynomial `P` brings the energy and one, two or three derivatives
-    to zero at the cutoff.
+    With `xplor` it is `V(r) S(r)`, where `S` goes from 1 at `onset_of(s)` to 0 at the cutoff `range_of(s)`. With
+    `polynomial_1`, `polynomial_2` and `polynomial_3` it is `V(r) + P(r)`, where the even polynomial `P` brings the
+    energy and one, two or three derivatives to zero at the cutoff.
 
     **Attributes:**
 

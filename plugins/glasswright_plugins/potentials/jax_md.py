@@ -41,7 +41,8 @@ class JaxMD(gw.AbstractPotential):
       times the cutoff, or not at all if the function has a range of its own.
     - `n_species`: number of species.
     - `smoothing`: how a function of a distance that has no range of its own ends at the cutoff: multiplied by `xplor`,
-      or with an even polynomial added that makes one (`c1`), two (`c2`) or three (`c3`) derivatives continuous.
+      or with an even polynomial added that makes one derivative continuous (`polynomial_1`), two (`polynomial_2`) or
+      three (`polynomial_3`).
     """
 
     function: str = eqx.field(static=True)

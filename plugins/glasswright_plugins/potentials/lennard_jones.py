@@ -25,7 +25,7 @@ class LennardJones(AbstractScaledPotential):
     - `pair_diameter`: in place of `diameter`, sizes `s` that are no means: of each pair of species, in units of length,
       as a scalar, a symmetric matrix, or the packed upper triangle.
     - `smoothing`: how it ends at the cutoff: multiplied by `xplor`, or with an even polynomial added that makes one
-      (`c1`), two (`c2`) or three (`c3`) derivatives continuous there and begins nowhere.
+      derivative continuous there (`polynomial_1`), two (`polynomial_2`) or three (`polynomial_3`), and begins nowhere.
     """
 
     diameter: Float[Array, " s"] | None

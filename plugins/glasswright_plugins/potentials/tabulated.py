@@ -23,8 +23,8 @@ class Tabulated(gw.AbstractPairPotential):
     """A pair energy from a table, `V(r) = A T(r / L)`, interpolated by a cubic spline: continuous second derivatives.
 
     The last distance of the table is the cutoff. There an even polynomial in the distance, added to the spline, brings
-    the energy and one derivative (`c1`) or two (`c2`) to zero. It changes nothing where the table ends so by itself, up
-    to the error of the spline's derivatives at its end, which for the second one is the largest.
+    the energy and one derivative (`polynomial_1`) or two (`polynomial_2`) to zero. It changes nothing where the table
+    ends so by itself, up to the error of the spline's derivatives at its end, which for the second one is the largest.
     Below the first distance the energy goes on as a parabola with the value, slope and curvature of the spline.
 
     Quenched disorder multiplies `L` by the mean factor of both diameters, and `A` by the factor of the bond.
@@ -37,14 +37,14 @@ class Tabulated(gw.AbstractPairPotential):
       upper triangle.
     - `length`: `L`, the factor of the distances, given in the same way.
     - `n_species`: number of species; left out, that of the columns, or one.
-    - `smoothing`: `c1` or `c2`.
+    - `smoothing`: `polynomial_1` or `polynomial_2`.
     """
 
     amplitude: Float[Array, " t"]
     length: Float[Array, " t"]
     path: str = eqx.field(static=True)
     n_species: int = eqx.field(static=True)
-    smoothing: Literal["c1", "c2"] = eqx.field(static=True)
+    smoothing: Literal["polynomial_1", "polynomial_2"] = eqx.field(static=True)
     # NumPy's, because they are not parameters: only JAX's arrays can be trained.
     knots: Float[np.ndarray, " m"]
     pieces: Float[np.ndarray, "tables m_less_one 4"]
@@ -56,7 +56,7 @@ class Tabulated(gw.AbstractPairPotential):
         amplitude: PerPair = 1.0,
         length: PerPair = 1.0,
         n_species: int | None = None,
-        smoothing: Literal["c1", "c2"] = "c1",
+        smoothing: Literal["polynomial_1", "polynomial_2"] = "polynomial_1",
     ):
         knots, energies = _read_table(path)
         if n_species is None:
@@ -67,8 +67,8 @@ class Tabulated(gw.AbstractPairPotential):
                 f"tabulated(path={path}): {n_species} species need one column of energies for all pairs, or {n_pairs}, "
                 f"one for each pair; there are {energies.shape[0]}."
             )
-        if smoothing not in ("c1", "c2"):
-            raise ValueError(f"tabulated(smoothing={smoothing!r}): must be c1 or c2.")
+        if smoothing not in ("polynomial_1", "polynomial_2"):
+            raise ValueError(f"tabulated(smoothing={smoothing!r}): must be polynomial_1 or polynomial_2.")
         # A quarter of a second, which only those pay who have a table.
         from scipy.interpolate import CubicSpline
 

@@ -34,8 +34,8 @@ class Shear(gw.AbstractProtocol):
     infinitely small steps, and `strain_step` only says at which strains stresses and energies are recorded. The state
     is a `Deformation`, with the derivatives of all minima and of the strains of events (docs/preparation.md).
 
-    Take a potential with continuous second derivatives, such as `smoothing=c3`: where they jump, minima end without a
-    fold, and such events have no derivative. Their number is `kinks` of the statistics.
+    Take a potential with continuous second derivatives, such as `smoothing=polynomial_3`: where they jump, minima end
+    without a fold, and such events have no derivative. Their number is `kinks` of the statistics.
 
     Source: Maloney & Lemaître, Phys. Rev. E 74, 016118 (2006); docs/physics.md.
 
