@@ -141,8 +141,8 @@ def test_what_only_ase_knows_is_read_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress], ids=["gz", "bz2", "xz"])
-@pytest.mark.parametrize("name", ["dump", "data", "extxyz"])
-def test_compressed_text_is_read(tmp_path: Path, compress: Callable[[bytes], bytes], name: str) -> None:
+@pytest.mark.parametrize("name", ["dump", "data", "extxyz", "gsd"])
+def test_compressed_files_are_read(tmp_path: Path, compress: Callable[[bytes], bytes], name: str) -> None:
     write, ending, _, precision = FORMATS[name]
     packing = some_packing(2)
     write(tmp_path / "plain", [packing])

@@ -21,15 +21,16 @@ FRACTIONAL, BOX, FIELD = "log/particles/glasswright/fractional", "log/glasswrigh
 FLAT = 1e-8
 
 
-def read_gsd(path: Path, where: str, species: Sequence[str] | None) -> list[Configuration]:
-    """The packings of a GSD file, with the digits of double precision where glasswright has written it."""
+def read_gsd(content: bytes, where: str, species: Sequence[str] | None) -> list[Configuration]:
+    """The packings of a GSD file's content, with the digits of double precision where glasswright has written it."""
     try:
         import gsd.hoomd
+        import gsd.pygsd
     except ImportError:
         _refuse_without("gsd", "a GSD file", where)
     try:
-        with gsd.hoomd.open(str(path), "r") as file:
-            frames = list(file)
+        # The reader in Python takes what was decompressed; the one in C only files.
+        frames = list(gsd.hoomd.HOOMDTrajectory(gsd.pygsd.GSDFile(io.BytesIO(content))))
     except Exception as error:  # the library raises what it likes
         raise RequestError(f"{where}: cannot be read as a GSD file: {named(error, 200)}") from error
     if not frames:

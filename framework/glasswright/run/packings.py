@@ -24,7 +24,7 @@ def read_packings(
     """All packings of a file, in order.
 
     The format follows from the content: extended XYZ (`read_frames`), GSD, LAMMPS data and dump. Only where that does
-    not tell, it follows from the ending, and ASE reads the file. Text may be compressed. A label is the same species in
+    not tell, it follows from the ending, and ASE reads the file. Files may be compressed. A label is the same species in
     all packings: 0, 1, … in sorted order, or in the order of `species`.
 
     Raises `RequestError`, which begins with the key and the file, for whatever cannot be read, for packings that are
@@ -38,7 +38,7 @@ def read_packings(
     except OSError as error:
         raise RequestError(f"{where}: cannot be read ({error.strerror or error})") from None
     if content.startswith(_GSD):
-        return read_gsd(Path(path), where, species)
+        return read_gsd(content, where, species)
     head = content[:_HEAD].decode(errors="replace")
     if head.startswith("ITEM: "):
         return read_with_ase(content, "lammps-dump-text", "a LAMMPS dump", where, species)
