@@ -12,24 +12,29 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from glasswright.registry import registry
-from helpers import branches, component, properties_of_equilibria
+from helpers import PACKINGS, branches, component, properties_of_equilibria
 
 PROPERTIES = sorted(properties_of_equilibria())
 # In a box that is fixed, interactions do not change these; tests/relax/test_pressure.py has those of free boxes.
 OF_THE_BOX = ("box_shape", "density")
 
 
-def measure_all(parameters, static, protocol, prepared):
-    """Every property's value, at parameters that may carry a derivative."""
+# Those whose formula is another one in three dimensions than in two. The derivatives of the others there are slow: each
+# packing compiles for a minute.
+OF_THE_DIMENSION = ("bond_order", "bulk_modulus", "poisson_ratio", "pressure", "shear_modulus", "young_modulus")
+
+
+def measure_all(parameters, static, protocol, prepared, names=tuple(PROPERTIES)):
+    """Every property's value, or that of those named, at parameters that may carry a derivative."""
     state = protocol.attach(eqx.combine(parameters, static), prepared)
-    return {name: component("property", name)().measure(state) for name in PROPERTIES}
+    return {name: component("property", name)().measure(state) for name in names}
 
 
 jitted = eqx.filter_jit(measure_all)
 
 
 @functools.cache
-def differences(reference):
+def differences(reference, names):
     """By property: slope along a random direction of all parameters (forward), gradient times direction (reverse),
     the gradient's norm, and the central difference of the prepared system, all contracted to a scalar."""
     protocol = reference.protocol
@@ -43,7 +48,7 @@ def differences(reference):
         return {name: jnp.sum(weights[name] * value) for name, value in values.items()}
 
     def contracted(parameters, prepared):
-        return weighted(measure_all(parameters, static, protocol, prepared))
+        return weighted(measure_all(parameters, static, protocol, prepared, names))
 
     @eqx.filter_jit
     def derivatives(parameters, prepared):
@@ -60,7 +65,7 @@ def differences(reference):
             there = eqx.combine(moved, static)
             prepared = protocol.follow(there, reference.prepared)
             assert prepared.accepted
-            ends.append(weighted(jitted(moved, static, protocol, prepared)))
+            ends.append(weighted(jitted(moved, static, protocol, prepared, names)))
             branch.append(branches(there, prepared.configuration, reference.prepared.memory.neighbors))
         return {name: float(ends[1][name] - ends[0][name]) / (2 * step) for name in ends[0]}, np.array_equal(*branch)
 
@@ -74,7 +79,7 @@ def differences(reference):
     finer_wide, _ = difference(step / 2)
     finer_narrow, _ = difference(step / 4)
     results = {}
-    for name in PROPERTIES:
+    for name in names:
         gradient = jax.tree.leaves(gradients[name])
         reverse = sum(float(jnp.vdot(g, d)) for g, d in zip(gradient, jax.tree.leaves(direction), strict=True))
         norm = np.sqrt(sum(float(jnp.sum(g**2)) for g in gradient))
@@ -85,9 +90,20 @@ def differences(reference):
     return results
 
 
-@pytest.mark.parametrize("name", PROPERTIES)
-def test_gradient_against_central_differences_of_the_prepared_system(reference, name):
-    slope, reverse, norm, expected = differences(reference)[name]
+def gradient_cases():
+    """Every property on every packing, with the properties that are compiled together; by default all in 2D."""
+    flat, solid = PACKINGS
+    others = tuple(name for name in PROPERTIES if name not in OF_THE_DIMENSION)
+    for name in PROPERTIES:
+        yield pytest.param(flat, name, tuple(PROPERTIES), id=f"{flat}-{name}")
+    for names, marks in ((OF_THE_DIMENSION, ()), (others, pytest.mark.slow)):
+        for name in names:
+            yield pytest.param(solid, name, names, id=f"{solid}-{name}", marks=marks)
+
+
+@pytest.mark.parametrize(("reference", "name", "names"), list(gradient_cases()), indirect=["reference"])
+def test_gradient_against_central_differences_of_the_prepared_system(reference, name, names):
+    slope, reverse, norm, expected = differences(reference, names)[name]
     if name in OF_THE_BOX:
         assert norm == slope == expected == 0
         return
