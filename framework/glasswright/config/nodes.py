@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import optax
-from hydra.core.config_store import ConfigStore
+from hydra.core.config_store import ConfigNode, ConfigStore
 from omegaconf import MISSING, OmegaConf
 
 from ..plots.options import DEFAULT_PLOTS
@@ -112,30 +112,34 @@ def schedules() -> dict[str, Component]:
 def store(registry: Registry, nodes: Mapping[str, Any]) -> None:
     """Put a node for every component into the ConfigStore, and those of a command by name."""
     config_store = ConfigStore.instance()
-    for kind in KINDS:
-        for component in registry.components(kind).values():
-            if kind == "property":
-                config_store.store(
-                    group=kind,
-                    name=component.name,
-                    node=_term(component),
-                    package=f"terms.{component.name}",
-                    provider=component.distribution,
-                )
-                # A property inside another one, without the objective and weight of a term.
-                node = _node(component, with_nested=True)
-                config_store.store(
-                    group=NESTED_PROPERTY, name=component.name, node=node, provider=component.distribution
-                )
-            else:
-                node = _node(component, with_nested=True)
-                # There may be several trackers, each under its own name.
-                place = {"package": f"trackers.{component.name}"} if kind == "tracker" else {}
-                config_store.store(group=kind, name=component.name, node=node, provider=component.distribution, **place)
-    for component in schedules().values():
-        config_store.store(group="schedule", name=component.name, node=_node(component), provider="optax")
+    components = [component for kind in KINDS for component in registry.components(kind).values()]
+    for component in [*components, *schedules().values()]:
+        for group, entry in _entries(component):
+            config_store.repo.setdefault(group, {})[entry.name] = entry
     for name, node in nodes.items():
         config_store.store(name=name, node=node)
+
+
+@functools.cache
+def _entries(component: Component) -> list[tuple[str, ConfigNode]]:
+    """What the ConfigStore holds for a component, by group.
+
+    Kept, because making them anew would take as long as composing a configuration does; Hydra copies what it loads.
+    """
+
+    def entry(group: str, node: Any, package: str | None = None) -> tuple[str, ConfigNode]:
+        name, node = f"{component.name}.yaml", OmegaConf.structured(node)
+        return group, ConfigNode(name, node, group, package, component.distribution)
+
+    if component.kind == "property":
+        return [
+            entry("property", _term(component), f"terms.{component.name}"),
+            # A property inside another one, without the objective and weight of a term.
+            entry(NESTED_PROPERTY, _node(component, with_nested=True)),
+        ]
+    # There may be several trackers, each under its own name.
+    package = f"trackers.{component.name}" if component.kind == "tracker" else None
+    return [entry(component.kind, _node(component, with_nested=component.kind != "schedule"), package)]
 
 
 def typed(component: Component, given: Mapping[str, Any]) -> Any:
