@@ -24,8 +24,8 @@ def read_packings(
     """All packings of a file, in order.
 
     The format follows from the content: extended XYZ (`read_frames`), GSD, LAMMPS data and dump. Only where that does
-    not tell, it follows from the ending, and ASE reads the file. Files may be compressed. A label is the same species in
-    all packings: 0, 1, … in sorted order, or in the order of `species`.
+    not tell, it follows from the ending, and ASE reads the file. Files may be compressed. A label is the same species
+    in all packings: 0, 1, … in sorted order, or in the order of `species`.
 
     Raises `RequestError`, which begins with the key and the file, for whatever cannot be read, for packings that are
     not periodic, and for labels that `species` does not name.
