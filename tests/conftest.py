@@ -22,7 +22,11 @@ if importlib.metadata.version("jaxlib").startswith("0.10."):
 import jax
 import jaxtyping
 import pytest
+from glasswright.plots import training
 from helpers import PACKINGS, Reference, reference_packing
+from matplotlib.figure import Figure
+
+TRAINING_FIGURE = training.training_figure
 
 # Arrays of different ranks meet explicitly: a missing axis is an error in the tests, not a broadcast.
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -64,6 +68,20 @@ def _compiled_programs_are_dropped() -> Iterator[None]:
     yield
     if maps_of_memory() > MANY_MAPS:
         jax.clear_caches()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _trainings_draw_nothing() -> Iterator[None]:
+    """Their picture takes longer than most trainings of the tests do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "training_figure", lambda *_: Figure())
+        yield
+
+
+@pytest.fixture
+def trainings_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that look at the picture of a training."""
+    monkeypatch.setattr(training, "training_figure", TRAINING_FIGURE)
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from glasswright.commands.train import build
 from glasswright.registry import registry
 from glasswright.run.extxyz import read_configuration
 from jaxtyping import Array, PyTree
-from matplotlib.figure import Figure
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "tests" / "reference"
@@ -51,14 +50,6 @@ class Reference:
     def state(self) -> gw.Equilibrium:
         """With what properties share: computed once, outside of `jax.jit`."""
         return self.protocol.attach(self.potential, self.prepared)
-
-
-@contextlib.contextmanager
-def no_pictures() -> Iterator[None]:
-    """A context in which trainings draw nothing: it would take longer than they do."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glasswright.plots.training.training_figure", lambda *_: Figure())
-        yield
 
 
 def glasswright(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess:

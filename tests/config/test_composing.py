@@ -12,7 +12,7 @@ from glasswright.commands.compose import compose, start
 from glasswright.commands.train import build
 from glasswright.config.instantiate import instantiate
 from glasswright.registry import Component, registry
-from helpers import ROOT, component, no_pictures
+from helpers import ROOT, component
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
@@ -22,13 +22,6 @@ SMALL = ["system.n_particles=64", "train.steps=2", "train.tolerance=0", "devices
 # Run by default; the others take longer together, and only differ in which names they compose, which test_docs checks.
 QUICK = ("pair_correlation.csv",)
 WeightedSum = component("combination", "weighted_sum")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def undrawn():
-    """Runs draw nothing here: it would take longer than they do."""
-    with no_pictures():
-        yield
 
 
 def metrics(folder: Path) -> list[dict]:

@@ -19,7 +19,7 @@ from glasswright.jobs.metrics import REJECTION_WINDOW
 from glasswright.jobs.train import evaluate_step, train, update
 from glasswright.jobs.training_state import initial_state
 from glasswright.physics.hessian import pinned_hessian
-from helpers import component, no_pictures
+from helpers import component
 
 HarmonicMorse = component("potential", "harmonic_morse")
 Quench = component("protocol", "quench")
@@ -83,13 +83,6 @@ def lines(directory) -> list[dict]:
     for line in found:
         line.pop("seconds")
     return found
-
-
-@pytest.fixture(autouse=True, scope="module")
-def undrawn():
-    """Runs draw nothing here: it would take longer than they do."""
-    with no_pictures():
-        yield
 
 
 def start_of(index: int, step: int = 0, seed: int = 0, stream: int = TRAINING) -> gw.Configuration:

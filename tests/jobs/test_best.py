@@ -16,16 +16,9 @@ from glasswright.jobs.training_state import from_checkpoint, initial_state, to_c
 from glasswright.run.checkpoint import Checkpoint, pack
 from glasswright.run.directory import RunDirectory
 from glasswright.run.extxyz import read_frames
-from helpers import component, no_pictures
+from helpers import component
 
 STEPS = 9
-
-
-@pytest.fixture(scope="module", autouse=True)
-def undrawn() -> Any:
-    """Runs draw nothing here: it would take longer than they do."""
-    with no_pictures():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from glasswright.jobs.ending import WINDOW, has_diverged, has_left, lost_its_way
 from glasswright.jobs.train import resume, train
 from glasswright.run.directory import run_design
 from glasswright.run.reached import average_design, last_half
-from helpers import component, no_pictures
+from helpers import component
 from jaxtyping import Array, PyTree
 
 EVER = 2 * WINDOW
@@ -25,13 +25,6 @@ PRESETS = sorted(path.stem for path in (configuration_folder() / "experiment").g
 # In two dimensions at the presets' densities, smaller packings are quicker and wide enough.
 SMALL = ["system.n_particles=128"]
 OWN_SIZE = ("three_dimensions", "kob_andersen", "kob_andersen_2d")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def undrawn() -> Any:
-    """Runs draw nothing here: it would take longer than they do."""
-    with no_pictures():
-        yield
 
 
 class Scripted(gw.AbstractProperty):

@@ -21,17 +21,11 @@ from glasswright.jobs.analyse import analyse
 from glasswright.jobs.analysis import Analysis
 from glasswright.jobs.signal import measure_signal
 from glasswright.jobs.train import resume, train
-from helpers import component, no_pictures
+from helpers import component
 from still_packings import SPREAD, Moment, Share, Spread, Still
 
 TARGETS = {"moment": 0.06, "share": [0.3, 1.0]}
 STEPS = 24
-
-
-@pytest.fixture(scope="module", autouse=True)
-def undrawn():
-    with no_pictures():
-        yield
 
 
 @pytest.fixture(scope="module")

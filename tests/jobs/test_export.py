@@ -13,7 +13,7 @@ from glasswright.exchange import gsd as our_gsd
 from glasswright.exchange.packing import describe_packing, in_standard_form
 from glasswright.run.extxyz import read_frames
 from glasswright.run.packings import read_packings
-from helpers import component, lammps_engine, no_pictures, reference_packing
+from helpers import component, lammps_engine, reference_packing
 
 RUN = [
     "experiment=null",
@@ -26,8 +26,7 @@ RUN = [
 
 
 def train(folder: Path, *overrides: str) -> Path:
-    with no_pictures():
-        gw.train(*RUN, *overrides, directory=folder)
+    gw.train(*RUN, *overrides, directory=folder)
     return folder
 
 
@@ -113,8 +112,7 @@ def test_a_trajectory_has_every_second_step_and_goes_on_when_resumed(followed, t
     # Of a step that was interrupted.
     with open(parts / "trajectory.extxyz", "a") as file:
         file.write(text[len(text) // 2 : -100])
-    with no_pictures():
-        gw.resume(parts, "train.steps=3")
+    gw.resume(parts, "train.steps=3")
     assert (parts / "trajectory.extxyz").read_text() == text
 
 
@@ -204,8 +202,7 @@ TRAINED = {
 @pytest.mark.slow
 @pytest.mark.parametrize("overrides", TRAINED.values(), ids=TRAINED)
 def test_trained_packings_have_the_same_moduli_in_lammps(overrides, tmp_path):
-    with no_pictures():
-        gw.train(*overrides, "train.steps=3", directory=tmp_path)
+    gw.train(*overrides, "train.steps=3", directory=tmp_path)
     gw.export(tmp_path, "lammps")
     measured = measured_by_lammps(tmp_path / "export", "packing_0.data")
     report = gw.measure(f"run={tmp_path}", "property=[poisson_ratio,bulk_modulus,shear_modulus,pressure]")

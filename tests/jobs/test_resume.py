@@ -17,7 +17,6 @@ from glasswright import cli
 from glasswright.run import files
 from glasswright.run.checkpoint import Checkpoint
 from glasswright.run.directory import RunDirectory
-from helpers import no_pictures
 
 STEPS = 9
 SMALL = [
@@ -35,13 +34,6 @@ RUNS = {
     "polyak, two followed": ["sampler.size=2", "optimizer=polyak"],
     "adam on a schedule, fresh": ["sampler=fresh", "sampler.size=3", "train.clip=1", *COSINE],
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def undrawn():
-    """Runs in this process draw nothing here: it would take longer than they do."""
-    with no_pictures():
-        yield
 
 
 @pytest.fixture(scope="module", params=RUNS)

@@ -20,17 +20,10 @@ from glasswright.evaluation.measurement import measure_sample
 from glasswright.evaluation.problem import Problem
 from glasswright.run.directory import RunDirectory
 from glasswright.run.files import run_configuration
-from helpers import component, no_pictures
+from helpers import component
 
 N, N_UNTRAINED = 10, 4
 ARGUMENTS = [f"n_configurations={N}", f"n_untrained={N_UNTRAINED}", "property=[pressure]", "devices=2"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def undrawn():
-    """Runs in this process draw nothing here but where the picture is what is tested."""
-    with no_pictures():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from glasswright.jobs.train import resume, train
 from glasswright.neighbors import PairList, build_pair_list
 from glasswright.physics.disorder import LARGEST, bond_factor
 from glasswright.run.extxyz import read_configuration, write_configuration
-from helpers import branches, component, no_pictures
+from helpers import branches, component
 
 HarmonicMorse = component("potential", "harmonic_morse")
 Quench = component("protocol", "quench")
@@ -230,14 +230,7 @@ def lines(directory) -> list[dict]:
 @pytest.fixture(scope="module")
 def run(model, tmp_path_factory):
     directory = tmp_path_factory.mktemp("run")
-    with no_pictures():
-        return directory, train(make(model), directory, progress=False)
-
-
-@pytest.fixture
-def undrawn():
-    with no_pictures():
-        yield
+    return directory, train(make(model), directory, progress=False)
 
 
 def test_any_number_of_devices_and_a_resumed_run_give_the_same(model, run, tmp_path, undrawn):

@@ -13,18 +13,11 @@ from glasswright import cli
 from glasswright.evaluation.combining import combine_terms
 from glasswright.evaluation.loss import Evaluation
 from glasswright.run.checkpoint import pack, unpack
-from helpers import component, no_pictures
+from helpers import component
 
 SMALL = ["system.n_particles=64", "train.steps=2", "train.tolerance=0", "devices=1"]
 Target = component("objective", "target")
 Normalized, PCGrad = component("combination", "normalized"), component("combination", "pcgrad")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def undrawn():
-    """Runs draw nothing here: it would take longer than they do."""
-    with no_pictures():
-        yield
 
 
 def metrics(folder: Path) -> list[dict]:

@@ -12,7 +12,7 @@ from glasswright.components.system import largest_remainders
 from glasswright.jobs.train import train
 from glasswright.jobs.validate import validate
 from glasswright.run.extxyz import write_configuration
-from helpers import lammps_engine, no_pictures
+from helpers import lammps_engine
 
 SOFT = ["potential=soft_sphere", "~design.binding_energy", "property=[pressure]", "terms.pressure.objective.target=0.4"]
 
@@ -114,8 +114,7 @@ def test_training_and_validation_start_from_a_file(file: Path, tmp_path: Path) -
     """Each configuration in the box of its own packing; the run can be validated on the same or on another file."""
     first, *_ = file.read_text().split("80\n")[1:]
     run = tmp_path / "run"
-    with no_pictures():
-        result = train(experiment(file, "sampler.size=2", "train.steps=2", "train.tolerance=0"), run, progress=False)
+    result = train(experiment(file, "sampler.size=2", "train.steps=2", "train.tolerance=0"), run, progress=False)
     assert result["converged"] == 4
     assert result["species_counts"] == [64, 16]
     assert first
@@ -168,10 +167,9 @@ def test_training_starts_from_a_file_of_lammps(tmp_path: Path) -> None:
     engine.close()
     starts = []
     for name in ("packing.data", "packing.dump"):
-        with no_pictures():
-            built = experiment(tmp_path / name, "train.steps=2", "train.tolerance=0", "system.species=[1,2]")
-            starts.append(built.system.start(jax.random.key(0), 0))
-            result = train(built, tmp_path / f"run_{name}", progress=False)
+        built = experiment(tmp_path / name, "train.steps=2", "train.tolerance=0", "system.species=[1,2]")
+        starts.append(built.system.start(jax.random.key(0), 0))
+        result = train(built, tmp_path / f"run_{name}", progress=False)
         assert result["species_counts"] == [52, 12]
         assert result["converged"] == 2
     np.testing.assert_allclose(starts[0].box, [[6.4, 1.5], [0.0, 6.4]], rtol=1e-14)

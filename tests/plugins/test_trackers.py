@@ -10,7 +10,7 @@ import pytest
 from glasswright import testing
 from glasswright.jobs.tracking import Tracking, named_trackers
 from glasswright.testing._tracker import CONFIG, line
-from helpers import component, no_pictures
+from helpers import component
 
 VALUES = [0.5, 0.4, 0.3]
 
@@ -159,7 +159,7 @@ def test_a_training_is_tracked(tmp_path, caplog):
         raise ZeroDivisionError
 
     lines: list = []
-    with no_pictures(), caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING):
         gw.train(
             "tracker=[csv]",
             "system.n_particles=64",

@@ -82,6 +82,7 @@ def page(runs) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("trainings_draw")
 def test_a_run_is_drawn_again(runs, tmp_path, capsys):
     kept = (runs / "sweep" / "0").iterdir()
     before = {path.name for path in kept}
@@ -91,6 +92,7 @@ def test_a_run_is_drawn_again(runs, tmp_path, capsys):
     assert {path.name for path in (runs / "sweep" / "0").iterdir()} == before
 
 
+@pytest.mark.usefixtures("trainings_draw")
 def test_a_run_is_drawn_while_it_runs(runs, tmp_path):
     arguments = ["--format", "svg", "--width", "single", "--output", str(tmp_path)]
     assert cli.main(["plot", str(runs / "running"), *arguments]) == cli.DONE

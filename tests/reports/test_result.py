@@ -14,7 +14,7 @@ from glasswright.jobs import train as job
 from glasswright.reports.result import columns
 from glasswright.run import progress as run_progress
 from glasswright.run.files import read_metrics
-from helpers import REFERENCE, no_pictures
+from helpers import REFERENCE
 
 SMALL = ("system.n_particles=64", "train.steps=3", "train.tolerance=0", "devices=1")
 
@@ -22,8 +22,7 @@ SMALL = ("system.n_particles=64", "train.steps=3", "train.tolerance=0", "devices
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
     folder = tmp_path_factory.mktemp("result") / "run"
-    with no_pictures():
-        result = gw.train(*SMALL, directory=folder)
+    result = gw.train(*SMALL, directory=folder)
     return folder, result
 
 
@@ -73,6 +72,7 @@ def test_potential_and_packing_belong_to_the_last_step(directory, in_memory):
     assert in_memory.directory is None
 
 
+@pytest.mark.usefixtures("trainings_draw")
 def test_the_picture(directory, in_memory):
     for result in (directory[1], in_memory):
         figure = result.plot(width="single")

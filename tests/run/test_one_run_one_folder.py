@@ -10,7 +10,6 @@ import yaml
 from glasswright import cli
 from glasswright.commands.analyse import build_analysis
 from glasswright.commands.compose import compose_alone
-from helpers import no_pictures
 
 TINY = ["train", "system.n_particles=64", "train.steps=2", "train.tolerance=0", "devices=1"]
 # Imports once what all runs need, becomes as many processes as there are seeds, and lets them go at once.
@@ -48,9 +47,8 @@ def test_fifty_runs_at_once_are_fifty_runs(tmp_path, monkeypatch):
     seeds = list(range(50))
     monkeypatch.chdir(tmp_path)
     # Alone first: fifty processes that compile at once need more memory than many machines have.
-    with no_pictures():
-        for seed in seeds:
-            assert cli.main([*TINY, f"seed={seed}", f"hydra.run.dir=alone/{seed}"]) == 0
+    for seed in seeds:
+        assert cli.main([*TINY, f"seed={seed}", f"hydra.run.dir=alone/{seed}"]) == 0
     command = [sys.executable, "-c", AT_ONCE, " ".join(TINY), " ".join(map(str, seeds))]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -65,8 +63,7 @@ def test_fifty_runs_at_once_are_fifty_runs(tmp_path, monkeypatch):
 @pytest.fixture
 def here(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    with no_pictures():
-        yield tmp_path
+    return tmp_path
 
 
 def test_runs_and_sweeps_of_the_same_second_have_folders_of_their_own(here, monkeypatch):
