@@ -1,4 +1,4 @@
-"""The adapter to Hydra's internals, which no other module imports.
+"""The adapter to Hydra's internals.
 
 Its main part is a loader of configurations with additions: presets combine with overrides, a validation takes what it
 is not told from its run, wrong keys are explained, and what has just been composed is not composed again.
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository, IConfigRepository
+from hydra._internal.config_repository import CachingConfigRepository, IConfigRepository
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.defaults_list import create_defaults_list
 from hydra._internal.hydra import Hydra as Hydra
@@ -43,6 +43,7 @@ from .messages import suggestion_of_extra
 from .nodes import NESTED_PROPERTY
 from .paths import run_request
 from .presets import Slots, is_of_preset, prune, slots_of
+from .repository import SharedRepository
 from .systems import typed_system, with_system
 
 logger = logging.getLogger(__name__)
@@ -74,18 +75,6 @@ def jobs_of_sweep(overrides: Iterable[Override]) -> list[list[str]]:
     return [list(job) for batch in BasicSweeper.split_arguments(list(overrides), None) for job in batch]
 
 
-class _Repository(ConfigRepository):
-    """Hydra's repository of configurations, of which every composition takes a copy.
-
-    Copies share the sources: Hydra would copy every node that is held in memory, and copies each again as it loads it.
-    """
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_Repository":
-        copied = copy.copy(self)
-        copied.sources = list(self.sources)
-        return copied
-
-
 class ConfigLoader(ConfigLoaderImpl):
     """Hydra's loader; drops what a preset says about components that were replaced, and explains wrong keys.
 
@@ -96,7 +85,7 @@ class ConfigLoader(ConfigLoaderImpl):
 
     def __init__(self, config_search_path: ConfigSearchPath, noun_of_run: Callable[[Mapping[str, Any]], str]) -> None:
         super().__init__(config_search_path=config_search_path)
-        self.repository = _Repository(config_search_path)
+        self.repository = SharedRepository(config_search_path)
         self._noun_of_run = noun_of_run
         self.notes: dict[str, None] = {}
         self._config_name: str | None = None
