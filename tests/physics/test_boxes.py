@@ -53,7 +53,12 @@ def tensor(dimension: int, configuration: gw.Configuration) -> np.ndarray:
     assert prepared.accepted
     shift = np.asarray(prepared.configuration.fractional) - np.asarray(configuration.fractional)
     assert np.max(np.abs(shift - shift.mean(axis=0, keepdims=True))) < 1e-9
-    return np.asarray(QUENCH.attach(potential, prepared).elastic_tensor)
+    return np.asarray(compiled_tensor(potential, prepared))
+
+
+@eqx.filter_jit
+def compiled_tensor(potential: gw.AbstractPotential, prepared: gw.Prepared) -> jax.Array:
+    return QUENCH.attach(potential, prepared).elastic_tensor
 
 
 def in_basis(configuration: gw.Configuration, change: np.ndarray) -> gw.Configuration:
@@ -179,9 +184,9 @@ def test_a_quench_in_a_skewed_box_carries_its_derivative() -> None:
         box = (1.0 + stretch[0]) * packing(2, "skewed").configuration.box
         there = eqx.tree_at(lambda p: p.configuration.box, prepared, box)
         scaled = eqx.tree_at(lambda p: p.diameter, potential, potential.diameter * (1.0 + stretch[1:]))
-        return gw.bulk_modulus(QUENCH.attach(scaled, there).elastic_tensor)
+        return gw.bulk_modulus(compiled_tensor(scaled, there))
 
-    gradient = jax.grad(lambda s: modulus(s, prepared))(jnp.zeros(3))
+    gradient = jax.jit(jax.grad(lambda s: modulus(s, prepared)))(jnp.zeros(3))
     direction, step = np.asarray([0.3, 0.5, -0.4]), 1e-6
 
     def at(h: float) -> float:
