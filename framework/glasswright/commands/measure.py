@@ -41,7 +41,7 @@ def build_measurement(config: Config, folder: Path | None = None, *, differentia
     packing, *further = _packings(given, folder or Path.cwd())
     size = {
         "n_particles": packing.n_particles,
-        "n_species": max(int(one.species.max()) for one in (packing, *further)) + 1,
+        "n_species": max(int(frame.species.max()) for frame in (packing, *further)) + 1,
         "dimension": packing.dimension,
         "density": float(packing.n_particles / packing.volume),
     }

@@ -244,8 +244,8 @@ class Ensemble(Task[Request, Result[Prepared]]):
             numbers = {name: np.asarray(number)[k].item() for name, number in statistics.items()}
             outcome = int(outcomes[k])
             if outcome == Outcome.converged:
-                row = jax.tree.map(lambda x, k=k: x[k], bare)
-                outcome = int(outcome_of_measurement(self.problem, values, row, measurement))
+                sample = jax.tree.map(lambda x, k=k: x[k], bare)
+                outcome = int(outcome_of_measurement(self.problem, values, sample, measurement))
             if index in keep:
                 kept = jax.tree.map(lambda x, k=k: x[k], prepared)
             else:

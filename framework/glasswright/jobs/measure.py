@@ -64,7 +64,7 @@ class MeasureRequest:
     def frames(self) -> list["MeasureRequest"]:
         """A request for each of the packings."""
         every = (self.configuration, *self.further)
-        return [dataclasses.replace(self, configuration=one, further=()) for one in every]
+        return [dataclasses.replace(self, configuration=frame, further=()) for frame in every]
 
     @functools.cached_property
     def is_measurable(self) -> bool:

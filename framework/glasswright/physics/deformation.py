@@ -142,7 +142,7 @@ def attach_deformation(undeformed: Equilibrium, path: DeformationPath, *, event_
     **Arguments:**
 
     - `undeformed`: the minimum without strain, carrying derivatives.
-    - `path`: the minima and events that were found.
+    - `path`: the minima and events that were events.
     - `event_terms`: whether the strains of events carry their derivative. Without, gradients are those of the branches
       alone, which shows how much the events contribute.
     """
@@ -176,9 +176,9 @@ def attach_deformation(undeformed: Equilibrium, path: DeformationPath, *, event_
 
     # One after the other: all at once would need memory for the pairs of every point.
     energies, slopes = jax.lax.map(at_strain, (path.fractional, path.velocity, path.strain))
-    found = path.events
-    occurred = jnp.arange(found.strain.shape[0]) < found.n_events
-    numbers = jax.lax.map(at_event, (found.fractional, found.mode, found.landed, found.strain, found.is_fold))
+    events = path.events
+    occurred = jnp.arange(events.strain.shape[0]) < events.n_events
+    numbers = jax.lax.map(at_event, (events.fractional, events.mode, events.landed, events.strain, events.is_fold))
     strain, before, after, stress_before, stress_after = (jnp.where(occurred, x, 0.0) for x in numbers)
     return Deformation(
         potential=potential,
@@ -194,6 +194,6 @@ def attach_deformation(undeformed: Equilibrium, path: DeformationPath, *, event_
             energy_after=after,
             stress_before=jax.lax.stop_gradient(stress_before),
             stress_after=jax.lax.stop_gradient(stress_after),
-            is_fold=found.is_fold & occurred,
+            is_fold=events.is_fold & occurred,
         ),
     )

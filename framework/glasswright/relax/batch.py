@@ -117,7 +117,7 @@ class Relaxation:
         volume = float(np.min(np.abs(np.linalg.det(box))))
         # The number of pairs of independent particles: lists grow where a packing has more.
         expected = functools.partial(expected_pairs, n, d, volume)
-        kept = float(np.min([complete_radius(one, cutoff + schedule.skin) for one in box.reshape(-1, d, d)]))
+        kept = float(np.min([complete_radius(lattice, cutoff + schedule.skin) for lattice in box.reshape(-1, d, d)]))
         # Beyond half the narrowest width of the box, the nearest image need not be the one that a list knows.
         widest = max(kept, 0.5 * float(jnp.min(jax.vmap(box_width)(self.starts.box))))
         radius = min(cutoff + WIDEST_SKIN * schedule.skin, widest)

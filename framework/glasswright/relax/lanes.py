@@ -286,8 +286,8 @@ def enter_minimum(
     potential, configuration, radius, k, hessian = minimum
     listed = find_pairs(particles(potential, configuration), radius, minima.i.shape[1])
     fractional = configuration.fractional
-    row = Minima(fractional, listed.i, listed.j, fractional, listed.n_pairs, hessian)
-    return _set_rows(minima, k, row), listed.n_pairs
+    entry = Minima(fractional, listed.i, listed.j, fractional, listed.n_pairs, hessian)
+    return _set_rows(minima, k, entry), listed.n_pairs
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))

@@ -63,22 +63,22 @@ def report_page(folders: Sequence[Path], pareto: Sequence[str] = (), style: str 
     - `pareto`: terms whose losses are drawn against each other, with the front.
     - `style`: of the pictures, as in `PlotOptions`.
     """
-    found: list[Path] = []
+    runs: list[Path] = []
     for folder in folders:
         below = list(run_folders(folder))
         if not below:
             raise RequestError(
                 f"DIR={folder}: there is no run in it" if folder.is_dir() else f"DIR={folder}: no such directory"
             )
-        found += [path for path in below if path not in found]
-    drawn = len(found) <= MOST_WITH_PICTURES
-    base = _common(found)
+        runs += [path for path in below if path not in runs]
+    drawn = len(runs) <= MOST_WITH_PICTURES
+    base = _common(runs)
     sections = [
         Section(f"run{k}", _name(path, base), record_of(path), _pictures(path, style) if drawn else ())
-        for k, path in enumerate(found)
+        for k, path in enumerate(runs)
     ]
     summaries = [section.record.summary for section in sections]
-    overall = _overall(summaries, found[0], style)
+    overall = _overall(summaries, runs[0], style)
     if pareto:
         caption = f"Pareto front of {' and '.join(pareto)}"
         overall.append(_picture(caption, *(front_of(base, pareto, options) for options in _widths(style)), style=style))

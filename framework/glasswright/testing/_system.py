@@ -116,9 +116,9 @@ def _starts(system: AbstractSystem) -> list[Configuration]:
     return [system.start(jax.random.fold_in(jax.random.key(0), k), k) for k in range(number)]
 
 
-def _equal(one: Configuration, other: Configuration) -> bool:
+def _equal(first: Configuration, second: Configuration) -> bool:
     """Whether two starts are the same."""
-    return np.array_equal(one.fractional, other.fractional) and np.array_equal(one.box, other.box)
+    return np.array_equal(first.fractional, second.fractional) and np.array_equal(first.box, second.box)
 
 
 __all__ = ["check_system", "system_checks"]

@@ -44,8 +44,8 @@ class Zu2024FigS1(AbstractDrawnStudy):
     def claims(self, scale: Scale, runs: Mapping[str, gw.StudyRun]) -> list[gw.Claim]:
         """The two slopes: rearrangements, which no gradient contains, make a difference of some per cent."""
         claims = []
-        for k, (predicted, found, error) in enumerate(self.slopes(runs)):
-            ratio = None if predicted is None or found is None else found / predicted
+        for k, (predicted, difference, error) in enumerate(self.slopes(runs)):
+            ratio = None if predicted is None or difference is None else difference / predicted
             claims.append(
                 gw.compare_bound(
                     f"slope of the mean pressure in diameter[{k}], found / averaged gradient",
@@ -71,18 +71,18 @@ class Zu2024FigS1(AbstractDrawnStudy):
                 slopes.append((predicted, None, None))
                 continue
             values = [end["tunability"]["values"] for end in ends]
-            found = float(values[0]["mean"][0] - values[1]["mean"][0]) / (2.0 * STEP)
+            difference = float(values[0]["mean"][0] - values[1]["mean"][0]) / (2.0 * STEP)
             error = float(np.hypot(*(value["standard_error"][0] for value in values))) / (2.0 * STEP)
-            slopes.append((predicted, found, error))
+            slopes.append((predicted, difference, error))
         return slopes
 
     def draw(self, figure: "Figure", scale: Scale, runs: Mapping[str, gw.StudyRun]) -> None:
-        """Found slopes against averaged gradients."""
+        """Differences of means against averaged gradients."""
         axis = figure.subplots()
-        for k, (predicted, found, error) in enumerate(self.slopes(runs)):
-            if predicted is not None and found is not None:
+        for k, (predicted, difference, error) in enumerate(self.slopes(runs)):
+            if predicted is not None and difference is not None:
                 axis.errorbar(
-                    predicted, found, yerr=error, marker="o", color=f"C{k}", capsize=2, label=f"diameter[{k}]"
+                    predicted, difference, yerr=error, marker="o", color=f"C{k}", capsize=2, label=f"diameter[{k}]"
                 )
         ends = np.array(axis.get_xlim())
         axis.plot(ends, ends, color="black", linestyle="--", linewidth=0.8, label="equal")
