@@ -88,7 +88,7 @@ def resume(directory: str | Path, *overrides: str, progress: bool | None = None)
     from .reports.result import Result, load
     from .run.listing import command_in
 
-    folder = Path(directory)
+    folder = Path(directory).expanduser().absolute()
     try:
         _, report = resume_run(folder, list(overrides), progress=is_notebook() if progress is None else progress)
     except Interrupted as stop:
@@ -110,7 +110,7 @@ def load(directory: str | Path) -> "Result":
     from .reports.result import load as load_result
 
     prepare_jax()
-    return load_result(Path(directory))
+    return load_result(Path(directory).expanduser())
 
 
 def validate(
@@ -210,14 +210,15 @@ def _perform(
     if callbacks:
         request = dataclasses.replace(request, trackers={**request.trackers, **named_trackers(callbacks)})
     # The first process writes; the others only do their share of the work.
-    folder = None if directory is None or processes.rank > 0 else Path(directory)
+    # Absolute: callbacks and trackers may change where the process stands.
+    folder = None if directory is None or processes.rank > 0 else Path(directory).expanduser().absolute()
     run: Callable[..., Any] = command.run
     record = TrainingRecord(request) if isinstance(request, Experiment) else None
     if record is not None:
         run = functools.partial(job.train, record=record)
     with contextlib.ExitStack() as claim:
         if folder is not None:
-            claim.enter_context(claimed(folder, f"directory={folder}", overwrite=overwrite, reads=reads))
+            claim.enter_context(claimed(folder, f"directory={directory}", overwrite=overwrite, reads=reads))
         try:
             report = run(request, folder, progress=is_notebook() if progress is None else progress)
         except Interrupted as stop:

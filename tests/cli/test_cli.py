@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 
+import glasswright as gw
 import pytest
 from glasswright import cli
 from helpers import ROOT, glasswright
@@ -32,6 +33,16 @@ WRONG = [
     (["train", "--multirun", "seed=1,-2"], "seed=-2: must be an integer of at least 0"),
     (["train", "property=[pressure"], "cannot be read"),
     (["train", "--no-such-option"], "--no-such-option"),
+    (["train", "--cfg", "job", "--package", "sytem"], "--package sytem: --cfg job shows no such part"),
+    (["train", "--cfg", "job", "--package", "hydra"], "--package hydra: --cfg job shows no such part"),
+    (["train", "train.steps"], "train.steps: is neither an option nor key=value"),
+    (["train", "train.steps = 2"], "write it without blanks around the sign: train.steps=2"),
+    (["train", "=2"], "=2: has no key before the sign"),
+    (["train", "seed=99999999999999999999"], "seed=99999999999999999999: must be an integer of at most"),
+    (["measure", "configuration="], "configuration='': must be the name of a file"),
+    (["validate", "run="], "run='': must be the name of a directory"),
+    (["resume"], "the following arguments are required: DIR"),
+    (["help", "trian"], "'trian' is no command"),
     (["measure"], "configuration is required"),
     (["measure", "configuration=missing.extxyz"], "missing.extxyz: no such file"),
 ]
@@ -47,6 +58,7 @@ def test_a_wrong_request_gets_one_line_and_no_directory(run_here, arguments, mes
     (line,) = error.splitlines()
     assert line.startswith("glasswright: error: ")
     assert message in line
+    assert "KEY=VALUE" not in line
 
 
 @pytest.mark.wrong_types
@@ -175,6 +187,14 @@ def test_the_configuration_can_be_shown(run_here, capsys):
     assert "steps: 5" in shown
     assert "_target_: glasswright_plugins.potentials.harmonic_morse.HarmonicMorse" in shown
     assert run_here("train", "--cfg", "job", "train.stps=5")[0] == 2
+    assert cli.main(["train", "--cfg", "job", "--package", "train"]) == 0
+    assert capsys.readouterr().out.startswith("# @package train\n")
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["-V"], ["train", "--version"], ["plugins", "--version"]])
+def test_the_version_is_ours(capsys, arguments):
+    assert cli.main(arguments) == 0
+    assert capsys.readouterr().out == f"glasswright {gw.__version__}\n"
 
 
 def test_completion_offers_components(monkeypatch, capfd):

@@ -12,6 +12,8 @@ from pathlib import Path
 import glasswright as gw
 import pytest
 from glasswright import cli
+from glasswright.commands.compose import compose, start
+from glasswright.config.compose import hydra_of_our_own, planned_folder
 from glasswright.config.overrides import parse, quoted_paths
 from glasswright.execution.signals import Terminated
 from glasswright.run.progress import Progress, label
@@ -79,6 +81,14 @@ def test_a_home_directory_is_expanded(tmp_path, monkeypatch):
     shutil.copy(PACKING, tmp_path / "packing.extxyz")
     config = gw.compose("configuration=~/packing.extxyz", command="measure")
     assert config.configuration == str(tmp_path / "packing.extxyz")
+
+
+@pytest.mark.parametrize("override", ["hydra.run.dir=~/new", "hydra.run.dir='~/new'", "hydra.run.dir=~/new/"])
+def test_a_run_at_home_is_at_home(tmp_path, monkeypatch, override):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with hydra_of_our_own():
+        config = compose("train", quoted_paths([override]), instance=start("train"))
+        assert planned_folder(config) == (tmp_path / "new", False)
 
 
 @pytest.mark.parametrize("name", ["results (new)/missing.extxyz", "Köln/missing.extxyz", "~x/(missing)"])

@@ -136,6 +136,27 @@ def test_the_command_ends_in_one_line(optimizer: list[str], tmp_path: Path, caps
     assert json.loads(line)["loss"] > 0.0
 
 
+UNUSABLE = {
+    "line search": optax.chain(optax.sgd(1.0), optax.scale_by_backtracking_linesearch(max_backtracking_steps=5)),
+    "L-BFGS": optax.lbfgs(),
+    "no optimizer": "adam",
+    "part of the design": optax.GradientTransformation(
+        lambda p: (), lambda g, s, p=None: ({"diameter": g["diameter"]}, s)
+    ),
+    "one number for all": optax.GradientTransformation(
+        lambda p: (), lambda g, s, p=None: (jax.tree.map(jnp.sum, g), s)
+    ),
+}
+
+
+@pytest.mark.wrong_types
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_what_cannot_take_a_step_is_refused_before_the_run(experiment: gw.Experiment, name: str) -> None:
+    with pytest.raises(gw.RequestError, match=r"^optimizer: ") as raised:
+        gw.train(dataclasses.replace(experiment, optimizer=UNUSABLE[name]))
+    assert "\n" not in str(raised.value)
+
+
 def _potential(**numbers: Any) -> Callable[[gw.Configuration], tuple[Any, gw.Configuration]]:
     def change(start: gw.Configuration) -> tuple[Any, gw.Configuration]:
         return eqx.tree_at(

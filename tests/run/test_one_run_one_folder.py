@@ -99,6 +99,17 @@ def test_a_sweep_into_a_folder_with_a_run_is_refused_before_any_job_runs(here, m
     assert [path.name for path in (here / "sweep").iterdir()] == ["1"]
 
 
+@pytest.mark.parametrize("extra", [[], ["overwrite=true"]])
+def test_jobs_of_a_sweep_do_not_share_a_folder(here, monkeypatch, capsys, extra):
+    work = []
+    monkeypatch.setattr("glasswright.jobs.train.train", lambda experiment, *_, **__: work.append(experiment))
+    assert cli.main([*TINY, "-m", "seed=1,2", "hydra.sweep.subdir=${train.steps}", *extra]) == cli.REQUEST_WRONG
+    (error,) = capsys.readouterr().err.splitlines()
+    assert "jobs 0 and 1 of the sweep would share one folder" in error
+    assert not work
+    assert list(here.iterdir()) == []
+
+
 def test_nothing_of_an_earlier_run_is_taken_for_that_of_the_present_one(here, capsys):
     """A run in the place of another one, before it has ended: the other's packing is not there, and not analysed."""
     assert cli.main([*TINY, "seed=1", "hydra.run.dir=x"]) == 0

@@ -151,9 +151,19 @@ def test_compressed_files_are_read(tmp_path: Path, compress: Callable[[bytes], b
     assert_same(read_packing(path), packing, precision)
     if name == "extxyz":
         np.testing.assert_array_equal(read_configuration(path).fractional, read_packing(path).fractional)
-    path.write_bytes(path.read_bytes()[:-40])
+    compressed = path.read_bytes()
+    path.write_bytes(compressed[:-40])
     with pytest.raises(gw.RequestError, match="cannot be read"):
         read_packing(path)
+    refused = 0
+    for place in range(20, len(compressed) - 20, len(compressed) // 20):
+        path.write_bytes(compressed[:place] + bytes([compressed[place] ^ 0x10]) + compressed[place + 1 :])
+        try:
+            # Not every bit of a compressed file counts.
+            assert_same(read_packing(path), packing, precision)
+        except gw.RequestError:
+            refused += 1
+    assert refused > 10
 
 
 def test_labels_are_mapped_to_species(tmp_path: Path) -> None:
@@ -171,8 +181,16 @@ def test_labels_are_mapped_to_species(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("nothing.dump", b"ITEM: TIMESTEP\n0\nITEM: NUMBER OF ATOMS\n7\n", "cannot be read as a LAMMPS dump"),
-        ("short.data", b"x\n\n5 atoms\n1 atom types\n\n0 1 xlo xhi\n0 1 ylo yhi\n0 1 zlo zhi\n", "LAMMPS data file"),
+        (
+            "nothing.dump",
+            b"ITEM: TIMESTEP\n0\nITEM: NUMBER OF ATOMS\n7\n",
+            "line 1: the configuration that begins here",
+        ),
+        (
+            "short.data",
+            b"x\n\n5 atoms\n1 atom types\n\n0 1 xlo xhi\n0 1 ylo yhi\n0 1 zlo zhi\n",
+            "line 8: needs one section 'Atoms'",
+        ),
         ("damaged.gsd", bytes.fromhex("df65df65df65df65") + b"x" * 100, "cannot be read as a GSD file"),
         ("unknown.xyzw", b"what is this", r"cannot be read as a file \*\.xyzw"),
         ("plain.extxyz", b"what is this", "line 1: must be the number of particles"),
@@ -195,6 +213,25 @@ def test_packings_that_are_not_periodic_are_refused(tmp_path: Path) -> None:
     ase.io.write(path, ase.Atoms(["Ar"] * 33, positions=position, cell=lattice, pbc=(True, True, False)))
     with pytest.raises(gw.RequestError, match="must be flat"):
         read_packings(path)
+
+
+def test_a_slab_of_another_format_is_not_flattened(tmp_path: Path) -> None:
+    path = tmp_path / "slab.gsd"
+    write_gsd(path, [some_packing(2)])
+    with gsd.hoomd.open(str(path), "r") as file:
+        frame = file[0]
+    for change in (1.0, np.nan):
+        frame.particles.position[3, 2] = change
+        with gsd.hoomd.open(str(path), "w") as file:
+            file.append(frame)
+        with pytest.raises(gw.RequestError, match="must be flat|must be finite"):
+            read_packing(path)
+    frame.particles.position[3, 2] = 0.0
+    frame.particles.typeid[3] = 9
+    with gsd.hoomd.open(str(path), "w") as file:
+        file.append(frame)
+    with pytest.raises(gw.RequestError, match="cannot be read as a GSD file"):
+        read_packing(path)
 
 
 # Extended XYZ as other programs write it: three particles, the second outside of the cell.

@@ -14,7 +14,7 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from .._errors import RequestError, RunError, Stopped, named, one_line
 from .._jax import prepare_jax
@@ -160,7 +160,7 @@ def _run(instance: Hydra, name: str, config_name: str, given: argparse.Namespace
     folder, named_by_time = planned_folder(config)
     if named_by_time:
         folder = new_folder(folder)
-        settle_folder(instance, RunMode.RUN, folder)
+    settle_folder(instance, RunMode.RUN, folder)
     with claimed(folder, f"hydra.run.dir={folder}", overwrite=may_overwrite(config), reads=paths_read(config)):
         try:
             instance.run(config_name=config_name, task_function=attempt, overrides=overrides)
@@ -176,16 +176,23 @@ def _sweep(instance: Hydra, name: str, config_name: str, overrides: list[str]) -
     overall = compose(name, overrides, instance=instance, config_name=config_name, run_mode=RunMode.MULTIRUN)
     folder, named_by_time = planned_folder(overall, RunMode.MULTIRUN)
     terms: list[str] = []
+    owners: dict[str, int] = {}
     for number, job in enumerate(jobs(overall, overrides)):
         config = compose(name, job, instance=instance, config_name=config_name)
         terms = list(command.terms(_build(command, config)))
         _check_directions(overall, terms)
+        subfolder = planned_subfolder(config, number)
+        if owners.setdefault(subfolder, number) != number:
+            raise RequestError(
+                f"hydra.sweep.subdir={subfolder}: jobs {owners[subfolder]} and {number} of the sweep would share one "
+                "folder; name it by ${hydra.job.num} or by what differs"
+            )
         if not (named_by_time or may_overwrite(config)):
-            refuse_used(folder / planned_subfolder(config, number), f"hydra.sweep.dir={folder}")
+            refuse_used(folder / subfolder, f"hydra.sweep.dir={folder}")
     _show_notes(instance)
     if named_by_time:
         folder = new_folder(folder)
-        settle_folder(instance, RunMode.MULTIRUN, folder)
+    settle_folder(instance, RunMode.MULTIRUN, folder)
     with locked(folder, f"hydra.sweep.dir={folder}"):
         forget_failures(folder)
         task = functools.partial(run_job, name)
@@ -307,6 +314,7 @@ def _show(
     elif given.hydra_help:
         instance.hydra_help(config_name=config_name, args_parser=parser, args=given)
     elif given.cfg is not None:
+        _check_package(config, given.cfg, given.package)
         instance.show_cfg(
             config_name=config_name,
             overrides=given.overrides,
@@ -316,6 +324,17 @@ def _show(
         )
     else:
         instance.show_info(given.info, config_name=config_name, overrides=given.overrides)
+
+
+def _check_package(config: DictConfig, part: str, package: str | None) -> None:
+    """Raise `RequestError` unless the configuration has what `--package` names."""
+    if package in (None, "_global_"):
+        return
+    shown = OmegaConf.masked_copy(
+        config, [key for key in config if part == "all" or (key == "hydra") == (part == "hydra")]
+    )
+    if OmegaConf.select(shown, package) is None:
+        raise RequestError(f"--package {package}: --cfg {part} shows no such part of the configuration")
 
 
 def _show_notes(instance: Hydra) -> None:

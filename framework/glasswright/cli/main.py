@@ -89,10 +89,13 @@ def _dispatch(arguments: list[str], is_program: bool) -> int:
         if complete_words(arguments, [*COMMANDS, *TOOLS]):
             return DONE
         arguments = _completion(arguments)
+    if arguments[:1] == ["help"] and len(arguments) == 2:
+        arguments = [arguments[1], "--help"]
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage(), end="")
         return DONE if arguments else REQUEST_WRONG
-    if arguments[0] in ("-V", "--version"):
+    # Behind a command as well, where Hydra would show its own.
+    if arguments[0] == "-V" or "--version" in arguments:
         print(f"glasswright {glasswright.__version__}")
         return DONE
     command, rest = arguments[0], arguments[1:]

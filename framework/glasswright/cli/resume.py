@@ -14,7 +14,9 @@ def main(arguments: list[str]) -> int:
         description="Go on with an interrupted run, to the same end as if it had never been interrupted.",
     )
     parser.add_argument("directory", metavar="DIR", help="directory of a training or validation")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=f"possible: {', '.join(RESUME_KEYS)}")
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="KEY=VALUE", help=f"possible: {', '.join(RESUME_KEYS)}"
+    )
     given = parser.parse_args(arguments)
     folder = Path(given.directory)
     with hosts_joined() as peers:

@@ -86,7 +86,7 @@ def _packings(given: Config, folder: Path) -> list[Configuration]:
     name = given["configuration"]
     if has_run:
         raise RequestError("configuration: a run brings its own packing; name either run=… or configuration=…")
-    if not isinstance(name, str):
+    if not isinstance(name, str) or not name:
         raise RequestError(f"configuration={name!r}: must be the name of a file")
     packings = read_packings(folder / name)
     if len({packing.dimension for packing in packings}) > 1:

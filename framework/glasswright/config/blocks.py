@@ -10,7 +10,7 @@ from .._errors import RequestError, suggestion
 from ..components.objective import AbstractObjective, Term
 from ..components.property import AbstractProperty
 from ..components.protocol import AbstractProtocol
-from ..evaluation.estimator import NAMES, Variable
+from ..evaluation.estimator import Variable
 from ..execution.executor import MAX_OVERSUBSCRIPTION, available_devices
 from ..plots.options import DEFAULT_PLOTS, FORMATS, LEAST_WIDTH, MOST_WIDTH, WIDTHS, PlotOptions
 from ..registry.parameters import REQUIRED, parameters
@@ -110,12 +110,11 @@ def build_design(node: Any, key: str = "") -> dict[str, tuple[float, float] | Va
 def _variable(path: str, given: Mapping[str, Any]) -> Variable:
     """A design variable of which more is said than its bounds."""
     check_names(given, VARIABLE, f"design.{path}", "key of a design variable")
-    estimator, width = given.get("estimator"), given.get("width")
-    if estimator is not None and estimator not in NAMES:
-        raise RequestError(f"design.{path}.estimator={estimator}: {suggestion(str(estimator), NAMES)}")
+    width = given.get("width")
     return Variable(
         bounds=_bounds(path, given.get("bounds")),
-        estimator=estimator,
+        # Which estimators a variable can have is known where the model is.
+        estimator=given.get("estimator"),
         width=None if width is None else number(width, f"design.{path}.width"),
     )
 

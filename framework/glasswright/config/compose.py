@@ -119,7 +119,7 @@ def planned_folder(config: DictConfig, run_mode: RunMode = RunMode.RUN) -> tuple
     HydraConfig.instance().set_config(config)  # for interpolations of hydra.*
     written: Any = OmegaConf.to_container(node, resolve=False)
     with explained():
-        return Path(str(node.dir)), "${now:" in str(written["dir"])
+        return Path(str(node.dir)).expanduser(), "${now:" in str(written["dir"])
 
 
 def planned_subfolder(config: DictConfig, number: int) -> str:

@@ -188,6 +188,8 @@ class ConfigLoader(ConfigLoaderImpl):
             if override.is_sweep_override() or override.is_delete():
                 continue
             group, value = override.key_or_group, override.value()
+            if not group:
+                raise RequestError(f"{override.input_line}: has no key before the sign; write key=value")
             if not repository.group_exists(group) or group.startswith("hydra"):
                 continue
             for name in value if isinstance(value, list) else [value]:
@@ -269,7 +271,7 @@ class ConfigLoader(ConfigLoaderImpl):
             return config  # of a sweep only `hydra.*` counts, and measurements and analyses can do without a run
         if folder is None:
             raise RequestError("run is required: run=DIRECTORY of a training")
-        if not isinstance(folder, str):
+        if not isinstance(folder, str) or not folder:
             raise RequestError(f"run={folder!r}: must be the name of a directory")
         given = run_request(Path(folder))
         # They followed that run.

@@ -73,6 +73,12 @@ def suggestion_of_extra(group: str, name: str, known: Iterable[str]) -> str:
 def _unreadable(error: OverrideParseException) -> str:
     """What to say of an override that Hydra cannot parse."""
     key, equals, value = error.override.partition("=")
+    if not equals:
+        return f"{error.override}: is neither an option nor key=value"
+    if key != key.rstrip() or value != value.lstrip():
+        return (
+            f"{error.override}: cannot be read; write it without blanks around the sign: {key.strip()}={value.strip()}"
+        )
     # Paths are not code: brackets and braces of lists are.
     if equals and value and value[0] not in "[{\"'" and re.search(r"[/\\.~ ()]|[^\x00-\x7f]", value):
         escaped = value.replace("'", "\\'")

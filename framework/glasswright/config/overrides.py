@@ -47,7 +47,7 @@ def _quoted(override: str) -> str:
     key, equals, value = override.partition("=")
     if not equals or not value or value[0] in "'\"" or _PLAIN.fullmatch(value):
         return override
-    file = _existing(value)
+    file = _existing(value) or _at_home(value)
     if file is None:
         return override
     if key not in _PATHS:
@@ -60,6 +60,14 @@ def _quoted(override: str) -> str:
     escaped = file.replace("\\", "\\\\") if file.endswith("\\") else file
     escaped = escaped.replace("'", "\\'")
     return f"{key}='{escaped}'"
+
+
+def _at_home(value: str) -> str | None:
+    """The path that a value is, if it begins with the home folder: to Hydra that means nothing."""
+    try:
+        return str(Path(value).expanduser()) if value.startswith("~/") else None
+    except RuntimeError:  # nobody has a home
+        return None
 
 
 def _existing(value: str) -> str | None:

@@ -11,6 +11,8 @@ from .._errors import RequestError, suggestion
 from ..registry.parameters import Parameter
 
 MISSING = "???"
+# Larger integers have no room in an array, seeds included.
+_LARGEST = 2**63 - 1
 
 
 def check_value(parameter: Parameter, value: Any, key: str) -> Any:
@@ -34,7 +36,7 @@ def check_value(parameter: Parameter, value: Any, key: str) -> Any:
         if not isinstance(value, str):
             raise RequestError(f"{key}={value!r}: must be a text")
     elif parameter.kind == "path":
-        if not isinstance(value, str):
+        if not isinstance(value, str) or not value:
             raise RequestError(f"{key}={value!r}: must be the name of a file or a directory")
         return Path(value)
     elif parameter.kind == "choice":
@@ -58,9 +60,11 @@ def number(value: Any, key: str, *, infinite: bool = False) -> float:
 
 
 def integer(value: Any, key: str, *, least: int) -> int:
-    """A whole number of at least `least`."""
+    """A whole number of at least `least`, and of 64 bits."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise RequestError(f"{key}={value!r}: must be an integer of at least {least}")
+    if value > _LARGEST:
+        raise RequestError(f"{key}={value!r}: must be an integer of at most {_LARGEST}")
     return int(value)
 
 

@@ -2,12 +2,15 @@ import dataclasses
 import functools
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array
 
-from .._errors import RequestError
+from .._errors import RequestError, named
 from .._jax import check_64_bit, prepare_jax
 from ..components.combination import AbstractCombination
 from ..components.objective import Term
@@ -171,12 +174,31 @@ def check_experiment(experiment: Experiment) -> Problem:
             f"optimizer: takes its step from the distance to a loss of zero, and that of terms.{endless[0]} "
             f"({objective}) has no least value; take another, for instance optimizer=rmsprop"
         )
+    check_optimizer(experiment.optimizer, design.values(model))
     if experiment.protocol.changes_box and "system.density" in design.paths:
         raise RequestError(
             "design.density: under a constant pressure the density follows from the interactions; train "
             "protocol.pressure instead, or fix the box with protocol.pressure=null"
         )
     return Problem(model, design, experiment.terms)
+
+
+def check_optimizer(optimizer: optax.GradientTransformation, values: dict[str, Array]) -> None:
+    """An optimizer takes a step with the gradient, the design and the loss; line searches, for instance, want more."""
+
+    def step(values: dict[str, Array]) -> Any:
+        state = optimizer.init(values)
+        return optax.with_extra_args_support(optimizer).update(values, state, values, value=jnp.zeros(()))[0]
+
+    try:
+        updates = jax.eval_shape(step, values)
+    except Exception as error:  # an optimizer raises what it likes
+        raise RequestError(
+            "optimizer: a step of a training has the gradient, the design and the loss, and it cannot do with them: "
+            f"{named(error, 200)}"
+        ) from error
+    if jax.tree.map(lambda x: x.shape, updates) != jax.tree.map(jnp.shape, values):
+        raise RequestError("optimizer: its update has not the shapes of the design")
 
 
 def check_estimators(experiment: Experiment, design: Design) -> None:

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,6 @@ def read_bytes(path: str | Path) -> bytes:
         if content.startswith(magic):
             try:
                 return decompress(content)
-            except (OSError, EOFError, lzma.LZMAError, ValueError) as error:
+            except (OSError, EOFError, lzma.LZMAError, zlib.error, ValueError) as error:
                 raise OSError(f"the compressed data are damaged: {error}") from error
     return content

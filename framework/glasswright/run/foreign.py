@@ -14,6 +14,7 @@ from ..physics.configuration import Configuration
 from ..physics.disorder import FIELDS
 from ..physics.lattice import widest_basis
 from .extxyz import sorted_labels
+from .lammps_text import check_data, check_dump
 
 # What glasswright logs in a GSD file beside the format's own single precision.
 FRACTIONAL, BOX, FIELD = "log/particles/glasswright/fractional", "log/glasswright/box", "log/particles/glasswright/"
@@ -31,11 +32,11 @@ def read_gsd(content: bytes, where: str, species: Sequence[str] | None) -> list[
     try:
         # The reader in Python takes what was decompressed; the one in C only files.
         frames = list(gsd.hoomd.HOOMDTrajectory(gsd.pygsd.GSDFile(io.BytesIO(content))))
+        labels = [[frame.particles.types[k] for k in frame.particles.typeid] for frame in frames]
     except Exception as error:  # the library raises what it likes
         raise RequestError(f"{where}: cannot be read as a GSD file: {named(error, 200)}") from error
     if not frames:
         raise RequestError(f"{where}: there is no packing in it")
-    labels = [[frame.particles.types[k] for k in frame.particles.typeid] for frame in frames]
     numbers = species_numbers(labels, where, species)
     return [_of_gsd(frame, own, where) for frame, own in zip(frames, numbers, strict=True)]
 
@@ -63,8 +64,13 @@ def read_with_ase(
     except ImportError:
         _refuse_without("ase", what, where)
     try:
-        text = io.StringIO(source.decode()) if isinstance(source, bytes) else source
-        frames = ase.io.read(text, index=":", format=file_format)
+        text = source.decode() if isinstance(source, bytes) else None
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{where}: cannot be read as text ({error})") from None
+    if text is not None:
+        (check_data if file_format == "lammps-data" else check_dump)(text, where)
+    try:
+        frames = ase.io.read(source if text is None else io.StringIO(text), index=":", format=file_format)
     except Exception as error:  # the library raises what it likes
         raise RequestError(f"{where}: cannot be read as {what}: {named(error, 200)}") from error
     if not frames:
@@ -128,6 +134,8 @@ def configuration_of(
         raise RequestError(f"{where}: positions and lattice vectors must be finite")
     if d == 2 and np.any(np.abs(lattice[:2, 2]) > FLAT * np.max(np.abs(box))):
         raise RequestError(f"{where}: in two dimensions the first two lattice vectors must have no z component")
+    if d == 2 and len(position) > 0 and np.ptp(position[:, 2]) > FLAT * np.max(np.abs(box)):
+        raise RequestError(f"{where}: a packing in two dimensions must be flat, and z differs between its particles")
     if len(position) < 2:
         raise RequestError(f"{where}: needs two particles or more, not {len(position)}")
     try:
