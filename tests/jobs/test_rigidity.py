@@ -1,9 +1,12 @@
 """What is not a solid has no ratio of moduli: counted, never averaged in, and null in `measure`."""
 
+from pathlib import Path
+
 import glasswright as gw
 import jax
 import numpy as np
 import pytest
+from glasswright.commands.train import TRAIN
 from glasswright.components.protocol import Outcome
 from glasswright.jobs.measure import MeasureRequest, measure
 from glasswright.run.extxyz import write_configuration
@@ -51,6 +54,10 @@ def test_training_counts_them_and_takes_no_step():
     result = gw.train("experiment=null", *FLOATING, *terms, *run)
     assert (result["requested"], result["converged"], result["rejected"]) == (4, 0, {"not_rigid": 4})
     assert result["design"]["diameter"] == [0.8, 1.0]
+    # On the command line that is a failure, and no average of designs is offered.
+    assert TRAIN.failure(result) == "nothing was trained: none of 4 packings could be measured (4 not_rigid)"
+    assert TRAIN.failure(result | {"loss": 0.1}) is None
+    assert len(list(TRAIN.summarise(result, Path("run")))) == 2
 
 
 def test_analyse_says_that_a_packing_is_not_rigid(tmp_path):

@@ -45,7 +45,7 @@ def trained(folder: Path, length: float, energy: float, **protocol: Any) -> list
         terms={"nu": gw.Term(component("property", "poisson_ratio")(), component("objective", "target")(0.35))},
         design={"diameter": (0.1 * length, 3.0 * length)},
         # A rate has the units of the design, squared.
-        optimizer=optax.sgd(0.01 * length**2),
+        optimizer=optax.sgd(3e-4 * length**2),
         steps=STEPS,
         tolerance=0.0,
     )

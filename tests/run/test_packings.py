@@ -224,7 +224,7 @@ def test_a_slab_of_another_format_is_not_flattened(tmp_path: Path) -> None:
         frame.particles.position[3, 2] = change
         with gsd.hoomd.open(str(path), "w") as file:
             file.append(frame)
-        with pytest.raises(gw.RequestError, match="must be flat|must be finite"):
+        with pytest.raises(gw.RequestError, match=r"must be flat|must be finite"):
             read_packing(path)
     frame.particles.position[3, 2] = 0.0
     frame.particles.typeid[3] = 9

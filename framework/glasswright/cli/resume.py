@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from .._errors import RunError
 from ..commands.resume import RESUME_KEYS, resume
 from ..execution.hosts import hosts_joined
 from .parser import Parser
@@ -24,4 +25,7 @@ def main(arguments: list[str]) -> int:
         if peers.rank == 0:
             for line in command.summarise(report, folder):
                 print(line)
+            failure = command.failure(report)
+            if failure is not None:
+                raise RunError(failure)
     return 0

@@ -153,11 +153,19 @@ def summarise(result: Mapping[str, Any], folder: Path) -> list[str]:
         lines.append(
             f"best was step {best['step']} with loss {best['loss']:.3e}: see best.extxyz, and best in result.json"
         )
-    if "average" in result:
+    if "average" in result and result["loss"] is not None:
         of = f"of steps {result['average']['first_step']} to {result['average']['last_step']}"
         command = f"glasswright validate {shlex.quote(f'run={folder}')} design_of=average"
         lines.append(f"the average design {of} can be validated as well: {command}")
     return [*lines, f"results in {folder}"]
+
+
+def _failure(result: Mapping[str, Any]) -> str | None:
+    """Why a training that has come to its end has trained nothing; None if it has."""
+    if result["loss"] is not None:
+        return None
+    reasons = ", ".join(f"{number} {reason}" for reason, number in result["rejected"].items())
+    return f"nothing was trained: none of {result['requested']} packings could be measured ({reasons})"
 
 
 def _is_clearly_better(best: float, last: float | None) -> bool:
@@ -193,6 +201,7 @@ TRAIN: Command[Experiment, job.TrainingResult] = Command(
     build=build,
     run=_run,
     summarise=summarise,
+    failure=_failure,
     score=lambda result: result["loss"],
     terms=lambda request: request.terms,
     scores=lambda result: result["losses"],

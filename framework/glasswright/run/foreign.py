@@ -70,7 +70,8 @@ def read_with_ase(
     if text is not None:
         (check_data if file_format == "lammps-data" else check_dump)(text, where)
     try:
-        frames = ase.io.read(source if text is None else io.StringIO(text), index=":", format=file_format)
+        content = source if isinstance(source, Path) else io.StringIO(text)
+        frames = ase.io.read(content, index=":", format=file_format)
     except Exception as error:  # the library raises what it likes
         raise RequestError(f"{where}: cannot be read as {what}: {named(error, 200)}") from error
     if not frames:
