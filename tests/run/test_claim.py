@@ -262,7 +262,7 @@ def test_every_command_refuses_a_used_folder(tmp_path, monkeypatch, capsys, requ
     assert cli.main([command, *requests[command], "hydra.run.dir=used"]) == cli.REQUEST_WRONG
     *_, error = capsys.readouterr().err.splitlines()
     assert error.startswith("glasswright: error: hydra.run.dir=used: holds a finished measurement; ")
-    with pytest.raises(RequestError, match=r"directory=begun run: .* resume 'begun run', choose another directory"):
+    with pytest.raises(RequestError, match=r"directory=begun run: .* resume '/.*begun run', choose another directory"):
         PYTHON[command](*requests[command], directory="begun run")
     with claimed(tmp_path / "busy", "directory=busy"):
         assert cli.main([command, *requests[command], "hydra.run.dir=busy", "overwrite=true"]) == cli.REQUEST_WRONG

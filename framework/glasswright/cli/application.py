@@ -330,9 +330,8 @@ def _check_package(config: DictConfig, part: str, package: str | None) -> None:
     """Raise `RequestError` unless the configuration has what `--package` names."""
     if package in (None, "_global_"):
         return
-    shown = OmegaConf.masked_copy(
-        config, [key for key in config if part == "all" or (key == "hydra") == (part == "hydra")]
-    )
+    keys = [str(key) for key in config if part == "all" or (key == "hydra") == (part == "hydra")]
+    shown = OmegaConf.masked_copy(config, keys)
     if OmegaConf.select(shown, package) is None:
         raise RequestError(f"--package {package}: --cfg {part} shows no such part of the configuration")
 
