@@ -162,10 +162,9 @@ class ConfigLoader(ConfigLoaderImpl):
             return load(overrides, run_mode, *args, **kwargs)
         except Exception:
             parsed = OverridesParser.create().parse_overrides(overrides)
-            own = [o.input_line for o in parsed if o.is_hydra_override()]
             self._sweeping = True
             try:
-                config = load(own, run_mode, *args, **kwargs)
+                config = load([o.input_line for o in parsed if o.is_hydra_override()], run_mode, *args, **kwargs)
             finally:
                 self._sweeping = False
             config.hydra.overrides.task.extend([o.input_line for o in parsed if not o.is_hydra_override()])
