@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import re
 import shlex
@@ -12,6 +13,7 @@ from pathlib import Path
 import glasswright as gw
 import pytest
 from glasswright import cli
+from glasswright.cli.diagnostics import diagnostics_of_job
 from glasswright.commands.compose import compose, start
 from glasswright.config.compose import hydra_of_our_own, planned_folder
 from glasswright.config.overrides import parse, quoted_paths
@@ -214,6 +216,7 @@ def test_a_sweep_names_every_job_and_every_failure(tmp_path, monkeypatch, capsys
         if experiment.seed in (1, 3):
             raise gw.RunError(f"seed {experiment.seed}\nis unlucky") if experiment.seed == 1 else ArithmeticError("odd")
         assert label.get() == f"job {experiment.seed}"
+        logging.getLogger("glasswright.jobs").warning("odd packing")
         return {"loss": 0.5, "success": False, "steps": 1, "seconds": 0.1}
 
     monkeypatch.setattr(job, "train", train)
@@ -221,10 +224,26 @@ def test_a_sweep_names_every_job_and_every_failure(tmp_path, monkeypatch, capsys
     lines = capsys.readouterr().err.splitlines()
     for number in range(4):
         assert f"glasswright: job {number}: seed={number} system.n_particles=64" in lines
+    assert [line for line in lines if "odd packing" in line] == [
+        f"glasswright: warning: job {number}: odd packing" for number in (0, 2)
+    ]
     assert lines[-1] == (
         "glasswright: error: 2 of 4 jobs failed: job 1 (seed=1 system.n_particles=64): seed 1 is unlucky; "
         "job 3 (seed=3 system.n_particles=64): ArithmeticError: odd"
     )
+
+
+def test_a_job_in_another_process_speaks_as_the_command_does(capsys):
+    """A launcher such as joblib's runs jobs where nothing has been set up to show messages."""
+    logger = logging.getLogger("glasswright.jobs")
+    for number in (3, 4):
+        with diagnostics_of_job(number):
+            logger.info("going on")
+            logger.warning("odd packing")
+        assert capsys.readouterr().err.splitlines() == [
+            f"glasswright: job {number}: going on",
+            f"glasswright: warning: job {number}: odd packing",
+        ]
 
 
 @pytest.mark.parametrize("tolerated", [0.0, 1.0])

@@ -46,6 +46,7 @@ from ..registry.registry import registry
 from ..run.claim import claimed, locked, new_folder, refuse_used
 from ..run.progress import label
 from .answers import Answers
+from .diagnostics import diagnostics_of_job
 from .failed_jobs import FailedJob, SweepStopped, describe_failures, failures_of, forget_failures, keep_failure
 from .help import help_text
 from .parser import Parser
@@ -102,7 +103,8 @@ def run_job(name: str, config: DictConfig) -> Score:
     print(f"glasswright: job {number}: {' '.join(overrides)}", file=sys.stderr)
     before = label.set(f"job {number}")
     try:
-        return _run_job(name, config)
+        with diagnostics_of_job(number):
+            return _run_job(name, config)
     except Stopped as stop:
         raise SweepStopped(f"job {number} of the sweep was {stop}") from stop
     except Exception as error:

@@ -18,15 +18,21 @@ class _StandardError(logging.Handler):
     More serious records are errors, which end a command and are shown by it.
     """
 
+    # What comes before the message of one of several jobs, such as `job 3: `.
+    job = ""
+
     def emit(self, record: logging.LogRecord) -> None:
         word = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
         # Looked up at each record: somebody may have redirected it.
-        print(f"glasswright: {word}{record.getMessage()}", file=sys.stderr)
+        print(f"glasswright: {word}{self.job}{record.getMessage()}", file=sys.stderr)
 
 
 @contextlib.contextmanager
 def diagnostics() -> Iterator[None]:
     """Show notes and warnings of the library on standard error, and nowhere else, while a command runs."""
+    if _handlers():  # a job of a sweep, in the process of its command
+        yield
+        return
     handler = _StandardError()
     show = warnings.showwarning
 
@@ -50,3 +56,22 @@ def diagnostics() -> Iterator[None]:
             logger.removeHandler(handler)
             logger.setLevel(level)
             logger.propagate = propagate
+
+
+@contextlib.contextmanager
+def diagnostics_of_job(number: int) -> Iterator[None]:
+    """As `diagnostics`, for a job of a sweep, in whatever process a launcher runs it: messages carry its number."""
+    with diagnostics():
+        handlers = _handlers()
+        for handler in handlers:
+            handler.job = f"job {number}: "
+        try:
+            yield
+        finally:
+            for handler in handlers:
+                handler.job = ""
+
+
+def _handlers() -> list[_StandardError]:
+    """The handlers that are installed: one while a command runs."""
+    return [handler for handler in logging.getLogger(LOGGERS[0]).handlers if isinstance(handler, _StandardError)]
