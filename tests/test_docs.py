@@ -272,6 +272,7 @@ def test_all_kinds_of_components_have_an_example():
         "combinations",
         "optimizers",
         "trackers",
+        "executors",
         "studies",
     ):
         assert any(f"def register_{kind}(register)" in source for source in PLUGINS), kind

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .components.claim import compare_mean as compare_mean
     from .components.claim import compare_rate as compare_rate
     from .components.combination import AbstractCombination as AbstractCombination
+    from .components.executor import AbstractExecutor as AbstractExecutor
     from .components.objective import AbstractObjective as AbstractObjective
     from .components.objective import Term as Term
     from .components.property import AbstractProperty as AbstractProperty
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from .components.treatment import Treatments as Treatments
     from .evaluation.design import Design as Design
     from .evaluation.estimator import Variable as Variable
+    from .execution.task import Kept as Kept
+    from .execution.workers import AbstractWorkers as AbstractWorkers
     from .hookspecs import hookimpl as hookimpl
     from .jobs.experiment import Experiment as Experiment
     from .physics.configuration import Configuration as Configuration
@@ -72,6 +75,7 @@ if TYPE_CHECKING:
 # The modules of the public names, which are imported at first use: the command line answers `--help` without JAX.
 _MODULES = {
     "AbstractCombination": "components.combination",
+    "AbstractExecutor": "components.executor",
     "AbstractFactoredHessian": "physics.hessian",
     "AbstractHessian": "physics.hessian",
     "AbstractObjective": "components.objective",
@@ -91,6 +95,7 @@ _MODULES = {
     "compare_rate": "components.claim",
     "compare": "components.claim",
     "AbstractTreatment": "components.treatment",
+    "AbstractWorkers": "execution.workers",
     "Treated": "components.treatment",
     "Treatments": "components.treatment",
     "AbstractSystem": "components.system",
@@ -116,6 +121,7 @@ _MODULES = {
     "export": "api",
     "hookimpl": "hookspecs",
     "is_concrete": "_jax",
+    "Kept": "execution.task",
     "load": "api",
     "measure": "api",
     "Outcome": "components.protocol",

@@ -69,6 +69,11 @@ def register_trackers(register: Register) -> None:
 
 
 @hookspec
+def register_executors(register: Register) -> None:
+    """Call `register("name", Class)` for each `AbstractExecutor`."""
+
+
+@hookspec
 def register_studies(register: Register) -> None:
     """Call `register("name", Class)` for each `AbstractStudy`."""
 

@@ -6,6 +6,8 @@ from glasswright.hookspecs import Register
 from .combinations.normalized import Normalized
 from .combinations.pcgrad import PCGrad
 from .combinations.weighted_sum import WeightedSum
+from .executors.dask import Dask
+from .executors.local import Local
 from .objectives.band import Band
 from .objectives.curve import Curve
 from .objectives.maximize import Maximize
@@ -203,6 +205,12 @@ def register_studies(register: Register) -> None:
     register("zu2024_s3s4", Zu2024FigS3S4)
     register("zu2024_s8", Zu2024FigS8)
     register("zu2024_sh", Zu2024NoteH)
+
+
+@gw.hookimpl
+def register_executors(register: Register) -> None:
+    register("dask", Dask)
+    register("local", Local)
 
 
 @gw.hookimpl

@@ -140,7 +140,7 @@ def test_workers_find_the_same_numbers_as_threads(tmp_path, monkeypatch):
     """Both phases of the gradient in worker processes from the second step on."""
     by_workers = []
     monkeypatch.setattr(worker_pool, "START_AFTER", 0.0)
-    monkeypatch.setattr("glasswright.execution.executor.available_cores", lambda: 2)
+    monkeypatch.setattr("glasswright.execution.workers.available_cores", lambda: 2)
     remote = worker_pool.WorkerPool.remote
 
     def remote_once_started(pool, task):

@@ -189,7 +189,7 @@ def test_a_training_does_not_notice_that_worker_processes_are_killed(tmp_path, m
     arguments = ["train", "sampler=fresh", "sampler.size=6", *SMALL, "train.steps=12"]
     assert cli.main([*arguments, f"hydra.run.dir={tmp_path / 'undisturbed'}"]) == 0
     monkeypatch.setattr(worker_pool, "START_AFTER", 0.0)
-    monkeypatch.setattr("glasswright.execution.executor.available_cores", lambda: 2)
+    monkeypatch.setattr("glasswright.execution.workers.available_cores", lambda: 2)
     killed: list[int] = []
 
     class Struck(Worker):

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 from glasswright._errors import RequestError, RunError
 from glasswright.execution import worker_pool
+from glasswright.execution.answer import Answer, Unsendable
 from glasswright.execution.executor import Executor
 from glasswright.execution.task import Result, Task
-from glasswright.execution.worker import Answer, Unsendable, Worker
+from glasswright.execution.worker import Worker
 
 # Workers cannot import the modules of tests.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -174,7 +175,7 @@ def test_workers_ignore_signals_meant_for_the_run_and_end_with_it():
 
 def test_worker_processes_start_once_they_are_worth_it(monkeypatch, capfd):
     """Same results, in the order of the items, from others; what all workers say is shown once."""
-    monkeypatch.setattr("glasswright.execution.executor.available_cores", lambda: 2)
+    monkeypatch.setattr("glasswright.execution.workers.available_cores", lambda: 2)
     items = [("square", k) for k in range(9)]
     with Executor(2) as executor:
         before = executor.map(Doing(), items)
@@ -202,7 +203,7 @@ def test_worker_processes_start_once_they_are_worth_it(monkeypatch, capfd):
 def test_the_work_of_a_worker_that_dies_is_done_by_another(monkeypatch, caplog, tmp_path):
     """Also if it died while idle; a task that kills every worker is an error."""
     monkeypatch.setattr(worker_pool, "START_AFTER", 0.0)
-    monkeypatch.setattr("glasswright.execution.executor.available_cores", lambda: 2)
+    monkeypatch.setattr("glasswright.execution.workers.available_cores", lambda: 2)
     items = [("square", k) for k in range(9)]
     with Executor(2) as executor:
         expected = executor.map(Doing(), items)

@@ -27,6 +27,7 @@ FIRST_USE = {
     ),
     "optimizer": "glasswright train optimizer=@name@",
     "tracker": "glasswright train 'tracker=[@name@]'",
+    "executor": "glasswright train executor=@name@",
     "study": "glasswright reproduce @name@",
 }
 

@@ -197,6 +197,7 @@ def _of_an_ensemble(given: Config, own: Mapping[str, Any], options: Mapping[str,
         seed=experiment.seed,
         devices=experiment.devices,
         chunk_size=experiment.chunk_size,
+        executor=experiment.executor,
         config=trained.config,
         **options,
     )

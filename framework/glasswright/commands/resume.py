@@ -6,7 +6,8 @@ from typing import Any
 
 from .._errors import RequestError, suggestion
 from .._jax import prepare_jax
-from ..config.data import changed
+from ..config.data import changed, plain, without
+from ..config.instantiate import default_node
 from ..config.overrides import parse
 from ..config.paths import run_request
 from ..config.security import check_targets
@@ -19,7 +20,7 @@ from .together import check_together
 from .train import TrainNode
 
 # What may change when a run goes on: nothing that has an effect on the steps already done.
-RESUME_KEYS = ("train.steps", "train.checkpoint_interval", "train.rejection_limit", "devices", "chunk_size")
+RESUME_KEYS = ("train.steps", "train.checkpoint_interval", "train.rejection_limit", "devices", "chunk_size", "executor")
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,9 @@ def resume(folder: Path, overrides: list[str], *, progress: bool) -> tuple[Comma
     config = run_request(folder, "DIR")
     for override in overrides:
         key, value = _parsed(override)
+        if key == "executor":
+            # The keys of the one before are not those of this one.
+            config, value = plain(without(config, [key])), default_node(registry().get("executor", str(value)), {})
         config = changed(config, key, value, {"train": TrainNode})
     check_targets(config, registry())
     name = command_of(config)
@@ -60,6 +64,6 @@ def resume(folder: Path, overrides: list[str], *, progress: bool) -> tuple[Comma
 def _parsed(override: str) -> tuple[str, Any]:
     """The key and the value of an override, as Hydra reads it, if the key is one that may change."""
     name = override.partition("=")[0]
-    if "=" not in override or name not in RESUME_KEYS:
+    if "=" not in override or (name not in RESUME_KEYS and not name.startswith("executor.")):
         raise RequestError(f"{override}: cannot be changed in a resumed run; {suggestion(name, RESUME_KEYS)}")
     return parse(override)

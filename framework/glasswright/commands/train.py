@@ -51,6 +51,7 @@ SHARED = (
     "train",
     "seed",
     "devices",
+    "executor",
     "chunk_size",
     "plots",
     "trackers",
@@ -132,6 +133,7 @@ def build_experiment(
             name: instantiate("tracker", node, f"trackers.{name}", size)
             for name, node in (data.get("trackers") or {}).items()
         },
+        executor=None if data.get("executor") is None else instantiate("executor", data["executor"], "executor", size),
         config=to_yaml(data),
     )
     _ = experiment.problem  # everything about it is checked

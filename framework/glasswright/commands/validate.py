@@ -70,6 +70,7 @@ def build_validation(config: Config, folder: Path | None = None) -> Validation:
         devices=experiment.devices,
         chunk_size=experiment.chunk_size,
         plots=experiment.plots,
+        executor=experiment.executor,
         config=trained.config,
     )
 

@@ -11,7 +11,7 @@ from ..components.objective import AbstractObjective, Term
 from ..components.property import AbstractProperty
 from ..components.protocol import AbstractProtocol
 from ..evaluation.estimator import Variable
-from ..execution.executor import MAX_OVERSUBSCRIPTION, available_devices
+from ..execution.workers import MAX_OVERSUBSCRIPTION, available_devices
 from ..plots.options import DEFAULT_PLOTS, FORMATS, LEAST_WIDTH, MOST_WIDTH, WIDTHS, PlotOptions
 from ..registry.parameters import REQUIRED, parameters
 from ..registry.registry import registry

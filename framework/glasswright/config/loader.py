@@ -275,6 +275,8 @@ class ConfigLoader(ConfigLoaderImpl):
         given = run_request(Path(folder))
         # They followed that run.
         given.pop("trackers", None)
+        if any(override.key_or_group == "executor" for override in self._overrides):
+            given.pop("executor", None)
         if (kind := self._noun_of_run(given)) != A_TRAINING:
             raise RequestError(f"run={folder}: is {kind}; name the directory of a training")
         if "configuration" in config and "parts" not in config:
@@ -302,7 +304,7 @@ class ConfigLoader(ConfigLoaderImpl):
         """The configuration without what a run brings: nothing of that may be chosen besides."""
         for override in self._overrides:
             group = override.key_or_group
-            if self._repository.group_exists(group) and not group.startswith(("hydra", "property")):
+            if self._repository.group_exists(group) and not group.startswith(("hydra", "property", "executor")):
                 raise RequestError(f"{override.input_line}: the run brings its own {group}")
         kept = [str(key) for key in config if key == "terms" or key not in given]
         return OmegaConf.masked_copy(config, kept)

@@ -101,7 +101,7 @@ class Request:
     - `index`, `step`: which configuration, and in which step of a training.
     - `values`: the design variables.
     - `previous`: follow this one; None draws a new one.
-    - `keep`: whether the protocol's cache is wanted, which is large.
+    - `keep`: whether the protocol's cache is wanted, which is large, and which a worker may keep.
     """
 
     index: int
@@ -186,10 +186,10 @@ class Ensemble(Task[Request, Result[Prepared]]):
             where = f"configuration {request.index}"
             measurement = measure_on_host(self.problem, request.values, prepared, where, gradients=self.gradients)
             outcome = outcome_of_measurement(self.problem, request.values, prepared, measurement)
-        if not request.keep:
-            prepared = dataclasses.replace(prepared, memory=None)
+        kept = prepared.memory if request.keep else None
+        prepared = dataclasses.replace(prepared, memory=None)
         statistics = {name: np.asarray(number).item() for name, number in prepared.statistics.items()}
-        return _result(int(outcome), statistics, measurement, prepared)
+        return dataclasses.replace(_result(int(outcome), statistics, measurement, prepared), kept=kept)
 
     def _numbers(self, *numbers: int) -> Iterator[np.ndarray]:
         """Seed, stream and further numbers as arrays, which are traced; Python's would be compiled in."""
@@ -282,4 +282,7 @@ def _result(
 def _sample(index: int, result: Result[Prepared]) -> Sample:
     """The sample that a result is of."""
     outcome, statistics, measured = result.gathered
-    return classify(index, outcome, statistics, None if measured is None else Measurement(*measured), result.local)
+    prepared = result.local
+    if prepared is not None and result.kept is not None:
+        prepared = dataclasses.replace(prepared, memory=result.kept)
+    return classify(index, outcome, statistics, None if measured is None else Measurement(*measured), prepared)

@@ -20,13 +20,22 @@ class Task(Generic[Item, Output]):
         """The result for one item."""
 
 
+class Kept:
+    """Stands for an object that stays with the worker that made it; `AbstractWorkers.fetch` brings it here.
+
+    It may be anywhere in an item: a task that is given the item finds the object itself in its place.
+    """
+
+
 @dataclass(frozen=True)
 class Result(Generic[Local]):
     """The result for one item.
 
     - `gathered`: numbers, arrays, texts, lists and dictionaries of them; known to every process.
     - `local`: any object; known only to the process that computed it, None elsewhere.
+    - `kept`: any object that only tasks of later items need; it may stay with a worker, and is a `Kept` then.
     """
 
     gathered: Any
     local: Local | None = None
+    kept: Any = None

@@ -6,16 +6,12 @@ answers through its standard output, and ends with the process that started it, 
 """
 
 import contextlib
-import dataclasses
-import io
-import logging
 import os
 import pickle
 import signal
 import subprocess
 import sys
 import tempfile
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +20,7 @@ import cloudpickle
 
 from .._environment import enable_64_bit
 from .._errors import RunError, named
+from .answer import Answer, Unsendable, answer_of
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -37,28 +34,8 @@ START = (
 _claims: list["BaseFileLock"] = []
 
 
-class Unsendable(Exception):
-    """The task, or its result, cannot be sent between processes."""
-
-
 class WorkerDied(RunError):
     """The worker process has ended before it answered."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Answer:
-    """What a worker sends back for one item.
-
-    - `result`: what the task returned; None if it failed.
-    - `failure`: what the task raised.
-    - `printed`: what was printed meanwhile.
-    - `records`: what was logged meanwhile: name of the logger, level and message.
-    """
-
-    result: Any = None
-    failure: Exception | None = None
-    printed: str = ""
-    records: tuple[tuple[str, int, str], ...] = ()
 
 
 class Worker:
@@ -154,65 +131,21 @@ def serve() -> None:
 
 def _answer(message: bytes, tasks: dict[bytes, Callable[[Any], Any]]) -> bytes:
     """The pickled answer to a message."""
-    printed, log = io.StringIO(), _Log()
-    with contextlib.redirect_stderr(printed), contextlib.redirect_stdout(printed), log:
-        result, failure = _result(message, tasks)
-    answer = Answer(result, failure, printed.getvalue(), tuple(log.records))
-    try:
-        content: bytes = cloudpickle.dumps(answer)
-        if failure is not None:
-            # Exceptions are often made of other arguments than they keep.
-            pickle.loads(content)
-        return content
-    except Exception as error:
-        # A result, or an exception, that does not survive pickling.
-        other = Unsendable(named(error)) if failure is None else RunError(named(failure))
-        return pickle.dumps(dataclasses.replace(answer, result=None, failure=other))
+    return answer_of(lambda: _result(message, tasks)).packed()
 
 
-def _result(message: bytes, tasks: dict[bytes, Callable[[Any], Any]]) -> tuple[Any, Exception | None]:
-    """The task's result for an item, or what went wrong."""
+def _result(message: bytes, tasks: dict[bytes, Callable[[Any], Any]]) -> Any:
+    """The task's result for an item."""
     try:
         digest, task, item = pickle.loads(message)
         if task is not None:
             # Kept, and not made anew for every item: compiled functions are found again by what the task holds.
             tasks[digest] = pickle.loads(task)
     except Exception as error:
-        return None, Unsendable(named(error))
+        raise Unsendable(named(error)) from error
     # A module that the task has brought along may have turned them off.
     enable_64_bit()
-    try:
-        return tasks[digest](item), None
-    except Exception as error:
-        # A traceback does not survive pickling, a note does.
-        error.add_note("In a worker process:\n" + "".join(traceback.format_exception(error)))
-        return None, error
-
-
-class _Log(logging.Handler):
-    """Collects what the library logs while it is entered."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.records: list[tuple[str, int, str]] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append((record.name, record.levelno, record.getMessage()))
-
-    def __enter__(self) -> "_Log":
-        for logger in _library():
-            logger.setLevel(logging.INFO)
-            logger.propagate = False
-            logger.addHandler(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for logger in _library():
-            logger.removeHandler(self)
-
-
-def _library() -> list[logging.Logger]:
-    return [logging.getLogger("glasswright"), logging.getLogger("glasswright_plugins")]
+    return tasks[digest](item)
 
 
 def claim_core() -> int | None:

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import logging
 import queue
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -13,8 +12,9 @@ from typing import Any
 import cloudpickle
 
 from .._errors import RunError, named
+from .answer import Answer, Relay
 from .task import Item, Output, Task
-from .worker import Answer, Worker, WorkerDied
+from .worker import Worker, WorkerDied
 
 # Seconds of work in threads before workers are started: each compiles everything anew, which takes about half as long.
 START_AFTER = 30.0
@@ -41,7 +41,7 @@ class WorkerPool:
         self._starting: list[Future[None]] = []
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         self._pickled: tuple[Any, bytes, bytes] = None, b"", b""
-        self._passed_on: set[tuple[str, int, str] | str] = set()
+        self._relay = Relay()
         self._lock = threading.Lock()
         self._closed = False
 
@@ -88,7 +88,7 @@ class WorkerPool:
 
         def run(item: Item) -> Output:
             answer = self._run(digest, content, item)
-            self._pass_on(answer)
+            self._relay.pass_on(answer)
             result: Output = answer.result
             return result
 
@@ -138,16 +138,3 @@ class WorkerPool:
         with contextlib.suppress(WorkerDied):
             worker.wait()
         return worker
-
-    def _pass_on(self, answer: Answer) -> None:
-        """Log and print what a worker has logged and printed, each line once: all workers say the same."""
-        for record in answer.records:
-            if record not in self._passed_on:
-                self._passed_on.add(record)
-                name, level, message = record
-                logging.getLogger(name).log(level, "%s", message)
-        for line in answer.printed.splitlines():
-            if line not in self._passed_on:
-                self._passed_on.add(line)
-                # Not this library's words: they go where the worker would have printed them.
-                sys.stderr.write(f"{line}\n")

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from .._errors import RunError, suggestion
+from ..components.executor import started
 from ..components.objective import Term
 from ..components.protocol import Outcome, Prepared
 from ..config.carried import potential_as_text
@@ -117,7 +118,7 @@ def analyse(request: Analysis, directory: str | Path | None = None, *, progress:
     - `progress`: whether to show a bar (on a terminal) or lines (elsewhere) on standard error.
     """
     check_analysis(request)
-    with Executor(request.devices) as executor:
+    with started(request.executor, request.devices) as executor:
         folder = None if directory is None or executor.rank > 0 else Path(directory)
         if folder is not None:
             stale = ("analysis.json", "analysed.extxyz", "bonds.npz", "vibrations.npz", *picture_files(*PARTS))

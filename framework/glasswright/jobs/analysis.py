@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from .._errors import RequestError, suggestion
+from ..components.executor import AbstractExecutor
 from ..evaluation.problem import Problem
 from ..evaluation.value_shape import value_shape
 from ..physics.configuration import Configuration
@@ -33,7 +34,7 @@ class Analysis:
     - `change`: wanted changes by property; empty takes the way to the targets.
     - `steps`: lengths of the steps of predictiveness, in scales of the design, the shortest first.
     - `implicit`: nobody named the properties: those that are arrays are left out.
-    - `seed`, `devices`, `chunk_size`, `plots`, `config`: as in a training.
+    - `seed`, `devices`, `chunk_size`, `plots`, `executor`, `config`: as in a training.
     - `further`: the same for more packings of the same file.
     """
 
@@ -53,6 +54,7 @@ class Analysis:
     devices: int | None = None
     chunk_size: int | None = None
     plots: PlotOptions = DEFAULT_PLOTS
+    executor: AbstractExecutor | None = None
     config: str | None = None
     further: tuple["Analysis", ...] = ()
 

@@ -13,6 +13,7 @@ from jaxtyping import Array
 from .._errors import RequestError, named
 from .._jax import check_64_bit, prepare_jax
 from ..components.combination import AbstractCombination
+from ..components.executor import AbstractExecutor, check_executor
 from ..components.objective import Term
 from ..components.property import AbstractProperty
 from ..components.protocol import AbstractProtocol
@@ -55,6 +56,7 @@ class Experiment:
     - `keep_packings`: how many packings of the last step a run leaves whose packings are not followed.
     - `trajectory_interval`: steps between the followed packings that are kept as a trajectory; None keeps none.
     - `trackers`: what follows the training, by name: see `AbstractTracker`.
+    - `executor`: where configurations are prepared and measured; None is this machine. No result depends on it.
     - `config`: the resolved configuration this was built from, kept with the results.
     """
 
@@ -78,6 +80,7 @@ class Experiment:
     keep_packings: int = 0
     trajectory_interval: int | None = None
     trackers: Mapping[str, AbstractTracker] = dataclasses.field(default_factory=dict)
+    executor: AbstractExecutor | None = None
     config: str | None = None
 
     def __repr__(self) -> str:
@@ -133,6 +136,7 @@ def check_experiment(experiment: Experiment) -> Problem:
         raise RequestError(f"train.clip={experiment.clip}: must be positive and finite, or null for no limit")
     if not experiment.terms:
         raise RequestError("property=[]: nothing is asked for; name at least one property")
+    check_executor(experiment.executor, experiment.devices)
     system = experiment.system
     check_memory(f"system.n_particles={system.n_particles}", system.n_particles, system.dimension, experiment.protocol)
     check_64_bit(experiment.model, "")

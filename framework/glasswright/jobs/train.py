@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from .._errors import RequestError, RunError
+from ..components.executor import started
 from ..evaluation.combining import combine_terms
 from ..evaluation.design import Design
 from ..evaluation.ensemble import Ensemble
@@ -62,7 +63,7 @@ def train(
     `Stopped` or `Interrupted` at the end of the step in which a SIGTERM or a Ctrl-C arrived, with a checkpoint written.
     """
     state = initial_state(experiment)
-    with Executor(experiment.devices) as executor:
+    with started(experiment.executor, experiment.devices) as executor:
         output = RunDirectory(directory) if directory is not None and executor.rank == 0 else None
         if output is not None:
             output.clear()
@@ -77,7 +78,7 @@ def resume(experiment: Experiment, directory: str | Path, *, progress: bool = Tr
     starts again. Raises `RequestError` if there is a sound one of another experiment.
     """
     start = initial_state(experiment)
-    with Executor(experiment.devices) as executor:
+    with started(experiment.executor, experiment.devices) as executor:
         state, failures = _last_state(experiment, directory)
         if executor.rank == 0:
             for failure in failures:

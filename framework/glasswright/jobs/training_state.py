@@ -94,7 +94,9 @@ def _has_become_worse(old: Any, new: Any) -> bool:
 def to_checkpoint(experiment: Experiment, state: TrainingState, executor: Executor) -> Checkpoint:
     """The checkpoint of a state, with the followed configurations of all processes: all of them have to call it."""
     model = None if state.prepared_values is None else experiment.problem.at(state.prepared_values)
-    followed = executor.gather({index: _pack_prepared(model, item) for index, item in state.prepared.items()})
+    followed = executor.gather(
+        {index: _pack_prepared(model, item, executor.fetch(item.memory)) for index, item in state.prepared.items()}
+    )
     content = {
         "values": pack(state.values),
         "optimizer": pack(state.optimizer),
@@ -107,7 +109,7 @@ def to_checkpoint(experiment: Experiment, state: TrainingState, executor: Execut
     return Checkpoint(state.step, content)
 
 
-def _pack_prepared(model: Model | None, prepared: Prepared) -> dict[str, Any]:
+def _pack_prepared(model: Model | None, prepared: Prepared, cache: Any) -> dict[str, Any]:
     """A followed configuration for a checkpoint: of its cache only what makes the same cache again, where that is less.
 
     `model` is the one that it was prepared with.
@@ -118,7 +120,6 @@ def _pack_prepared(model: Model | None, prepared: Prepared) -> dict[str, Any]:
         "configuration": pack(prepared.configuration),
         "memory": None,
     }
-    cache = prepared.memory
     if cache is None:
         return packed
     if model is not None:

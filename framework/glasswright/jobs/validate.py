@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 
 from .._errors import RunError
+from ..components.executor import AbstractExecutor, started
 from ..components.objective import Term
 from ..config.paths import fingerprints
 from ..evaluation.design import Design
@@ -17,7 +18,6 @@ from ..evaluation.measurement import Sample
 from ..evaluation.model import Model
 from ..evaluation.problem import Problem
 from ..evaluation.statistics import count_rejected, describe_rejected
-from ..execution.executor import Executor
 from ..execution.signals import Terminated
 from ..plots.options import DEFAULT_PLOTS, PlotOptions
 from ..run.claim import resume_command
@@ -42,7 +42,7 @@ class Validation:
     - `terms`: what is measured, and what was wanted of it (`NoObjective`: nothing).
     - `design`, `seed`: of the training; its configurations are not used again.
     - `rejection_limit`: largest share of rejected configurations.
-    - `devices`, `chunk_size`, `plots`: as in a training.
+    - `devices`, `chunk_size`, `plots`, `executor`: as in a training.
     - `config`: the resolved configuration this was built from, kept with the results.
     """
 
@@ -55,6 +55,7 @@ class Validation:
     devices: int | None = None
     chunk_size: int | None = None
     plots: PlotOptions = DEFAULT_PLOTS
+    executor: AbstractExecutor | None = None
     config: str | None = None
 
 
@@ -66,7 +67,7 @@ def validate(
     Every configuration is a line of `configurations.jsonl`; with `resume`, those found there are not prepared again.
     """
     folder = None if directory is None else Path(directory)
-    with Executor(request.devices) as executor:
+    with started(request.executor, request.devices) as executor:
         if folder is not None and executor.rank == 0:
             # What an earlier validation left here would be taken for this one's.
             stale = () if resume else ("configurations.jsonl", "validation.json")

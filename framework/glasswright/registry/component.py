@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import optax
 
 from ..components.combination import AbstractCombination
+from ..components.executor import AbstractExecutor
 from ..components.objective import AbstractObjective
 from ..components.property import AbstractProperty
 from ..components.protocol import AbstractProtocol
@@ -48,6 +49,7 @@ KINDS: dict[str, Kind] = {
     # A function that returns an optimizer.
     "optimizer": Kind("register_optimizers", optax.GradientTransformation, None),
     "tracker": Kind("register_trackers", AbstractTracker, AbstractTracker),
+    "executor": Kind("register_executors", AbstractExecutor, AbstractExecutor),
     "study": Kind("register_studies", AbstractStudy, AbstractStudy),
 }
 

@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import pluggy
 
@@ -23,6 +23,27 @@ from .component import KINDS, Component, PluginError
 from .parameters import parameters
 
 logger = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class EntryPoint(Protocol):
+    """An entry point of `importlib.metadata`, or of `importlib_metadata`, whose take its place once it is imported."""
+
+    @property
+    def name(self) -> str:
+        """What stands before the equals sign."""
+
+    @property
+    def module(self) -> str:
+        """The module that it refers to."""
+
+    @property
+    def dist(self) -> Any:
+        """The distribution that it belongs to, if any."""
+
+    def load(self) -> Any:
+        """What it refers to."""
+
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -106,7 +127,7 @@ class Registry:
             if plugin.status == "failed":
                 raise RequestError(f"{plugin.label} could not be loaded: {plugin.error} (GLASSWRIGHT_STRICT_PLUGINS)")
 
-    def load(self, entry_point: importlib.metadata.EntryPoint) -> PluginRecord:
+    def load(self, entry_point: EntryPoint) -> PluginRecord:
         """Load one plugin. If anything is wrong with it, nothing of it is kept and the record says why."""
         distribution = entry_point.dist
         name = distribution.name if distribution else "?"
@@ -192,7 +213,7 @@ def _new_manager() -> pluggy.PluginManager:
     return manager
 
 
-def _order(entry_point: importlib.metadata.EntryPoint) -> tuple[bool, str, str]:
+def _order(entry_point: EntryPoint) -> tuple[bool, str, str]:
     """Sorting key: the built-in plugin first, then by name."""
     name = entry_point.dist.name if entry_point.dist else ""
     return (name != hookspecs.PROJECT, entry_point.name, name)
@@ -203,7 +224,7 @@ def _disabled() -> set[str]:
     return {name.strip() for name in os.environ.get("GLASSWRIGHT_DISABLE_PLUGINS", "").split(",") if name.strip()}
 
 
-def _import(entry_point: importlib.metadata.EntryPoint) -> Any:
+def _import(entry_point: EntryPoint) -> Any:
     """The object of an entry point, normally a module; checks the API version that it states."""
     before = set(sys.modules)
     try:

@@ -8,6 +8,7 @@ A whole test file of a package that registers components:
 """
 
 from ._combination import check_combination as check_combination
+from ._executor import check_executor as check_executor
 from ._failures import ConformanceError as ConformanceError
 from ._objective import check_objective as check_objective
 from ._optimizer import check_optimizer as check_optimizer

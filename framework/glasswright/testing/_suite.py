@@ -13,6 +13,7 @@ from ..hookspecs import PROJECT
 from ..registry.component import KINDS, Component
 from ..registry.registry import PluginRecord, registry
 from ._combination import combination_checks
+from ._executor import executor_checks
 from ._failures import ConformanceError, fail, listed, raised
 from ._objective import objective_checks
 from ._optimizer import optimizer_checks
@@ -102,6 +103,7 @@ def conformance_cases(
         "combination": combination_checks,
         "optimizer": optimizer_checks,
         "tracker": tracker_checks,
+        "executor": executor_checks,
         "study": study_checks,
     }
     for kind, members in built.items():
