@@ -124,6 +124,7 @@ def test_what_is_kept_stays_until_it_is_fetched_and_survives_its_worker(executor
     np.testing.assert_array_equal(results[0].kept, expected[0].kept)
 
 
+@pytest.mark.slow
 def test_lost_work_is_done_again_but_not_for_ever(executor, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr("glasswright_plugins.executors._dask_workers.LOOK", 0.1)
     items = [("square", 2), ("die", str(tmp_path / "died")), ("square", 3)]
