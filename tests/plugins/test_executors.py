@@ -21,7 +21,7 @@ from glasswright.execution.peers import PeerLost
 from glasswright.execution.task import Kept, Result, Task
 from glasswright.testing._executor import executor_checks
 from glasswright.testing._static import as_component
-from helpers import component, no_pictures
+from helpers import component
 
 pytest.importorskip("distributed")
 import psutil
@@ -297,8 +297,7 @@ FILES = ("checkpoints/step_00000002.ckpt", "final.extxyz", "best.extxyz")
 
 def trained(folder: Path, *overrides: str) -> dict:
     """The metrics of a training without its times, and its files."""
-    with no_pictures():
-        gw.train(*TRAINING, *overrides, directory=folder)
+    gw.train(*TRAINING, *overrides, directory=folder)
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     content = {file: (folder / file).read_bytes() for file in FILES if (folder / file).exists()}
     return {"metrics": [line | {"seconds": None} for line in lines], **content}
@@ -338,8 +337,7 @@ def test_a_worker_that_is_killed_in_a_step_changes_no_number(tracked, tmp_path, 
             threading.Timer(0.1, workers[0].kill).start()
 
     folder = tmp_path / "run"
-    with no_pictures():
-        gw.train(*TRAINING, "executor=dask", "executor.n_workers=2", directory=folder, callbacks=[kill])
+    gw.train(*TRAINING, "executor=dask", "executor.n_workers=2", directory=folder, callbacks=[kill])
     lines = [json.loads(line) | {"seconds": None} for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert lines == tracked["metrics"]
     for file in FILES:
@@ -367,8 +365,7 @@ def test_jobs_of_a_batch_system_work_for_a_validation(tmp_path, monkeypatch):
         "sampler.size=2",
         "train.steps=1",
     )
-    with no_pictures():
-        gw.train(*request, directory=tmp_path / "run")
+    gw.train(*request, directory=tmp_path / "run")
     of = (f"run={tmp_path / 'run'}", "n_configurations=3", "n_untrained=0")
     options = '{cores: 1, memory: 2GB, interface: lo, queue: compute, walltime: "00:10:00"}'
     batch = ("executor=dask", "executor.cluster=slurm", "executor.n_workers=1", f"executor.options={options}")
@@ -395,8 +392,7 @@ def test_a_signal_leaves_a_checkpoint_and_no_worker_and_the_run_goes_on_elsewher
     assert [file.name for file in (folder / "checkpoints").iterdir()] == ["step_00000001.ckpt"]
     mine = [child for child in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(child.info["cmdline"] or [])]
     assert mine == []
-    with no_pictures():
-        gw.resume(folder, "executor=local", "devices=1")
+    gw.resume(folder, "executor=local", "devices=1")
     lines = [json.loads(line) | {"seconds": None} for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert lines == tracked["metrics"]
     assert (folder / "final.extxyz").read_bytes() == tracked["final.extxyz"]
