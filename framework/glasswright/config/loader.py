@@ -272,11 +272,9 @@ class ConfigLoader(ConfigLoaderImpl):
             raise RequestError("run is required: run=DIRECTORY of a training")
         if not isinstance(folder, str) or not folder:
             raise RequestError(f"run={folder!r}: must be the name of a directory")
-        given = run_request(Path(folder))
-        # They followed that run.
-        given.pop("trackers", None)
-        if any(override.key_or_group == "executor" for override in self._overrides):
-            given.pop("executor", None)
+        # Trackers followed that run; another executor may be chosen.
+        dropped = ["trackers", *(o.key_or_group for o in self._overrides if o.key_or_group == "executor")]
+        given = {key: value for key, value in run_request(Path(folder)).items() if key not in dropped}
         if (kind := self._noun_of_run(given)) != A_TRAINING:
             raise RequestError(f"run={folder}: is {kind}; name the directory of a training")
         if "configuration" in config and "parts" not in config:
