@@ -35,8 +35,10 @@ from hydra.types import RunMode
 REFERENCE = ROOT / "tests" / "reference" / "2d_n368_sp2_a5.extxyz"
 PAGES = sorted(ROOT.glob("docs/*.md"))
 # The commands of `extending.md` need its example package installed; `tests/jobs/test_analyse.py` has those of
-# `analysis.md`, with a run that ended in a packing.
-COMMAND_PAGES = [ROOT / "README.md", *(page for page in PAGES if page.name not in ("extending.md", "analysis.md"))]
+# `analysis.md`, with a run that ended in a packing; `tests/test_how_do_i.py` runs those of its page.
+ELSEWHERE = ("extending.md", "analysis.md", "how_do_i.md")
+COMMAND_PAGES = [ROOT / "README.md", *(page for page in PAGES if page.name not in ELSEWHERE)]
+WIDEST = 90
 MODULE = "glasswright_contacts"
 
 
@@ -74,6 +76,14 @@ def test_internal_links_lead_somewhere(page):
         target = (page.parent / name).resolve() if name else page
         assert target.exists(), f"{page.name} links to {link}"
         assert not anchor or anchor in anchors(target), f"{page.name} links to {link}"
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES], ids=lambda page: page.name)
+def test_commands_fit_the_page(page):
+    """What is wider is cut, or has to be scrolled, on paper and on small screens."""
+    for language in ("console", "bash", "text", "yaml", "toml", "json", "bibtex"):
+        for block in blocks(page, language):
+            assert [line for line in block.splitlines() if len(line) > WIDEST] == []
 
 
 def test_every_page_is_in_the_navigation():

@@ -46,7 +46,8 @@ class FakeProcess(subprocess.Popen):
 
     def __init__(self, folder: Path, command: str, *, fails: bool):
         self.folder, self.command, self.fails, self.asked = folder, command, fails, 0
-        (folder / "config.yaml").write_text("optimizer: {}\n" if command == "train" else "trained: {}\n")
+        seed = f"seed: {folder.name[-1]}\noptimizer: {{}}\n"
+        (folder / "config.yaml").write_text(seed if command == "train" else "trained: {}\nseed: 7\n")
         self.returncode = None
 
     def poll(self):
@@ -94,29 +95,36 @@ def test_jobs_run_once_and_the_verdict_is_written(tmp_path, started):
     verdict = reproduce(request(tmp_path), told.append)
     assert started == ["seed0", "seed1", "seed2", "validate"]
     assert verdict == json.loads((tmp_path / "verdict.json").read_text())
-    assert (verdict["study"], verdict["scale"]) == ("toy", "quick")
+    assert (verdict["study"], verdict["scale"], verdict["source"]) == ("toy", "quick", "nowhere, Fig. 0")
+    assert (verdict["jobs"], verdict["failed"], verdict["seeds"]) == (4, 0, [0, 1, 2])
     assert [claim["verdict"] for claim in verdict["claims"]] == ["agrees", "undecided"]
     assert (tmp_path / "figure.png").exists()
     assert (tmp_path / "figure.pdf").exists()
     assert describe(verdict)[0] == "agrees     steps"
-    before = (tmp_path / "verdict.json").read_bytes()
+    files = [tmp_path / "verdict.json", tmp_path / "accounting.json"]
+    before = [path.read_bytes() for path in files]
     reproduce(request(tmp_path), told.append)
     assert len(started) == 4
-    assert (tmp_path / "verdict.json").read_bytes() == before
+    assert [path.read_bytes() for path in files] == before
     assert told[-1] == "4 of 4 jobs have ended already"
 
 
 def test_a_job_that_was_cut_off_is_started_again(tmp_path, started):
     reproduce(request(tmp_path), print)
     (tmp_path / "seed1" / "result.json").unlink()
+    (tmp_path / "accounting.json").write_text('{"wall_seconds": 100.0, "processor_seconds": 200.0}')
     reproduce(request(tmp_path), print)
     assert started[4:] == ["seed1"]
+    spent = json.loads((tmp_path / "accounting.json").read_text())
+    assert 100.0 <= spent["wall_seconds"] < 160.0, "what earlier calls took counts"
+    assert 200.0 <= spent["processor_seconds"] < 260.0
 
 
 def test_a_failed_job_is_a_result(tmp_path, started):
     verdict = reproduce(request(tmp_path, "fails"), print)
     assert verdict["claims"][1]["reason"] == "all rejected"
     assert verdict["claims"][0]["n"] == 2
+    assert verdict["failed"] == 1
     reproduce(request(tmp_path, "fails"), print)
     assert len(started) == 4
 

@@ -12,6 +12,11 @@ from .parser import Parser
 def main(arguments: list[str]) -> int:
     """List the studies, or run one; exit code 0 whatever its verdict is."""
     given = parser().parse_args(arguments)
+    if given.document:
+        from ..reports.document import tables
+
+        print(tables(Path(given.document)))
+        return 0
     # The registry imports JAX.
     from ..config.instantiate import default_node, instantiate
     from ..registry.registry import registry
@@ -68,6 +73,11 @@ def parser() -> Parser:
         "overrides", metavar="KEY=VALUE", nargs="*", help="scale=quick (default) or scale=paper; others go to every job"
     )
     result.add_argument("--list", action="store_true", help="all studies that are installed")
+    result.add_argument(
+        "--document",
+        metavar="FOLDER",
+        help="print the verdicts of all studies in a folder as Markdown, and run nothing",
+    )
     result.add_argument("--json", action="store_true", help="with --list: machine-readable output")
     result.add_argument("--output", metavar="FOLDER", help="(default: outputs/reproduce/NAME_SCALE)")
     result.add_argument(

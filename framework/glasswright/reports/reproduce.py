@@ -15,11 +15,14 @@ from ..components.study import SCALES, AbstractStudy, Scale, StudyJob, StudyRun
 from ..plots.options import PlotOptions
 from ..run.claim import locked, result_in, run_in
 from ..run.files import make_folder, plain, read_json, read_lines, write_json
-from ..run.listing import COMMANDS, DONE, FAILED, RUNNING, state_of
+from ..run.listing import COMMANDS, DONE, FAILED, RUNNING, read_mapping, state_of
 from ..run.pictures import write_picture
 
 # What was asked for, in the folder of a study: nothing else may be continued there.
 REQUEST = "study.json"
+VERDICT = "verdict.json"
+# What the jobs took. It differs from run to run, and the verdict does not.
+ACCOUNTING = "accounting.json"
 # Messages of a job that has no directory yet.
 LOG = "output.log"
 SECONDS_BETWEEN_LOOKS = 0.2
@@ -71,12 +74,45 @@ def reproduce(request: StudyRequest, tell: Callable[[str], None]) -> dict[str, A
         _run_all(request, jobs, tell)
         runs = {job.name: finished_run(folder / job.name) for job in jobs}
         claims = [dataclasses.asdict(claim) for claim in request.study.claims(request.scale, runs)]
-        verdict: dict[str, Any] = plain({"study": request.name, "scale": request.scale, "claims": claims})
+        about = {"title": request.study.title, "source": request.study.source}
+        verdict: dict[str, Any] = plain({**asked, **about, **_counts(jobs, runs), "claims": claims})
         options = PlotOptions(format=("png", "pdf"))
         write_picture(folder, "figure", request.study.figure(request.scale, runs, options), options)
         # Last: a study with a verdict is complete.
-        write_json(folder / "verdict.json", verdict)
+        write_json(folder / VERDICT, verdict)
     return verdict
+
+
+def _counts(jobs: Sequence[StudyJob], runs: Mapping[str, StudyRun]) -> dict[str, Any]:
+    """How many jobs there were and how many have failed, and the seeds of those that read no other job."""
+    seeds = {read_mapping(runs[job.name].directory / "config.yaml").get("seed") for job in jobs if not job.reads}
+    failed = sum(run.state == FAILED for run in runs.values())
+    return {"jobs": len(jobs), "failed": failed, "seeds": sorted(seeds - {None})}
+
+
+class _Spending:
+    """What the jobs of a study have taken so far, in this call and in earlier ones, kept in a file."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / ACCOUNTING
+        self._earlier = read_json(self._path) if self._path.exists() else {}
+        self._begun, self._used = time.monotonic(), _seconds_of_jobs()
+
+    def save(self) -> None:
+        """Write what was taken up to the job that has just ended; the time of a job that is killed is not counted."""
+        wall, used = time.monotonic() - self._begun, _seconds_of_jobs() - self._used
+        content = {
+            "wall_seconds": round(self._earlier.get("wall_seconds", 0.0) + wall, 1),
+            "processor_seconds": round(self._earlier.get("processor_seconds", 0.0) + used, 1),
+            "processors": os.cpu_count(),
+        }
+        write_json(self._path, content)
+
+
+def _seconds_of_jobs() -> float:
+    """Processor time of the processes that were started here and have ended, with those that they started."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def checked_jobs(study: AbstractStudy, scale: Scale) -> list[StudyJob]:
@@ -116,12 +152,14 @@ def _run_all(request: StudyRequest, jobs: Sequence[StudyJob], tell: Callable[[st
     waiting = {job.name: job for job in jobs if not has_ended(request.folder / job.name)}
     tell(f"{len(jobs) - len(waiting)} of {len(jobs)} jobs have ended already")
     running: dict[str, subprocess.Popen[bytes]] = {}
+    spending = _Spending(request.folder)
     try:
         while waiting or running:
             for name, process in list(running.items()):
                 if process.poll() is not None:
                     del running[name]
                     _check_ended(request.folder, name, process)
+                    spending.save()
                     tell(f"{name}: {state_of(request.folder / name)[0]}")
             for name, job in list(waiting.items()):
                 if len(running) >= request.parallel:

@@ -95,7 +95,10 @@ class AbstractEnsembles(AbstractDrawnStudy):
 
     def draw(self, figure: "Figure", scale: Scale, runs: Mapping[str, gw.StudyRun]) -> None:
         """Histograms of every property in the trained and the untrained ensembles, with published means."""
+        from glasswright.plots.quantities import quantity
+        from glasswright.plots.style import COLOURS, DASHES, letter
         from glasswright.plots.validation import common_bins
+        from glasswright.registry import registry
 
         ensembles = self.ensembles(scale)
         names = list(dict.fromkeys(published.name for ensemble in ensembles for published in ensemble.published))
@@ -113,12 +116,22 @@ class AbstractEnsembles(AbstractDrawnStudy):
             if samples:
                 bins = common_bins(list(samples.values()))
                 for k, (title, sample) in enumerate(samples.items()):
-                    axis.hist(sample, bins=bins, density=True, histtype="step", color=f"C{k % 10}", label=title)
+                    look = {"color": COLOURS[k % len(COLOURS)], "linestyle": DASHES[k % len(DASHES)]}
+                    axis.hist(sample, bins=bins, density=True, histtype="step", label=in_title(title), **look)
             means = dict.fromkeys(p.mean for ensemble in ensembles for p in ensemble.published if p.name == name)
             for k, mean in enumerate(means):
                 axis.axvline(mean, color="black", linestyle="--", linewidth=0.8, label=None if k else "published")
-            axis.set(xlabel=name.replace("_", " "), ylabel="probability density")
-            axis.legend(fontsize="x-small")
+            measured = registry().components("property")[name].cls
+            symbol, units = (getattr(measured, fact, "") for fact in ("symbol", "units"))
+            axis.set(xlabel=quantity(name, symbol, units, None).label, ylabel="probability density")
+            axis.legend()
+        if len(axes) > 1:
+            letter(axes)
+
+
+def in_title(name: str) -> str:
+    """The name of an ensemble in words."""
+    return name.replace("_", " ")
 
 
 class AbstractMeans(AbstractEnsembles):

@@ -30,7 +30,7 @@ class Zu2024Fig1e(AbstractTrainings):
 
     def seeds(self, scale: Scale) -> int:
         """Packings of each target."""
-        return {"quick": 1, "paper": 5}[scale]
+        return {"quick": 2, "paper": 5}[scale]
 
     def settings(self, scale: Scale) -> list[Setting]:
         """Seven targets; five species, so that no target is at the edge of what can be reached."""

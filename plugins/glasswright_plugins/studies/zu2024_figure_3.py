@@ -22,6 +22,7 @@ class Zu2024Fig3c(AbstractTrainings):
     """
 
     title = "Several packings trained at once"
+    abscissa = "packings trained at once"
     source = f"{SOURCE}, Fig. 3c"
 
     def seeds(self, scale: Scale) -> int:

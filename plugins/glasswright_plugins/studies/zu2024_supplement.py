@@ -78,16 +78,28 @@ class Zu2024FigS1(AbstractDrawnStudy):
 
     def draw(self, figure: "Figure", scale: Scale, runs: Mapping[str, gw.StudyRun]) -> None:
         """Differences of means against averaged gradients."""
+        from glasswright.plots.style import COLOURS
+
         axis = figure.subplots()
         for k, (predicted, difference, error) in enumerate(self.slopes(runs)):
             if predicted is not None and difference is not None:
                 axis.errorbar(
-                    predicted, difference, yerr=error, marker="o", color=f"C{k}", capsize=2, label=f"diameter[{k}]"
+                    predicted,
+                    difference,
+                    yerr=error,
+                    marker="o",
+                    color=COLOURS[k],
+                    capsize=2,
+                    linestyle="",
+                    label=f"diameter of species {k}",
                 )
         ends = np.array(axis.get_xlim())
         axis.plot(ends, ends, color="black", linestyle="--", linewidth=0.8, label="equal")
-        axis.set(xlabel="averaged gradient of the pressure", ylabel="slope of the mean pressure")
-        axis.legend(fontsize="x-small")
+        axis.set(
+            xlabel=r"averaged gradient $\langle dp/d\sigma \rangle$",
+            ylabel=r"slope of the mean $d\langle p \rangle/d\sigma$",
+        )
+        axis.legend()
 
 
 class Zu2024FigS8(AbstractMeans):
