@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{report['device']}, {report['cores']} CPU cores, jax {report['jax']}")
     if not report["accelerator"]:
         print("there is no accelerator: the CPU takes its place, and rates say nothing about one")
-    ensemble, values = _ensemble(24 if options.small else 368)
+    ensemble, values = _ensemble(64 if options.small else 368)
     checks: dict[str, Callable[[], Check]] = {
         "gradients": lambda: _gradients(device, PACKINGS[:1] if options.small else PACKINGS),
         "accounting": lambda: _accounting(ensemble, values, device, 5 if options.small else 64),
