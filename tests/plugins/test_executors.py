@@ -352,7 +352,8 @@ def test_jobs_of_a_batch_system_work_for_a_validation(tmp_path, monkeypatch):
     commands = tmp_path / "bin"
     commands.mkdir()
     (commands / "sbatch").write_text(
-        f'#!/bin/bash\nsetsid bash "$1" > {tmp_path}/job.out 2>&1 &\necho $! >> {tmp_path}/jobs\n'
+        f'#!/bin/bash\ncp "$1" {tmp_path}/script\n'
+        f'setsid bash "$1" > {tmp_path}/job.out 2>&1 &\necho $! >> {tmp_path}/jobs\n'
         'echo "Submitted batch job $!"\n'
     )
     (commands / "scancel").write_text(f'#!/bin/bash\necho "$@" >> {tmp_path}/cancelled\nkill -- -"$1"\n')
@@ -361,7 +362,7 @@ def test_jobs_of_a_batch_system_work_for_a_validation(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
     request = (
         "experiment=ensemble_poisson",
-        "system.n_particles=48",
+        "system.n_particles=64",
         "sampler.size=2",
         "train.steps=1",
     )
@@ -372,7 +373,7 @@ def test_jobs_of_a_batch_system_work_for_a_validation(tmp_path, monkeypatch):
     reports = [gw.validate(*of, *chosen) for chosen in ((), batch)]
     assert dict(reports[0]) == dict(reports[1])
     job = (tmp_path / "jobs").read_text().strip()
-    assert "#SBATCH -p compute" not in (tmp_path / "job.out").read_text()
+    assert "#SBATCH -p compute" in (tmp_path / "script").read_text()
     assert job in (tmp_path / "cancelled").read_text()
 
 
