@@ -88,15 +88,15 @@ def resume(directory: str | Path, *overrides: str, progress: bool | None = None)
     from .reports.result import Result, load
     from .run.listing import command_in
 
-    folder = Path(directory).expanduser().absolute()
+    folder = Path(directory).expanduser()
     try:
         _, report = resume_run(folder, list(overrides), progress=is_notebook() if progress is None else progress)
     except Interrupted as stop:
         if not is_notebook():
             raise
         logger.warning("%s", stop)
-        return load(folder)
-    return Result(report, command_in(folder) or "train", folder)
+        return load(folder.absolute())
+    return Result(report, command_in(folder) or "train", folder.absolute())
 
 
 def load(directory: str | Path) -> "Result":

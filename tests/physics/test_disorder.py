@@ -233,7 +233,7 @@ def run(model, tmp_path_factory):
     return directory, train(make(model), directory, progress=False)
 
 
-def test_any_number_of_devices_and_a_resumed_run_give_the_same(model, run, tmp_path, undrawn):
+def test_any_number_of_devices_and_a_resumed_run_give_the_same(model, run, tmp_path):
     directory, _ = run
     train(make(model, devices=2), tmp_path, progress=False)
     assert lines(tmp_path) == lines(directory)
