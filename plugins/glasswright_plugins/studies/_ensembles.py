@@ -102,7 +102,7 @@ class AbstractEnsembles(AbstractDrawnStudy):
 
         ensembles = self.ensembles(scale)
         names = list(dict.fromkeys(published.name for ensemble in ensembles for published in ensemble.published))
-        axes = figure.subplots(1, len(names), squeeze=False)[0]
+        axes = list(figure.subplots(1, len(names), squeeze=False)[0])
         for axis, name in zip(axes, names, strict=True):
             samples: dict[str, np.ndarray] = {}
             for ensemble in ensembles:
