@@ -49,8 +49,8 @@ def test_what_computes_nothing_does_not_import_jax(arguments):
 def test_documented_names_exist():
     for reference in references():
         module, _, name = reference.rpartition(".")
-        found = __import__(module, fromlist=[name])
-        assert hasattr(found, name), reference
+        imported = __import__(module, fromlist=[name])
+        assert hasattr(imported, name), reference
 
 
 def test_the_testing_module_is_documented():

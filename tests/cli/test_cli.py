@@ -230,8 +230,8 @@ def test_registering_imports_nothing_heavy(tmp_path):
         "import sys; from glasswright.commands.compose import start; start('train');"
         f"print([name for name in {heavy!r} if name in sys.modules])"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert found.stdout.strip() == "[]"
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert completed.stdout.strip() == "[]"
 
 
 def test_the_doctor_finds_this_installation_healthy(capsys):

@@ -23,15 +23,15 @@ def helped(capsys, *arguments: str) -> str:
 
 def rows(text: str) -> dict[str, str]:
     """The keys of a help text with their descriptions."""
-    found: list[tuple[str, str]] = []
+    keys: list[tuple[str, str]] = []
     for line in text[text.index("\nthe run\n") :].splitlines():
         match = ROW.match(line)
         if match:
-            found.append((match[1], match[2] or ""))
-        elif line.startswith(" " * 10) and found:
-            found[-1] = (found[-1][0], f"{found[-1][1]} {line.strip()}".strip())
-    assert len({key for key, _ in found}) == len(found), "a key is listed twice"
-    return dict(found)
+            keys.append((match[1], match[2] or ""))
+        elif line.startswith(" " * 10) and keys:
+            keys[-1] = (keys[-1][0], f"{keys[-1][1]} {line.strip()}".strip())
+    assert len({key for key, _ in keys}) == len(keys), "a key is listed twice"
+    return dict(keys)
 
 
 def keys(node: Mapping[str, Any], path: str = "") -> Iterator[str]:

@@ -28,14 +28,14 @@ class _Distribution:
 
 def test_show_tells_everything_about_a_component(capsys):
     assert cli.main(["plugins", "show", "quench", "--json"]) == 0
-    (found,) = json.loads(capsys.readouterr().out)
-    assert (found["kind"], found["name"], found["distribution"]) == ("protocol", "quench", "glasswright")
-    assert found["version"] == gw.__version__
-    assert "Commun. Mater. 5" in found["source"]
-    assert found["docstring"].startswith("Athermal quench")
-    skin = next(one for one in found["parameters"] if one["name"] == "skin")
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert (entry["kind"], entry["name"], entry["distribution"]) == ("protocol", "quench", "glasswright")
+    assert entry["version"] == gw.__version__
+    assert "Commun. Mater. 5" in entry["source"]
+    assert entry["docstring"].startswith("Athermal quench")
+    skin = next(parameter for parameter in entry["parameters"] if parameter["name"] == "skin")
     assert (skin["type"], skin["default"], skin["units"], skin["required"]) == ("number", 0.3, "length", False)
-    method = next(one for one in found["parameters"] if one["name"] == "method")
+    method = next(parameter for parameter in entry["parameters"] if parameter["name"] == "method")
     assert method["choices"] == ["newton", "fire"]
 
 
@@ -51,21 +51,21 @@ def test_show_is_readable(capsys):
 def test_every_component_can_be_shown():
     for kind in KINDS:
         for name in registry().components(kind):
-            (found,) = _listing.find(registry(), f"{kind}={name}")
-            assert found["docstring"], name
-            json.dumps(found)
+            (entry,) = _listing.find(registry(), f"{kind}={name}")
+            assert entry["docstring"], name
+            json.dumps(entry)
 
 
 def test_show_shows_a_plugin_and_a_broken_one():
-    (found,) = _listing.find(registry(), "builtin")
-    assert found["status"] == "loaded"
+    (entry,) = _listing.find(registry(), "builtin")
+    assert entry["status"] == "loaded"
     components = Registry()
     entry_point = importlib.metadata.EntryPoint("broken", "a_module_that_is_not_there", "glasswright")
     vars(entry_point).update(dist=_Distribution("somebodys-package"))
     components.load(entry_point)
-    (found,) = _listing.find(components, "somebodys-package")
-    assert found["status"] == "failed"
-    assert "a_module_that_is_not_there" in found["error"]
+    (entry,) = _listing.find(components, "somebodys-package")
+    assert entry["status"] == "failed"
+    assert "a_module_that_is_not_there" in entry["error"]
     with pytest.raises(gw.RequestError, match=r"no such component.*could not be loaded.*a_module_that_is_not_there"):
         _listing.find(components, "fabric")
 
@@ -130,8 +130,8 @@ def test_a_new_package_of_every_kind_is_complete_and_loads(tmp_path, monkeypatch
     record = components.load(entry_point)
     assert record.status == "loaded", record.error
     assert f"my_{kind}" in components.components(kind)
-    (found,) = _listing.find(components, f"my_{kind}=".removesuffix("="))[:1]
-    assert found["docstring"]
+    (entry,) = _listing.find(components, f"my_{kind}=".removesuffix("="))[:1]
+    assert entry["docstring"]
 
 
 def test_the_code_of_a_new_package_passes_the_linter(tmp_path):

@@ -13,8 +13,8 @@ jsonschema = pytest.importorskip("jsonschema")
 EXPERIMENTS = sorted((configuration_folder() / "experiment").glob("*.yaml"))
 
 
-def errors(instance, one) -> list[str]:
-    validator = jsonschema.Draft202012Validator(one)
+def errors(instance, json_schema) -> list[str]:
+    validator = jsonschema.Draft202012Validator(json_schema)
     return [error.message for error in validator.iter_errors(instance)]
 
 
@@ -49,10 +49,10 @@ def test_presets_and_what_they_compose_to_fit(composed, preset, path):
 def test_what_other_commands_compose_fits(command, overrides):
     # Not resolved: what follows the system follows the file, which is not read.
     config = OmegaConf.to_container(gw.compose(*overrides, command=command), resolve=False)
-    one = schema(command, preset=True)
-    assert errors(config, one) == []
+    json_schema = schema(command, preset=True)
+    assert errors(config, json_schema) == []
     for damage in ({"sed": 1}, {"relax": "no"}, {"configuration": 3}):
-        assert errors(config | damage, one), damage
+        assert errors(config | damage, json_schema), damage
 
 
 def test_what_is_misspelt_or_of_another_type_does_not_fit(composed, preset):

@@ -46,10 +46,10 @@ def test_optuna_searches_for_the_smallest_loss(tmp_path):
     runs = [path.parent for path in tmp_path.glob("*/result.json")]
     losses = {yaml.safe_load((run / "config.yaml").read_text())["seed"]: result(run)["loss"] for run in runs}
     assert len(losses) == 3
-    found = yaml.safe_load((tmp_path / "optimization_results.yaml").read_text())
+    results = yaml.safe_load((tmp_path / "optimization_results.yaml").read_text())
     best = min(losses, key=losses.__getitem__)
-    assert found["best_params"] == {"seed": best}
-    assert found["best_value"] == losses[best]
+    assert results["best_params"] == {"seed": best}
+    assert results["best_value"] == losses[best]
 
 
 MULTI_OBJECTIVE = (

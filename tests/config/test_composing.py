@@ -60,7 +60,7 @@ def test_commands_of_the_page_run(command, tmp_path, monkeypatch):
             # The numbers, and not the name of the file.
             assert list(saved.terms.pair_correlation.objective.target) == [1.0] * 50
         losses.append([line["loss"] for line in lines])
-    assert len({tuple(some) for some in losses}) == len(runs)
+    assert len({tuple(history) for history in losses}) == len(runs)
 
 
 def test_the_page_has_what_it_promises():

@@ -30,16 +30,16 @@ class OfAFile(eqx.Module):
 
 
 def test_an_annotation_says_that_a_parameter_is_a_path():
-    found = parameters(Component("property", "of_a_file", OfAFile, "", "", ""))
-    assert {name: parameter.kind for name, parameter in found.items()} == {
+    declared = parameters(Component("property", "of_a_file", OfAFile, "", "", ""))
+    assert {name: parameter.kind for name, parameter in declared.items()} == {
         "path": "path",
         "either": "path",
         "optional": "path",
         "default": "path",
         "text": "text",
     }
-    assert found["optional"].optional
-    assert found["default"].default == "a/b"
+    assert declared["optional"].optional
+    assert declared["default"].default == "a/b"
 
 
 @pytest.fixture
@@ -115,11 +115,11 @@ def test_paths_are_found_at_any_depth(tmp_path):
     network = {"_target_": component_target("potential", "harmonic_spring_network"), "packing": "p"}
     pair = {"_target_": component_target("potential", "soft_sphere"), "diameter": "sizes.csv", "packing": "p"}
     data = {"potential": {"parts": [network, pair]}, "terms": {"a": {"property": {"inner": network}}}, "packing": "p"}
-    found = with_absolute_paths(data, tmp_path)
-    assert found["potential"]["parts"][0]["packing"] == str(tmp_path / "p")
-    assert found["potential"]["parts"][1] == pair | {"diameter": str(tmp_path / "sizes.csv")}
-    assert found["terms"]["a"]["property"]["inner"]["packing"] == str(tmp_path / "p")
-    assert found["packing"] == "p"
+    absolute = with_absolute_paths(data, tmp_path)
+    assert absolute["potential"]["parts"][0]["packing"] == str(tmp_path / "p")
+    assert absolute["potential"]["parts"][1] == pair | {"diameter": str(tmp_path / "sizes.csv")}
+    assert absolute["terms"]["a"]["property"]["inner"]["packing"] == str(tmp_path / "p")
+    assert absolute["packing"] == "p"
 
 
 def component_target(kind: str, name: str) -> str:

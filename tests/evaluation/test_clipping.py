@@ -23,8 +23,10 @@ def population():
 
 
 def samples(values, gradients):
-    rows = [Measurement({"nu": np.asarray(f)}, {"nu": {"diameter": g}}) for f, g in zip(values, gradients, strict=True)]
-    return [Sample(k, gw.Outcome.converged, {}, row, None) for k, row in enumerate(rows)]
+    measurements = [
+        Measurement({"nu": np.asarray(f)}, {"nu": {"diameter": g}}) for f, g in zip(values, gradients, strict=True)
+    ]
+    return [Sample(k, gw.Outcome.converged, {}, measurement, None) for k, measurement in enumerate(measurements)]
 
 
 def gradient(batch, target, limit):
@@ -35,7 +37,7 @@ def gradient(batch, target, limit):
 
 def test_no_packing_pulls_harder_than_the_limit(population):
     values, gradients = population
-    lengths = gradient_lengths([one.measurement for one in samples(values, gradients)])
+    lengths = gradient_lengths([sample.measurement for sample in samples(values, gradients)])
     factors = clipping_factors(lengths, {"nu": 1.5})["nu"]
     np.testing.assert_allclose(lengths["nu"], np.linalg.norm(gradients, axis=1))
     assert np.all(factors * lengths["nu"] <= 1.5 * (1 + 1e-12))
@@ -54,14 +56,14 @@ def over_batches(population, distance, limit):
     """Mean gradient and its error, over many disjoint batches of eight."""
     values, gradients = population
     random = np.random.default_rng(1)
-    found = []
+    estimates = []
     for _ in range(12):
         order = random.permutation(POPULATION)
         for chosen in order.reshape(-1, 8):
             batch = samples(values[chosen], gradients[chosen])
             limit_here = limit(gradients[chosen])
-            found.append(gradient(batch, values.mean() - distance, limit_here))
-    return np.mean(found, axis=0), np.std(found, axis=0) / np.sqrt(len(found))
+            estimates.append(gradient(batch, values.mean() - distance, limit_here))
+    return np.mean(estimates, axis=0), np.std(estimates, axis=0) / np.sqrt(len(estimates))
 
 
 def median_length(gradients):

@@ -30,7 +30,7 @@ def test_the_derivative_in_the_density_is_that_of_relaxed_boxes(model):
     values = problem.initial_values
     protocol = model.protocol
     prepared = protocol.prepare(model.potential, model.system.start(jax.random.key(3)))
-    found = measure_sample(problem, values, prepared).measurement
+    measurement = measure_sample(problem, values, prepared).measurement
 
     def at(density):
         moved = problem.at(values | {"density": density})
@@ -49,7 +49,7 @@ def test_the_derivative_in_the_density_is_that_of_relaxed_boxes(model):
     for name in PROPERTIES:
         far2, near2, near, far = (float(end[name]) for end, _ in ends)
         difference = (8 * (near - near2) - (far - far2)) / (12 * step)
-        gradient = found.gradients[name]["density"]
+        gradient = measurement.gradients[name]["density"]
         assert abs(gradient) > 1e-3
         assert abs(difference - gradient) < 1e-6 * max(1.0, abs(gradient)), name
 

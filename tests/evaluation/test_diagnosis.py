@@ -146,8 +146,8 @@ def test_a_property_without_derivative_is_named(caplog, nothing_warned):
     assert "gradient is exactly zero, so it cannot be trained" in line
 
 
-def test_an_objective_that_cannot_judge_the_shape_is_named():
-    with pytest.raises(gw.RunError, match=r"^terms\.mine\.objective: cannot judge values of shape \(3,\): ") as raised:
+def test_an_objective_that_cannot_take_the_shape_is_named():
+    with pytest.raises(gw.RunError, match=r"^terms\.mine\.objective: cannot take values of shape \(3,\): ") as raised:
         gw.train(experiment(Three(), target=[0.5, 0.5]))
     assert "\n" not in str(raised.value)
 

@@ -38,10 +38,10 @@ class Picky(gw.AbstractProtocol):
 
     def prepare(self, potential, start, *, key):
         """A quench, or `unstable`."""
-        found = self.quench.prepare(potential, start, key=key)
-        if is_odd(found):
-            found = dataclasses.replace(found, outcome=gw.Outcome.unstable, memory=None)
-        return found
+        prepared = self.quench.prepare(potential, start, key=key)
+        if is_odd(prepared):
+            prepared = dataclasses.replace(prepared, outcome=gw.Outcome.unstable, memory=None)
+        return prepared
 
     def remember(self, potential, configuration):
         """What a quench would."""
@@ -57,7 +57,7 @@ def is_odd(prepared: gw.Prepared) -> bool:
 
 
 def make(**changes) -> gw.Experiment:
-    """A scalar and an array, judged over a few small packings."""
+    """A scalar and an array, evaluated over a few small packings."""
     terms = {
         "nu": gw.Term(PoissonRatio(), Target(0.42), weight=2.0),
         "tensor": gw.Term(ElasticTensor(), Target(np.ones((2, 2, 2, 2))), weight=0.1),
@@ -79,10 +79,10 @@ def make(**changes) -> gw.Experiment:
 
 
 def lines(directory) -> list[dict]:
-    found = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
-    for line in found:
+    metrics = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    for line in metrics:
         line.pop("seconds")
-    return found
+    return metrics
 
 
 def start_of(index: int, step: int = 0, seed: int = 0, stream: int = TRAINING) -> gw.Configuration:
@@ -177,9 +177,9 @@ def test_every_requested_configuration_is_accounted_for(run):
 def test_the_same_seed_gives_the_same_run_and_another_one_another(run, tmp_path):
     experiment, directory, _ = run
     train(dataclasses.replace(experiment, steps=1, seed=6), tmp_path, progress=False)
-    one, other = lines(directory), lines(tmp_path)[0]
-    assert other["terms"]["nu"]["value"] != one[0]["terms"]["nu"]["value"]
-    values = [line["terms"]["nu"]["value"] for line in one]
+    metrics, other = lines(directory), lines(tmp_path)[0]
+    assert other["terms"]["nu"]["value"] != metrics[0]["terms"]["nu"]["value"]
+    values = [line["terms"]["nu"]["value"] for line in metrics]
     assert len(set(values)) == len(values)
 
 
@@ -194,7 +194,7 @@ def drawn():
 
 
 def values_of(samples, name: str) -> np.ndarray:
-    return np.array([one.measurement.values[name] for one in samples])
+    return np.array([sample.measurement.values[name] for sample in samples])
 
 
 def test_standard_errors_and_floors_are_those_of_the_sample(run, drawn):
@@ -225,39 +225,42 @@ def test_each_packing_for_itself(drawn):
     problem = experiment.problem
     values = problem.initial_values
     with Executor(1) as executor:
-        found = evaluate(problem, values, experiment.sampler, drawn, executor)
+        evaluation = evaluate(problem, values, experiment.sampler, drawn, executor)
         mean = {name: gw.Term(term.property, Target(term.objective.target)) for name, term in each.items()}
         mean_problem = dataclasses.replace(problem, terms=mean)
         of_mean = evaluate(mean_problem, values, experiment.sampler, drawn, executor)
     loss = 0.0
     for name, target, weight in (("nu", 0.42, 3.0), ("tensor", 1.0, 1.0)):
-        one = values_of(drawn, name)
-        square, spread = np.sum((one - target) ** 2), np.sum(np.var(one, axis=0, ddof=1))
-        assert found.losses[name] == pytest.approx(square, rel=1e-12)
-        assert found.losses[name] == pytest.approx(5 * of_mean.losses[name] + 4 * spread, rel=1e-10)
-        assert found.floors[name] == pytest.approx(5 * spread, rel=1e-10)
+        measured = values_of(drawn, name)
+        square, spread = np.sum((measured - target) ** 2), np.sum(np.var(measured, axis=0, ddof=1))
+        assert evaluation.losses[name] == pytest.approx(square, rel=1e-12)
+        assert evaluation.losses[name] == pytest.approx(5 * of_mean.losses[name] + 4 * spread, rel=1e-10)
+        assert evaluation.floors[name] == pytest.approx(5 * spread, rel=1e-10)
         loss += weight * square
-    assert found.loss == pytest.approx(loss, rel=1e-12)
+    assert evaluation.loss == pytest.approx(loss, rel=1e-12)
     for name in values:
-        parts = [2 * (one.measurement.values["nu"] - 0.42) * one.measurement.gradients["nu"][name] for one in drawn]
-        np.testing.assert_allclose(found.gradients["nu"][name], 3.0 * np.sum(parts, axis=0), rtol=1e-11)
+        parts = [
+            2 * (sample.measurement.values["nu"] - 0.42) * sample.measurement.gradients["nu"][name] for sample in drawn
+        ]
+        np.testing.assert_allclose(evaluation.gradients["nu"][name], 3.0 * np.sum(parts, axis=0), rtol=1e-11)
         # A single packing is its own mean: there the two agree, and phase two is linear in the packings.
         with Executor(1) as executor:
             alone = [
-                evaluate(mean_problem, values, Tracked(1), [one], executor).gradients["tensor"][name] for one in drawn
+                evaluate(mean_problem, values, Tracked(1), [sample], executor).gradients["tensor"][name]
+                for sample in drawn
             ]
-        np.testing.assert_allclose(found.gradients["tensor"][name], np.sum(alone, axis=0), rtol=1e-10)
+        np.testing.assert_allclose(evaluation.gradients["tensor"][name], np.sum(alone, axis=0), rtol=1e-10)
 
 
 def test_what_is_rejected_is_counted_and_never_averaged_in(drawn, tmp_path):
     experiment = make(protocol=Picky(), steps=2)
-    accepted = [one for one in drawn if not is_odd(one.prepared)]
+    accepted = [sample for sample in drawn if not is_odd(sample.prepared)]
     assert 2 <= len(accepted) < 5
     result = train(dataclasses.replace(experiment, devices=2), tmp_path, progress=False)
     metrics = lines(tmp_path)
     assert metrics[0]["converged"] == len(accepted)
     assert metrics[0]["rejected"] == {"unstable": 5 - len(accepted)}
-    assert metrics[0]["search"]["evaluations"] == sum(one.statistics["evaluations"] for one in drawn)
+    assert metrics[0]["search"]["evaluations"] == sum(sample.statistics["evaluations"] for sample in drawn)
     for name in ("nu", "tensor"):
         term, values = metrics[0]["terms"][name], values_of(accepted, name)
         np.testing.assert_allclose(term["value"], np.mean(values, axis=0), rtol=1e-10)
@@ -297,8 +300,8 @@ def test_one_accepted_packing_says_nothing_about_an_ensemble(tmp_path):
         samples, evaluation = evaluate_step(experiment, executor, state)
     after = update(experiment, state, samples, evaluation)
     # Not even the optimiser has noticed.
-    for one, other in zip(jax.tree.leaves(state), jax.tree.leaves(after), strict=True):
-        assert np.array_equal(one, other, equal_nan=True) or (one, other) == (state.step, after.step)
+    for first, second in zip(jax.tree.leaves(state), jax.tree.leaves(after), strict=True):
+        assert np.array_equal(first, second, equal_nan=True) or (first, second) == (state.step, after.step)
 
 
 SMALL = ["sampler=fresh", "sampler.size=3", "system.n_particles=128", "optimizer=adam", "devices=2"]
@@ -306,8 +309,8 @@ SMALL = ["sampler=fresh", "sampler.size=3", "system.n_particles=128", "optimizer
 
 def test_too_many_rejections_end_the_run_with_their_reason(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    some = ["protocol.max_steps=250", "train.rejection_limit=0.1", "train.steps=100", "hydra.run.dir=run"]
-    assert cli.main(["train", *SMALL, *some]) == cli.RUN_FAILED
+    arguments = ["protocol.max_steps=250", "train.rejection_limit=0.1", "train.steps=100", "hydra.run.dir=run"]
+    assert cli.main(["train", *SMALL, *arguments]) == cli.RUN_FAILED
     error = capsys.readouterr().err.splitlines()[-1]
     metrics = lines(tmp_path / "run")
     rejected = sum(line["rejected"]["max_steps"] for line in metrics if line["rejected"])
@@ -374,18 +377,18 @@ def test_side_by_side_and_one_at_a_time_agree():
         together = ensemble.samples(executor, values, indices)
     with Executor(1, accelerators=[]) as executor:
         alone = ensemble.samples(executor, values, indices)
-    assert [one.index for one in together] == [one.index for one in alone] == list(indices)
+    assert [sample.index for sample in together] == [sample.index for sample in alone] == list(indices)
     agree = 0
-    for one, other in zip(together, alone, strict=True):
-        assert (one.measurement is None) == (one.outcome != gw.Outcome.converged)
-        assert set(one.statistics) == set(other.statistics)
-        if one.measurement is None or other.measurement is None:
+    for first, second in zip(together, alone, strict=True):
+        assert (first.measurement is None) == (first.outcome != gw.Outcome.converged)
+        assert set(first.statistics) == set(second.statistics)
+        if first.measurement is None or second.measurement is None:
             continue
-        near, far = one.measurement.values["nu"], other.measurement.values["nu"]
+        near, far = first.measurement.values["nu"], second.measurement.values["nu"]
         agree += abs(near - far) < 1e-8
         if abs(near - far) < 1e-8:
             for name in values:
-                gradients = one.measurement.gradients["nu"][name], other.measurement.gradients["nu"][name]
+                gradients = first.measurement.gradients["nu"][name], second.measurement.gradients["nu"][name]
                 np.testing.assert_allclose(*gradients, rtol=1e-5, atol=1e-6)
     assert agree > 6
     with Executor(1, accelerators=jax.devices()) as executor:

@@ -239,10 +239,10 @@ def through_bytes(value):
     ids=lambda array: f"{array.dtype}{list(np.shape(array))}",
 )
 def test_arrays_reach_other_processes_bit_by_bit(array):
-    (found,) = through_bytes([array])
-    assert found.dtype == array.dtype
-    assert found.shape == np.shape(array)
-    assert found.tobytes() == np.asarray(array).tobytes()
+    (received,) = through_bytes([array])
+    assert received.dtype == array.dtype
+    assert received.shape == np.shape(array)
+    assert received.tobytes() == np.asarray(array).tobytes()
 
 
 def test_other_data_reaches_other_processes_unchanged():
@@ -251,9 +251,9 @@ def test_other_data_reaches_other_processes_unchanged():
         "bytes": bytes(range(256)),
         "nested": {"": [], "text": "ö\n", "empty": {}, "misleading": {"bytes": 0.5}},
     }
-    found = through_bytes(value)
-    assert found == value
-    assert str(found["numbers"]) == str(value["numbers"])
+    received = through_bytes(value)
+    assert received == value
+    assert str(received["numbers"]) == str(value["numbers"])
     assert np.isnan(through_bytes({"x": float("nan")})["x"])
 
 
@@ -265,8 +265,8 @@ def test_results_come_in_the_order_of_the_items_whoever_found_them(monkeypatch):
     executor.n_hosts, executor.rank = 2, 1
     monkeypatch.setattr(executor_module, "exchange", lambda mine: {k: 10 * k for k in range(5)} | mine)
     worked = []
-    found = executor.map(lambda item: worked.append(item) or Result(10 * item, local=str(item)), range(5))
+    results = executor.map(lambda item: worked.append(item) or Result(10 * item, local=str(item)), range(5))
     assert sorted(worked) == [1, 3]
-    assert found == [Result(0), Result(10, "1"), Result(20), Result(30, "3"), Result(40)]
+    assert results == [Result(0), Result(10, "1"), Result(20), Result(30, "3"), Result(40)]
     monkeypatch.setattr(executor_module, "exchange", lambda mine: {0: True} | mine)
     assert executor.any_process(False)

@@ -49,8 +49,8 @@ class Doing(Task):
 
     def fail_strangely(self, text):
         class Local(Exception):
-            def __init__(self, one, two):
-                super().__init__(one)
+            def __init__(self, message, detail):
+                super().__init__(message)
 
         raise Local(text, None)
 

@@ -54,8 +54,8 @@ def of_the_packing():
     problem = request.problem
     values = problem.initial_values
     prepared = problem.model.protocol.prepare(problem.model.potential, request.packing, key=jax.random.key(0))
-    one = measure_sample(problem, values, prepared)
-    return request, values, prepared, tunability(problem.design, values, [one])
+    sample = measure_sample(problem, values, prepared)
+    return request, values, prepared, tunability(problem.design, values, [sample])
 
 
 def test_the_files_of_an_analysis(analysed):
@@ -70,31 +70,33 @@ def test_the_files_of_an_analysis(analysed):
 
 
 def test_its_jacobian_is_that_of_independent_codes(analysed):
-    one = analysed[1]["tunability"]
-    assert one["properties"] == ["poisson_ratio", "pressure"]
-    assert one["design"] == ["diameter[0]", "diameter[1]", *(f"binding_energy[{k}]" for k in range(3))]
-    for row, name in zip(one["jacobian"]["mean"], one["properties"], strict=True):
+    report = analysed[1]["tunability"]
+    assert report["properties"] == ["poisson_ratio", "pressure"]
+    assert report["design"] == ["diameter[0]", "diameter[1]", *(f"binding_energy[{k}]" for k in range(3))]
+    for row, name in zip(report["jacobian"]["mean"], report["properties"], strict=True):
         expected = np.concatenate([DATA["gradient"][name][key] for key in ("diameter", "binding_energy")])
         assert np.max(np.abs(row - expected)) < 1e-6 * np.linalg.norm(expected)
-    np.testing.assert_allclose(one["values"]["mean"], [DATA["value"][name] for name in one["properties"]], rtol=1e-8)
+    np.testing.assert_allclose(
+        report["values"]["mean"], [DATA["value"][name] for name in report["properties"]], rtol=1e-8
+    )
 
 
 def test_its_directions_make_up_the_scaled_jacobian(analysed):
-    one = analysed[1]["tunability"]
-    scaled = np.array(one["jacobian"]["mean"]) * one["design_scale"] / np.array(one["property_scale"])[:, None]
-    sigma, u, v = (np.array(one[key]) for key in ("singular_values", "property_directions", "design_directions"))
+    report = analysed[1]["tunability"]
+    scaled = np.array(report["jacobian"]["mean"]) * report["design_scale"] / np.array(report["property_scale"])[:, None]
+    sigma, u, v = (np.array(report[key]) for key in ("singular_values", "property_directions", "design_directions"))
     np.testing.assert_allclose(u.T @ np.diag(sigma) @ v, scaled, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(u @ u.T, np.eye(2), atol=1e-12)
     np.testing.assert_allclose(v @ v.T, np.eye(2), atol=1e-12)
-    np.testing.assert_allclose(one["cost"], 1.0 / sigma, rtol=1e-14)
+    np.testing.assert_allclose(report["cost"], 1.0 / sigma, rtol=1e-14)
     # A step along a direction of the design, of the length that it costs, moves the properties by one along theirs.
     for k in range(2):
-        np.testing.assert_allclose(scaled @ (v[k] * one["cost"][k]), u[k], atol=1e-12)
+        np.testing.assert_allclose(scaled @ (v[k] * report["cost"][k]), u[k], atol=1e-12)
     # Magnitudes are the scales: those of the values, and the root mean square of each array.
-    np.testing.assert_allclose(one["property_scale"], one["values"]["mean"], rtol=1e-14)
+    np.testing.assert_allclose(report["property_scale"], report["values"]["mean"], rtol=1e-14)
     diameter = np.sqrt((0.8**2 + 1.0**2) / 2)
-    np.testing.assert_allclose(one["design_scale"], [diameter, diameter, 0.1, 0.1, 0.1], rtol=1e-14)
-    assert one["rank"] == 2
+    np.testing.assert_allclose(report["design_scale"], [diameter, diameter, 0.1, 0.1, 0.1], rtol=1e-14)
+    assert report["rank"] == 2
 
 
 def test_the_way_to_a_target_is_the_shortest(analysed, of_the_packing):
@@ -105,40 +107,40 @@ def test_the_way_to_a_target_is_the_shortest(analysed, of_the_packing):
     assert change["wanted"]["pressure"] == pytest.approx(wanted, rel=1e-8)
     assert change["reachable"]
     assert change["within_bounds"]
-    request, values, _, found = of_the_packing
+    request, values, _, result = of_the_packing
     design = request.problem.design
     step, end = (
         flatten(design, {name: np.array(numbers) for name, numbers in change[key].items()})
         for key in ("step", "design")
     )
     np.testing.assert_allclose(end, flatten(design, values) + step)
-    scaled = found.scaled[0, 1]
-    assert change["cost"] == pytest.approx(abs(wanted) / found.property_scale[1] / np.linalg.norm(scaled), rel=1e-8)
+    scaled = result.scaled[0, 1]
+    assert change["cost"] == pytest.approx(abs(wanted) / result.property_scale[1] / np.linalg.norm(scaled), rel=1e-8)
     # Along its own gradient, and so orthogonal to everything that leaves the pressure alone.
-    direction = step / found.design_scale
+    direction = step / result.design_scale
     np.testing.assert_allclose(direction / np.linalg.norm(direction), scaled / np.linalg.norm(scaled), rtol=1e-8)
 
 
 @pytest.mark.parametrize("wanted", [(-0.01, 0.005), (0.01, 0.0), (0.0, -0.005)])
 def test_tunability_predicts_what_the_packing_prepared_anew_does(of_the_packing, wanted):
     """The shortest step for a change of both properties is followed to first order: its error falls as its square."""
-    request, values, prepared, found = of_the_packing
+    request, values, prepared, result = of_the_packing
     wanted = np.array(wanted)
-    step, reachable = found.step(dict(zip(found.properties, wanted.tolist(), strict=True)))
+    step, reachable = result.step(dict(zip(result.properties, wanted.tolist(), strict=True)))
     assert reachable
-    np.testing.assert_allclose(found.predict(step), wanted, atol=1e-15)
+    np.testing.assert_allclose(result.predict(step), wanted, atol=1e-15)
     before = sides_of_kinks(request, values, prepared, prepared.memory.neighbors)
     errors, sizes = [], []
     for size in (1.6e-3, 8e-4, 4e-4, 2e-4):
         moved = unflatten(request.problem.design, values, flatten(request.problem.design, values) + size * step)
-        one = follow(request.problem, moved, prepared, jax.random.key(0))
-        if not np.array_equal(sides_of_kinks(request, moved, one.prepared, prepared.memory.neighbors), before):
+        sample = follow(request.problem, moved, prepared, jax.random.key(0))
+        if not np.array_equal(sides_of_kinks(request, moved, sample.prepared, prepared.memory.neighbors), before):
             continue  # a pair has met a kink: a shorter step counts
-        change = np.array([one.measurement.values[name] for name in found.properties]) - found.values[0]
-        errors.append(np.linalg.norm((change - size * wanted) / found.property_scale))
+        change = np.array([sample.measurement.values[name] for name in result.properties]) - result.values[0]
+        errors.append(np.linalg.norm((change - size * wanted) / result.property_scale))
         sizes.append(size)
     assert len(sizes) >= 3
-    size = np.linalg.norm(wanted / found.property_scale)
+    size = np.linalg.norm(wanted / result.property_scale)
     assert errors[-1] < 0.01 * sizes[-1] * size
     slope = np.polyfit(np.log(sizes), np.log(errors), 1)[0]
     assert abs(slope - 2.0) < 0.02
@@ -150,46 +152,46 @@ def sides_of_kinks(request, values, prepared, neighbors) -> np.ndarray:
 
 
 def test_predictions_along_each_gradient(analysed):
-    for name, one in analysed[1]["predictiveness"].items():
-        lines = one["steps"]
+    for name, report in analysed[1]["predictiveness"].items():
+        lines = report["steps"]
         gradient = np.concatenate([DATA["gradient"][name][key] for key in ("diameter", "binding_energy")])
-        along = np.concatenate([one["direction"][key] for key in ("diameter", "binding_energy")])
-        assert one["slope"] == pytest.approx(gradient @ along, rel=1e-6)
+        along = np.concatenate([report["direction"][key] for key in ("diameter", "binding_energy")])
+        assert report["slope"] == pytest.approx(gradient @ along, rel=1e-6)
         assert [line["step"] for line in lines] == pytest.approx(np.geomspace(1e-7, 0.1, 13))
         # Of the shortest one the error is rounding.
         short = lines[1:6]
         assert all(line["outcome"] == "converged" and not line["rearranged"] for line in short)
         predicted, found = (np.array([line[key] for line in short]) for key in ("predicted", "found"))
-        np.testing.assert_allclose(predicted, one["slope"] * np.array([line["step"] for line in short]), rtol=1e-12)
+        np.testing.assert_allclose(predicted, report["slope"] * np.array([line["step"] for line in short]), rtol=1e-12)
         assert np.all(np.abs(found - predicted) < 1e-2 * predicted)
         slope = np.polyfit(np.log(predicted), np.log(np.abs(found - predicted)), 1)[0]
         assert abs(slope - 2.0) < 0.1
-        assert one["holds_to"] == holds_to(lines) >= 1e-5
+        assert report["holds_to"] == holds_to(lines) >= 1e-5
 
 
 def test_bonds_add_up_to_the_moduli(analysed):
     folder, report = analysed
     with np.load(folder / "bonds.npz") as bonds:
         for name in ("bulk_modulus", "shear_modulus"):
-            one, column = report["bonds"][name], bonds[name]
-            assert one["sum"] == pytest.approx(DATA["value"][name], rel=1e-8)
-            assert np.sum(column) == pytest.approx(one["sum"], rel=1e-12)
-            assert one["n_bonds"] == len(column)
-            assert one["n_negative"] == np.sum(column < 0)
+            entry, column = report["bonds"][name], bonds[name]
+            assert entry["sum"] == pytest.approx(DATA["value"][name], rel=1e-8)
+            assert np.sum(column) == pytest.approx(entry["sum"], rel=1e-12)
+            assert entry["n_bonds"] == len(column)
+            assert entry["n_negative"] == np.sum(column < 0)
             largest = np.sort(np.abs(column))[::-1][:10]
-            assert [abs(bond["contribution"]) for bond in one["largest"]] == pytest.approx(largest, rel=1e-14)
-            assert one["share_of_ten"] == pytest.approx(sum(bond["share"] for bond in one["largest"]), rel=1e-10)
+            assert [abs(bond["contribution"]) for bond in entry["largest"]] == pytest.approx(largest, rel=1e-14)
+            assert entry["share_of_ten"] == pytest.approx(sum(bond["share"] for bond in entry["largest"]), rel=1e-10)
         pairs = {tuple(sorted(pair)) for pair in zip(bonds["i"].tolist(), bonds["j"].tolist(), strict=True)}
         assert len(pairs) == len(bonds["i"])
         assert np.max(bonds["distance"]) < 1.0 + 9.9 / 5
 
 
 def test_vibrations_are_the_modes_of_the_hessian(analysed, of_the_packing):
-    one = analysed[1]["vibrations"]
-    frequency, participation = np.array(one["frequency"]), np.array(one["participation_ratio"])
-    assert one["n_modes"] == len(frequency) == len(participation) == 734
-    assert one["n_zero_modes"] == 2
-    assert one["n_unstable_modes"] == 0
+    report = analysed[1]["vibrations"]
+    frequency, participation = np.array(report["frequency"]), np.array(report["participation_ratio"])
+    assert report["n_modes"] == len(frequency) == len(participation) == 734
+    assert report["n_zero_modes"] == 2
+    assert report["n_unstable_modes"] == 0
     expected = np.array(DATA["lowest_hessian_eigenvalues"])[2:]
     np.testing.assert_allclose(frequency[: len(expected)] ** 2, expected, atol=1e-9)
     assert np.all((participation >= 1 / 368) & (participation <= 1.0))
@@ -209,12 +211,12 @@ def test_vibrations_are_the_modes_of_the_hessian(analysed, of_the_packing):
 
 
 def test_entries_of_an_array_property_are_rows(of_the_packing):
-    request, _, _, found = of_the_packing
+    request, _, _, result = of_the_packing
     terms = scalar_terms({"poisson_ratio": request.problem.terms["poisson_ratio"]}, {"poisson_ratio": (2, 2)})
     assert list(terms) == [f"poisson_ratio[{i},{j}]" for i in range(2) for j in range(2)]
     with pytest.raises(ValueError, match="has 128 entries"):
         scalar_terms({"poisson_ratio": request.problem.terms["poisson_ratio"]}, {"poisson_ratio": (128,)})
-    assert found.columns[0] == "diameter[0]"
+    assert result.columns[0] == "diameter[0]"
 
 
 @pytest.fixture(scope="module")
@@ -228,21 +230,21 @@ def ensemble(tmp_path_factory) -> dict:
 
 @pytest.mark.slow
 def test_an_ensemble_before_any_training(ensemble):
-    one = ensemble["tunability"]
+    report = ensemble["tunability"]
     assert ensemble["packing"]["source"] == "fresh"
-    assert one["requested"] == 4 == one["converged"] + sum(one["rejected"].values())
-    mean = dict(zip(one["properties"], one["values"]["mean"], strict=True))
+    assert report["requested"] == 4 == report["converged"] + sum(report["rejected"].values())
+    mean = dict(zip(report["properties"], report["values"]["mean"], strict=True))
     assert 0.2 < mean["poisson_ratio"] < 0.8
     # What is wanted is the way to the preset's targets.
     wanted = {"poisson_ratio": 0.5 - mean["poisson_ratio"], "pressure": 0.4 - mean["pressure"]}
-    assert one["change"]["wanted"] == pytest.approx(wanted, rel=1e-12)
-    assert one["change"]["predicted"] == pytest.approx(wanted, rel=1e-9)
-    assert one["rank"] == 2
-    assert np.shape(one["jacobian"]["standard_error"]) == (2, 5)
-    assert set(one["singular_values_by_average"]) == {"mean", "clipped", "median"}
-    assert one["singular_values_by_average"]["mean"] == one["singular_values"]
+    assert report["change"]["wanted"] == pytest.approx(wanted, rel=1e-12)
+    assert report["change"]["predicted"] == pytest.approx(wanted, rel=1e-9)
+    assert report["rank"] == 2
+    assert np.shape(report["jacobian"]["standard_error"]) == (2, 5)
+    assert set(report["singular_values_by_average"]) == {"mean", "clipped", "median"}
+    assert report["singular_values_by_average"]["mean"] == report["singular_values"]
     # A larger diameter compresses the packing, whatever the packing.
-    assert all(x > 0.0 for x in one["jacobian"]["mean"][1][:2])
+    assert all(x > 0.0 for x in report["jacobian"]["mean"][1][:2])
 
 
 @pytest.fixture(scope="module")

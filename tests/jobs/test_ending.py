@@ -125,8 +125,8 @@ def test_a_loss_diverges_only_far_above_its_beginning(
     losses: list[float | None], diverged: bool, experiment: gw.Experiment
 ) -> None:
     assert has_diverged(experiment, lines_of(losses)) is diverged
-    found = lost_its_way(experiment, lines_of(losses))
-    assert (found is not None and found[0] == "diverged") is diverged
+    ending = lost_its_way(experiment, lines_of(losses))
+    assert (ending is not None and ending[0] == "diverged") is diverged
     # Where a loss has no least value there is no beginning to compare with.
     endless = {"mine": gw.Term(Scripted(), component("objective", "maximize")())}
     assert not has_diverged(dataclasses.replace(experiment, terms=endless), lines_of(losses))

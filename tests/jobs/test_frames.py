@@ -47,13 +47,13 @@ def test_measure_gives_each_packing_and_the_mean(packings: Path, tmp_path: Path,
     ]
     assert report["frames"] == alone
     for name in ("pressure", "bulk_modulus"):
-        values = [one["properties"][name]["value"] for one in alone]
+        values = [single["properties"][name]["value"] for single in alone]
         entry = report["properties"][name]
         assert entry["value"] == pytest.approx(np.mean(values), rel=1e-14)
         assert entry["standard_error"] == pytest.approx(np.std(values, ddof=1) / np.sqrt(3), rel=1e-12)
-        slopes = [one["properties"][name]["gradient"]["diameter"] for one in alone]
+        slopes = [single["properties"][name]["gradient"]["diameter"] for single in alone]
         np.testing.assert_allclose(entry["gradient"]["diameter"], np.mean(slopes, axis=0), rtol=1e-13)
-    assert report["max_force"] == max(one["max_force"] for one in alone)
+    assert report["max_force"] == max(single["max_force"] for single in alone)
 
 
 def test_a_packing_that_is_not_at_rest_is_named(packings: Path, tmp_path: Path, capsys: Any) -> None:
@@ -71,10 +71,10 @@ def test_analyse_gives_each_packing_and_the_mean(packings: Path, tmp_path: Path,
     report = run("analyse", tmp_path / "all", f"configuration={packings / 'all.extxyz'}", *own)
     assert "3 packings of" in capsys.readouterr().out
     alone = [run("analyse", tmp_path / str(k), f"configuration={packings / f'{k}.extxyz'}", *own) for k in range(3)]
-    for one, frame in zip(alone, report["frames"], strict=True):
-        assert {**one["packing"], "source": ""} == {**frame["packing"], "source": ""}
-        assert one["vibrations"] == frame["vibrations"]
-    lowest = [one["vibrations"]["lowest_frequency"] for one in alone]
+    for single, frame in zip(alone, report["frames"], strict=True):
+        assert {**single["packing"], "source": ""} == {**frame["packing"], "source": ""}
+        assert single["vibrations"] == frame["vibrations"]
+    lowest = [single["vibrations"]["lowest_frequency"] for single in alone]
     assert report["mean"]["vibrations"]["lowest_frequency"] == pytest.approx(np.mean(lowest), rel=1e-13)
     error = np.std(lowest, ddof=1) / np.sqrt(3)
     assert report["standard_error"]["vibrations"]["lowest_frequency"] == pytest.approx(error, rel=1e-12)

@@ -36,8 +36,8 @@ def run(tmp_path_factory) -> Path:
 
 
 def lines(folder: Path) -> list[dict]:
-    found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [line | {"seconds": 0} for line in found]
+    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [line | {"seconds": 0} for line in metrics]
 
 
 def test_the_pressure_is_trained_to_a_density(run):

@@ -232,9 +232,9 @@ def test_no_property_of_ours_is_refused() -> None:
     potential = component("potential", "harmonic_morse")()
     for dimension, n in ((2, 64), (3, 256)):
         system = gw.System(n_particles=n, dimension=dimension)
-        for name, found in properties_of_equilibria().items():
+        for name, entry in properties_of_equilibria().items():
             try:
-                measured = found.cls()
+                measured = entry.cls()
             except (TypeError, ValueError):
                 continue  # needs parameters
             assert value_shape(name, measured, potential, system, gw.Equilibrium, trained=True) is not None

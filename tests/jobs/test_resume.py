@@ -63,8 +63,8 @@ def interrupt(run: Path, where: Path, n_lines: int = STEPS - 1) -> Path:
 
 
 def lines(folder: Path) -> list[dict]:
-    found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [line | {"seconds": 0} for line in found]
+    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [line | {"seconds": 0} for line in metrics]
 
 
 def assert_same_end(folder: Path, whole: Path) -> None:

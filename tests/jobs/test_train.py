@@ -85,7 +85,7 @@ def test_gradient_of_a_composed_loss_against_central_differences(experiment, bat
         for sign in (-1, 1):
             moved = {name: values[name] + sign * step * direction[name] for name in values}
             potential = problem.at(moved).potential
-            prepared = [experiment.protocol.follow(potential, one) for one in batch]
+            prepared = [experiment.protocol.follow(potential, packing) for packing in batch]
             where.append(
                 [branches(potential, p.configuration, b.memory.neighbors) for p, b in zip(prepared, batch, strict=True)]
             )

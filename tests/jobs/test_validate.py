@@ -62,8 +62,8 @@ def test_the_files_of_a_validation(validated):
     assert set(report) == keys | {"untrained"}
     assert set(report["untrained"]) == keys
     assert set(report["properties"]) == {"poisson_ratio", "pressure"}
-    for one, number in ((report, N), (report["untrained"], N_UNTRAINED)):
-        assert one["requested"] == number == one["converged"] + sum(one["rejected"].values())
+    for ensemble, number in ((report, N), (report["untrained"], N_UNTRAINED)):
+        assert ensemble["requested"] == number == ensemble["converged"] + sum(ensemble["rejected"].values())
     for name in ("validation.png", "provenance.json", "config.yaml", "configurations.jsonl"):
         assert (validated / name).exists()
     assert (validated / "validation.png").read_bytes().startswith(b"\x89PNG")
@@ -75,21 +75,21 @@ def test_the_files_of_a_validation(validated):
 
 def test_its_numbers_are_those_of_the_configurations(validated):
     report = read(validated)
-    for name, one in (("trained", report), ("untrained", report["untrained"])):
+    for name, ensemble in (("trained", report), ("untrained", report["untrained"])):
         of_these = [line["values"] for line in lines(validated) if line["ensemble"] == name]
-        for key, entry in one["properties"].items():
+        for key, entry in ensemble["properties"].items():
             values = np.array([value[key] for value in of_these])
             m, deviation = len(values), np.std(values, ddof=1)
             assert entry["mean"] == pytest.approx(np.mean(values), rel=1e-14)
             assert entry["standard_deviation"] == pytest.approx(deviation, rel=1e-14)
             assert entry["standard_error"] == pytest.approx(deviation / m**0.5, rel=1e-14)
-        ratio, pressure = one["properties"]["poisson_ratio"], one["properties"]["pressure"]
-        # Nothing was wanted of the pressure: it is measured, and judged by nobody.
+        ratio, pressure = ensemble["properties"]["poisson_ratio"], ensemble["properties"]["pressure"]
+        # Nothing was wanted of the pressure: it is measured, and no objective compares it.
         assert "loss" not in pressure
         assert ratio["loss"] == pytest.approx((ratio["mean"] - 0.35) ** 2, rel=1e-12)
         assert ratio["loss_floor"] == pytest.approx(ratio["standard_error"] ** 2, rel=1e-12)
-        assert one["loss"] == pytest.approx(0.5 * ratio["loss"], rel=1e-14)
-        assert one["loss_floor"] == pytest.approx(0.5 * ratio["loss_floor"], rel=1e-14)
+        assert ensemble["loss"] == pytest.approx(0.5 * ratio["loss"], rel=1e-14)
+        assert ensemble["loss_floor"] == pytest.approx(0.5 * ratio["loss_floor"], rel=1e-14)
 
 
 def test_its_packings_are_the_validation_s_own(trained, validated):
@@ -100,7 +100,7 @@ def test_its_packings_are_the_validation_s_own(trained, validated):
         assert variable.tolist() == design[name]
     first = RunDirectory.read_metrics(trained)[0]["design"]
     assert first != {name: design[name] for name in first}
-    found = {(line["ensemble"], line["index"]): line["values"] for line in lines(validated)}
+    recorded = {(line["ensemble"], line["index"]): line["values"] for line in lines(validated)}
     starts = set()
     for name, model in request.models.items():
         for stream in (VALIDATION, TRAINING):
@@ -109,8 +109,8 @@ def test_its_packings_are_the_validation_s_own(trained, validated):
             starts.add(start.fractional.tobytes())
             prepared = model.protocol.prepare(model.potential, start, key=key)
             problem = Problem(model, request.design, dict(request.terms))
-            one = measure_sample(problem, problem.initial_values, prepared, gradients=False)
-            same = {key: value.item() for key, value in one.measurement.values.items()} == found[name, 1]
+            sample = measure_sample(problem, problem.initial_values, prepared, gradients=False)
+            same = {key: value.item() for key, value in sample.measurement.values.items()} == recorded[name, 1]
             assert same == (stream == VALIDATION)
     # The same starts serve both ensembles: what they differ by is the design.
     assert len(starts) == 2
@@ -283,8 +283,8 @@ def test_what_is_rejected_is_counted_and_not_averaged_in(trained, validated, tmp
     """The packings that a search of fewer steps still finds are those that it found before."""
     few = [f"n_configurations={N}", "n_untrained=0", "protocol.max_steps=260", "train.rejection_limit=1"]
     assert validate(trained, tmp_path / "check", arguments=few) == 0
-    report, found = read(tmp_path / "check"), lines(tmp_path / "check")
-    accepted = [line for line in found if line["outcome"] == "converged"]
+    report, records = read(tmp_path / "check"), lines(tmp_path / "check")
+    accepted = [line for line in records if line["outcome"] == "converged"]
     assert 1 < len(accepted) < N
     assert report["requested"] == N
     assert report["converged"] == len(accepted)

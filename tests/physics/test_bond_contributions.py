@@ -18,8 +18,8 @@ MODULI = {"bulk": gw.bulk_modulus, "shear": gw.shear_modulus}
 def all_at_once(protocol, potential, prepared):
     """Contributions, moduli and response of one packing."""
     state = protocol.attach(potential, prepared)
-    found = state.bond_contributions
-    return found, {name: modulus(state.elastic_tensor) for name, modulus in MODULI.items()}, state.response
+    bonds = state.bond_contributions
+    return bonds, {name: modulus(state.elastic_tensor) for name, modulus in MODULI.items()}, state.response
 
 
 def prepared_soft_spheres(dimension):
@@ -38,44 +38,44 @@ def soft_spheres(request):
     return prepared_soft_spheres(request.param)
 
 
-def check_sums(found, moduli):
+def check_sums(bonds, moduli):
     """To 1e-10 of the modulus, although contributions of both signs cancel in it."""
-    assert float(jnp.sum(found.bulk)) == pytest.approx(float(moduli["bulk"]), rel=1e-10)
-    assert float(jnp.sum(found.shear)) == pytest.approx(float(moduli["shear"]), rel=1e-10)
-    outside = ~np.asarray(found.mask)
-    assert not np.any(np.asarray(found.bulk)[outside])
-    assert not np.any(np.asarray(found.shear)[outside])
+    assert float(jnp.sum(bonds.bulk)) == pytest.approx(float(moduli["bulk"]), rel=1e-10)
+    assert float(jnp.sum(bonds.shear)) == pytest.approx(float(moduli["shear"]), rel=1e-10)
+    outside = ~np.asarray(bonds.mask)
+    assert not np.any(np.asarray(bonds.bulk)[outside])
+    assert not np.any(np.asarray(bonds.shear)[outside])
 
 
 def test_contributions_sum_to_the_moduli(reference):
-    found, moduli, _ = all_at_once(reference.protocol, reference.potential, reference.prepared)
-    check_sums(found, moduli)
+    bonds, moduli, _ = all_at_once(reference.protocol, reference.potential, reference.prepared)
+    check_sums(bonds, moduli)
     assert float(moduli["bulk"]) == pytest.approx(reference.data["value"]["bulk_modulus"], rel=1e-8)
-    assert jnp.min(found.bulk) < 0.0 < jnp.max(found.bulk)
+    assert jnp.min(bonds.bulk) < 0.0 < jnp.max(bonds.bulk)
 
 
 def test_contributions_of_soft_spheres(soft_spheres):
     """Another potential; its list also holds pairs that do not touch, and those are no bonds."""
-    found, moduli, _ = all_at_once(*soft_spheres)
-    check_sums(found, moduli)
+    bonds, moduli, _ = all_at_once(*soft_spheres)
+    check_sums(bonds, moduli)
     _, potential, prepared = soft_spheres
-    i, j = found.i, found.j
+    i, j = bonds.i, bonds.j
     s = 0.5 * (
         potential.diameter[prepared.configuration.species[i]] + potential.diameter[prepared.configuration.species[j]]
     )
-    np.testing.assert_array_equal(found.mask, (found.distance < s) & (i != j))
-    assert 0 < int(jnp.sum(found.mask)) < int(jnp.sum(prepared.memory.neighbors.mask))
+    np.testing.assert_array_equal(bonds.mask, (bonds.distance < s) & (i != j))
+    assert 0 < int(jnp.sum(bonds.mask)) < int(jnp.sum(prepared.memory.neighbors.mask))
 
 
 def test_each_contribution_is_the_second_derivative_of_its_bond(reference):
     """Central differences of the energy of single bonds along strain and response together, in plain NumPy."""
-    found, _, response = all_at_once(reference.protocol, reference.potential, reference.prepared)
+    bonds, _, response = all_at_once(reference.protocol, reference.potential, reference.prepared)
     configuration = reference.prepared.configuration
     d, volume = configuration.dimension, float(configuration.volume)
-    mask = np.asarray(found.mask)
+    mask = np.asarray(bonds.mask)
     # The strongest bonds, and some others.
-    some = np.concatenate([np.argsort(-np.abs(found.bulk))[:20], np.flatnonzero(mask)[::500]])
-    i, j = found.i[some], found.j[some]
+    chosen = np.concatenate([np.argsort(-np.abs(bonds.bulk))[:20], np.flatnonzero(mask)[::500]])
+    i, j = bonds.i[chosen], bonds.j[chosen]
     r, u = np.asarray(configuration.displacement(i, j)), np.asarray(response[:, i] - response[:, j])
     parameters = reference.potential.pair_parameters(configuration, i, j)
     energy = jax.vmap(reference.potential.pair_energy)
@@ -102,16 +102,19 @@ def test_each_contribution_is_the_second_derivative_of_its_bond(reference):
     ]
     shear = (np.sum(pure, axis=0) * (d - 1) / len(pairs) + np.sum(simple, axis=0)) / (d - 1 + len(pairs))
     # A second difference of the step 1e-5 has an error of 1e-6 by rounding, in units of energy over volume.
-    scale = float(jnp.max(jnp.abs(found.bulk)))
+    scale = float(jnp.max(jnp.abs(bonds.bulk)))
     s = np.asarray(parameters[0])
     near_kink = np.min(
-        [np.abs(np.asarray(found.distance)[some] - s - x / reference.potential.inverse_range) for x in (0.0, 5.0, 9.9)],
+        [
+            np.abs(np.asarray(bonds.distance)[chosen] - s - x / reference.potential.inverse_range)
+            for x in (0.0, 5.0, 9.9)
+        ],
         axis=0,
     )
     clear = near_kink > 1e-4
     assert np.sum(clear) > 20
-    np.testing.assert_allclose(bulk[clear], np.asarray(found.bulk)[some][clear], rtol=1e-4, atol=1e-4 * scale)
-    np.testing.assert_allclose(shear[clear], np.asarray(found.shear)[some][clear], rtol=1e-4, atol=1e-4 * scale)
+    np.testing.assert_allclose(bulk[clear], np.asarray(bonds.bulk)[chosen][clear], rtol=1e-4, atol=1e-4 * scale)
+    np.testing.assert_allclose(shear[clear], np.asarray(bonds.shear)[chosen][clear], rtol=1e-4, atol=1e-4 * scale)
 
 
 @pytest.mark.wrong_types
@@ -125,8 +128,8 @@ def test_the_measure_is_the_number_of_carrying_bonds_per_particle(modulus, refer
         bond_contributions: dict
 
     def measured(share):
-        found = dataclasses.make_dataclass("Found", [modulus])(jnp.asarray(share))
-        return float(wanted.measure(State(reference_2d.configuration, found)))
+        bonds = dataclasses.make_dataclass("Bonds", [modulus])(jnp.asarray(share))
+        return float(wanted.measure(State(reference_2d.configuration, bonds)))
 
     n = reference_2d.configuration.n_particles
     assert measured([0.3] * (2 * n) + [0.0] * 77) == pytest.approx(2.0, rel=1e-12)

@@ -132,11 +132,11 @@ def test_no_pair_is_lost(name, rough):
     def energies(listed):
         r = jnp.linalg.norm(rough.displacement(everything.i, everything.j), axis=1)
         each = jax.vmap(potential.pair_energy)(r, potential.pair_parameters(rough, everything.i, everything.j))
-        totals = [potential.energy(rough, some) for some in (listed, everything)]
+        totals = [potential.energy(rough, pairs) for pairs in (listed, everything)]
         return r, each, *totals, potential.energy(smooth, everything)
 
-    r, energy, found, expected, plain = energies(build_pair_list(rough, reach))
-    assert float(found) == pytest.approx(float(expected), rel=1e-12)
+    r, energy, total, expected, plain = energies(build_pair_list(rough, reach))
+    assert float(total) == pytest.approx(float(expected), rel=1e-12)
     # The square of a rounding error is left where the smoothing ends.
     assert np.max(np.abs(energy[r >= reach])) < 1e-30
     assert np.max(np.abs(energy[r >= float(potential.cutoff)])) > 1e-8
@@ -170,7 +170,7 @@ def test_the_derivative_is_that_of_the_prepared_system(model, prepared):
     design = resolve_design(model, {"diameter": (0.1, 3.0), "binding_energy": (0.0, 10.0)})
     problem = Problem(model, design, terms)
     values = problem.initial_values
-    found = measure_sample(problem, values, prepared).measurement
+    measurement = measure_sample(problem, values, prepared).measurement
     direction = {"diameter": jnp.array([0.6, -0.8]), "binding_energy": jnp.array([0.5, -0.3, 0.7])}
 
     def at(amplitude):
@@ -191,7 +191,7 @@ def test_the_derivative_is_that_of_the_prepared_system(model, prepared):
     for name in terms:
         far2, near2, near, far = (float(end[name]) for end, _ in ends)
         difference = (8 * (near - near2) - (far - far2)) / (12 * step)
-        slope = sum(float(np.vdot(found.gradients[name][key], direction[key])) for key in direction)
+        slope = sum(float(np.vdot(measurement.gradients[name][key], direction[key])) for key in direction)
         assert abs(slope) > 1e-2
         assert abs(difference - slope) < 1e-6 * abs(slope), name
 
@@ -199,10 +199,10 @@ def test_the_derivative_is_that_of_the_prepared_system(model, prepared):
 @pytest.mark.slow
 def test_many_side_by_side_are_minima_of_all_pairs(model):
     starts = jax.vmap(model.system.start)(jax.random.split(jax.random.key(8), 3))
-    found = model.protocol.prepare_many(model.potential, starts, width=2)
-    assert np.all(found.outcome == gw.Outcome.converged)
+    prepared = model.protocol.prepare_many(model.potential, starts, width=2)
+    assert np.all(prepared.outcome == gw.Outcome.converged)
     for k in range(3):
-        configuration = jax.tree.map(lambda x: x[k], found.configuration)  # noqa: B023
+        configuration = jax.tree.map(lambda x: x[k], prepared.configuration)  # noqa: B023
         gradient = model.potential.gradient(configuration, every_pair(configuration))
         assert float(jnp.max(jnp.abs(gradient))) < 1e-11
 
@@ -277,9 +277,9 @@ def test_a_packing_it_leaves_can_be_measured_again(model, run):
 def read_configuration_of(path, frame: int) -> gw.Configuration:
     rows = path.read_text().splitlines(keepends=True)
     size = int(rows[0]) + 2
-    one = path.with_name(f"frame{frame}.extxyz")
-    one.write_text("".join(rows[frame * size : (frame + 1) * size]))
-    return read_configuration(one)
+    frame_path = path.with_name(f"frame{frame}.extxyz")
+    frame_path.write_text("".join(rows[frame * size : (frame + 1) * size]))
+    return read_configuration(frame_path)
 
 
 @pytest.mark.parametrize(

@@ -39,9 +39,9 @@ def test_eigenmoduli_are_those_of_an_isotropic_solid():
     """`d K` once, `2 G` for every other strain; the energy of each strain is half of it."""
     for d, count in ((2, 2), (3, 5)):
         bulk, shear = 2.3, 0.4
-        one = np.eye(d)
-        tensor = (bulk - 2.0 * shear / d) * np.einsum("ij,kl->ijkl", one, one) + shear * (
-            np.einsum("ik,jl->ijkl", one, one) + np.einsum("il,jk->ijkl", one, one)
+        identity = np.eye(d)
+        tensor = (bulk - 2.0 * shear / d) * np.einsum("ij,kl->ijkl", identity, identity) + shear * (
+            np.einsum("ik,jl->ijkl", identity, identity) + np.einsum("il,jk->ijkl", identity, identity)
         )
         np.testing.assert_allclose(gw.eigenmoduli(jnp.asarray(tensor)), [2.0 * shear] * count + [d * bulk], rtol=1e-13)
 
@@ -66,20 +66,22 @@ def test_only_what_a_strain_would_break_is_rejected(potential, starts, packings,
     broken = softest <= 0.0
     assert 0 < np.sum(broken) < COUNT // 2
     for k in [*np.flatnonzero(broken)[:3], *np.flatnonzero(~broken)[:3]]:
-        found = Quench(stability="elastic").prepare(potential, jax.tree.map(lambda x, k=k: x[k], starts))
-        np.testing.assert_array_equal(found.configuration.fractional, packings[k].configuration.fractional)
-        assert gw.Outcome(int(found.outcome)) == (gw.Outcome.unstable if broken[k] else gw.Outcome.converged)
+        prepared = Quench(stability="elastic").prepare(potential, jax.tree.map(lambda x, k=k: x[k], starts))
+        np.testing.assert_array_equal(prepared.configuration.fractional, packings[k].configuration.fractional)
+        assert gw.Outcome(int(prepared.outcome)) == (gw.Outcome.unstable if broken[k] else gw.Outcome.converged)
 
 
 @pytest.mark.slow
-def test_many_at_once_are_judged_likewise(potential, starts):
-    some = jax.tree.map(lambda x: x[:16], starts)
+def test_many_at_once_are_classified_likewise(potential, starts):
+    batch = jax.tree.map(lambda x: x[:16], starts)
     protocol = Quench(stability="elastic")
-    found = protocol.prepare_many(potential, some, width=16)
-    judge = jax.jit(jax.vmap(lambda one: gw.eigenmoduli(protocol.attach(potential, one).elastic_tensor)[0]))
-    lowest = judge(gw.Prepared(found.configuration, memory=found.memory, outcome=found.outcome))
-    np.testing.assert_array_equal(np.asarray(found.outcome) == gw.Outcome.converged, np.asarray(lowest) > 0.0)
-    assert set(np.asarray(found.outcome)) <= {gw.Outcome.converged, gw.Outcome.unstable}
+    prepared = protocol.prepare_many(potential, batch, width=16)
+    lowest_modulus = jax.jit(
+        jax.vmap(lambda packing: gw.eigenmoduli(protocol.attach(potential, packing).elastic_tensor)[0])
+    )
+    lowest = lowest_modulus(gw.Prepared(prepared.configuration, memory=prepared.memory, outcome=prepared.outcome))
+    np.testing.assert_array_equal(np.asarray(prepared.outcome) == gw.Outcome.converged, np.asarray(lowest) > 0.0)
+    assert set(np.asarray(prepared.outcome)) <= {gw.Outcome.converged, gw.Outcome.unstable}
 
 
 def test_strained_bounds_hold_for_accepted_packings(potential, packings, softest):

@@ -33,18 +33,18 @@ def test_gradient(reference, name):
     def gradient(potential, prepared):
         return eqx.filter_grad(lambda p: wanted.measure(reference.protocol.attach(p, prepared)))(potential)
 
-    found = gradient(reference.potential, reference.prepared)
+    computed = gradient(reference.potential, reference.prepared)
     expected = reference.data["gradient"][name]
     norm = np.linalg.norm(np.concatenate([expected["diameter"], expected["binding_energy"]]))
     for parameter, numbers in expected.items():
-        assert np.max(np.abs(getattr(found, parameter) - np.asarray(numbers))) < 1e-6 * norm
+        assert np.max(np.abs(getattr(computed, parameter) - np.asarray(numbers))) < 1e-6 * norm
 
 
 def test_lowest_eigenvalues(reference):
     state = reference.state
     matrix = state.potential.hessian(state.configuration, state.neighbors)
-    found = np.linalg.eigvalsh(matrix)[: len(reference.data["lowest_hessian_eigenvalues"])]
-    np.testing.assert_allclose(found, reference.data["lowest_hessian_eigenvalues"], atol=1e-9)
+    eigenvalues = np.linalg.eigvalsh(matrix)[: len(reference.data["lowest_hessian_eigenvalues"])]
+    np.testing.assert_allclose(eigenvalues, reference.data["lowest_hessian_eigenvalues"], atol=1e-9)
 
 
 def test_forward_and_reverse_modes_agree(reference_2d):

@@ -138,21 +138,24 @@ FREE = {
 @pytest.mark.parametrize("name", FREE)
 def test_free_clusters_are_classified_as_by_eigenvalues(name: str) -> None:
     configuration, neighbors = cluster(FREE[name])
-    one, two = factor_hessian(SHORT, configuration, neighbors), factor_sparse_hessian(SHORT, configuration, neighbors)
-    assert bool(one.is_stable) == bool(two.is_stable)
-    (one, expected), (two, number) = (
+    dense, sparse = (
+        factor_hessian(SHORT, configuration, neighbors),
+        factor_sparse_hessian(SHORT, configuration, neighbors),
+    )
+    assert bool(dense.is_stable) == bool(sparse.is_stable)
+    (dense, expected), (sparse, number) = (
         factor(SHORT, configuration, neighbors)
         for factor in (factor_pinning_zero_modes, factor_sparse_pinning_zero_modes)
     )
-    assert bool(one.is_stable) == bool(two.is_stable)
-    np.testing.assert_array_equal(one.rattler, two.rattler)
-    if not bool(one.is_stable):
+    assert bool(dense.is_stable) == bool(sparse.is_stable)
+    np.testing.assert_array_equal(dense.rattler, sparse.rattler)
+    if not bool(dense.is_stable):
         return
     assert number == int(expected)
     # A force without component along zero modes.
     move = jax.random.normal(jax.random.key(1), configuration.fractional.shape)
     force = SHORT.hessian_product(configuration, neighbors, move)
-    np.testing.assert_allclose(two.solve(force), one.solve(force), atol=1e-9)
+    np.testing.assert_allclose(sparse.solve(force), dense.solve(force), atol=1e-9)
 
 
 def test_unstable_configurations_are_left_along_a_mode_that_lowers_the_energy() -> None:
@@ -183,14 +186,14 @@ def starts() -> dict[str, tuple[gw.AbstractPotential, gw.Configuration]]:
 @pytest.mark.parametrize("name", ["gel", *(pytest.param(name, marks=pytest.mark.slow) for name in ("dense", "space"))])
 def test_a_quench_ends_in_the_same_minimum(name: str) -> None:
     potential, start = starts()[name]
-    one, two = (Quench(hessian=kind, max_steps=50_000).prepare(potential, start) for kind in ("dense", "sparse"))
-    assert int(one.outcome) == int(two.outcome)
+    dense, sparse = (Quench(hessian=kind, max_steps=50_000).prepare(potential, start) for kind in ("dense", "sparse"))
+    assert int(dense.outcome) == int(sparse.outcome)
     for count in ("saddles", "zero_modes", "rattlers"):
-        assert int(one.statistics[count]) == int(two.statistics[count]), count
+        assert int(dense.statistics[count]) == int(sparse.statistics[count]), count
     if name != "gel":
         # Clusters that float free rest anywhere.
-        shift = one.configuration.fractional - two.configuration.fractional
+        shift = dense.configuration.fractional - sparse.configuration.fractional
         np.testing.assert_allclose(shift - jnp.round(shift), 0.0, atol=1e-9)
     moved = eqx.tree_at(lambda p: p.diameter, potential, replace_fn=lambda x: x * 1.0001)
-    ends = [Quench(hessian=kind).follow(moved, p) for kind, p in (("dense", one), ("sparse", two))]
+    ends = [Quench(hessian=kind).follow(moved, p) for kind, p in (("dense", dense), ("sparse", sparse))]
     assert int(ends[0].outcome) == int(ends[1].outcome)

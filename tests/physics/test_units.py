@@ -119,8 +119,8 @@ def poisson_ratio(length: float, energy: float) -> float:
 def check_same_poisson_ratio(scales):
     expected = poisson_ratio(1.0, 1.0)
     for length, energy in scales:
-        found = poisson_ratio(length, energy)
-        assert found == expected if (length, energy) in POWERS else found == pytest.approx(expected, abs=1e-9)
+        ratio = poisson_ratio(length, energy)
+        assert ratio == expected if (length, energy) in POWERS else ratio == pytest.approx(expected, abs=1e-9)
 
 
 def test_poisson_ratio_in_other_units():

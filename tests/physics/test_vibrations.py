@@ -89,7 +89,9 @@ def prepared_soft_spheres(dimension):
 def vibrations(protocol, potential, prepared, properties):
     state = protocol.attach(potential, prepared)
     modes = state.vibrations
-    return (modes.frequency, modes.is_vibration, modes.participation_ratio), [one.measure(state) for one in properties]
+    return (modes.frequency, modes.is_vibration, modes.participation_ratio), [
+        prop.measure(state) for prop in properties
+    ]
 
 
 @pytest.fixture(scope="module", params=["harmonic_morse 2d", "harmonic_morse 3d", "soft_sphere 2d", "soft_sphere 3d"])
@@ -99,8 +101,8 @@ def packing(request):
         return (*prepared_soft_spheres(int(dimension[0])), soft_sphere)
     from helpers import PACKINGS, reference_packing
 
-    found = reference_packing(PACKINGS[0 if dimension == "2d" else 1])
-    return found.protocol, found.potential, found.prepared, harmonic_morse
+    reference = reference_packing(PACKINGS[0 if dimension == "2d" else 1])
+    return reference.protocol, reference.potential, reference.prepared, harmonic_morse
 
 
 def test_against_an_independent_hessian(packing):
@@ -122,7 +124,7 @@ def test_against_an_independent_hessian(packing):
     every = component("property", "participation_ratio")()
     window = component("property", "participation_ratio")(frequency=0.3 * top, width=0.1 * top)
     properties = [states, every, window]
-    (frequency, is_vibration, participation), found = vibrations(protocol, potential, prepared, properties)
+    (frequency, is_vibration, participation), values = vibrations(protocol, potential, prepared, properties)
     assert int(np.sum(~is_vibration)) == n_zero
     np.testing.assert_allclose(frequency[is_vibration], expected, rtol=1e-9)
     assert not np.any(frequency[~is_vibration])
@@ -130,20 +132,20 @@ def test_against_an_independent_hessian(packing):
     grid, width = (np.arange(160) + 0.5) * 1.1 * top / 160, 0.03 * top
     counted = [np.sum(np.exp(-0.5 * ((w - expected) / width) ** 2)) for w in grid]
     np.testing.assert_allclose(
-        found[0], np.array(counted) / (width * math.sqrt(2.0 * math.pi) * len(expected)), rtol=1e-9
+        values[0], np.array(counted) / (width * math.sqrt(2.0 * math.pi) * len(expected)), rtol=1e-9
     )
     # Of each Gaussian the part above zero.
     above = np.mean([0.5 * (1.0 + math.erf(w / width / math.sqrt(2.0))) for w in expected])
-    assert float(np.sum(found[0])) * (grid[1] - grid[0]) == pytest.approx(above, abs=1e-4)
+    assert float(np.sum(values[0])) * (grid[1] - grid[0]) == pytest.approx(above, abs=1e-4)
 
     squared = np.sum(vectors[:, n_zero:].reshape(n, d, -1) ** 2, axis=1)
     ratio = 1.0 / (n * np.sum(squared**2, axis=0))
     # Vectors are as exact as their eigenvalue is far from the next one.
     np.testing.assert_allclose(np.asarray(participation)[np.asarray(is_vibration)], ratio, rtol=1e-7)
     assert np.all((ratio > 1.0 / n) & (ratio < 1.0))
-    assert float(found[1]) == pytest.approx(np.mean(ratio), rel=1e-9)
+    assert float(values[1]) == pytest.approx(np.mean(ratio), rel=1e-9)
     weight = np.exp(-0.5 * ((expected - 0.3 * top) / (0.1 * top)) ** 2)
-    assert float(found[2]) == pytest.approx(np.sum(weight * ratio) / np.sum(weight), rel=1e-9)
+    assert float(values[2]) == pytest.approx(np.sum(weight * ratio) / np.sum(weight), rel=1e-9)
 
 
 def test_gradients_of_a_window_against_central_differences(reference_2d):

@@ -33,7 +33,7 @@ def soft_spheres():
 @eqx.filter_jit
 def measured(protocol, potential, prepared, properties):
     state = protocol.attach(potential, prepared)
-    return [one.measure(state) for one in properties]
+    return [prop.measure(state) for prop in properties]
 
 
 def nearest_pair(configuration, interacts, place):
@@ -95,10 +95,10 @@ def test_places_and_pairs(reference):
         allosteric(source_position=SOURCE[:d], target_position=SOURCE[:d]),
         allosteric(),
     ]
-    found = [float(x) for x in measured(reference.protocol, potential, reference.prepared, properties)]
+    values = [float(x) for x in measured(reference.protocol, potential, reference.prepared, properties)]
     expected = by_numpy(potential, reference.prepared, source, target)
-    np.testing.assert_allclose(found[:4], expected, rtol=1e-8)
-    assert found[4] == pytest.approx(1.0, rel=1e-12)
+    np.testing.assert_allclose(values[:4], expected, rtol=1e-8)
+    assert values[4] == pytest.approx(1.0, rel=1e-12)
 
     # Left out: the shortest pair, and the one on the other side of the box.
     i, j = np.triu_indices(configuration.n_particles, 1)
@@ -108,7 +108,7 @@ def test_places_and_pairs(reference):
     middle = np.asarray(configuration.position[shortest[0]]) - 0.5 * length * unit
     opposite = np.linalg.solve(np.asarray(configuration.box), middle) + 0.5
     answer = by_numpy(potential, reference.prepared, shortest, nearest_pair(configuration, interacts, opposite))
-    assert found[5] == pytest.approx(answer, rel=1e-7)
+    assert values[5] == pytest.approx(answer, rel=1e-7)
 
 
 def test_against_forces_that_are_applied(reference_2d):
@@ -189,16 +189,16 @@ def test_vmap_chooses_for_each(reference_2d):
     alone = [measured(protocol, potential, prepared, wanted) for prepared in (reference_2d.prepared, other)]
     i = jnp.maximum(reference_2d.prepared.memory.neighbors.capacity, other.memory.neighbors.capacity)
     bare = [
-        (one.configuration, _padded(one.memory.neighbors, int(i)), one.memory.hessian)
-        for one in (reference_2d.prepared, other)
+        (packing.configuration, _padded(packing.memory.neighbors, int(i)), packing.memory.hessian)
+        for packing in (reference_2d.prepared, other)
     ]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *bare)
 
-    def one(configuration, neighbors, hessian):
+    def measure(configuration, neighbors, hessian):
         state = gw.attach_equilibrium(potential, configuration, neighbors, hessian)
         return [x.measure(state) for x in wanted]
 
-    together = eqx.filter_jit(jax.vmap(one))(*stacked)
+    together = eqx.filter_jit(jax.vmap(measure))(*stacked)
     for k in range(2):
         np.testing.assert_allclose([x[k] for x in together], alone[k], rtol=1e-9)
 

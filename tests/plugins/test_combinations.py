@@ -35,8 +35,8 @@ def evaluation_of(gradients: np.ndarray, losses=None) -> tuple[dict[str, gw.Term
 
 def combined(combination, gradients, losses=None, state=()):
     terms, evaluation = evaluation_of(np.asarray(gradients), losses)
-    found = combine_terms(combination, terms, evaluation, state)
-    return np.concatenate([np.ravel(part) for part in found.gradient.values()]), found
+    result = combine_terms(combination, terms, evaluation, state)
+    return np.concatenate([np.ravel(part) for part in result.gradient.values()]), result
 
 
 def pcgrad_in_orders(gradients: np.ndarray) -> np.ndarray:
@@ -60,10 +60,10 @@ def test_pcgrad_is_the_mean_of_the_published_algorithm(n_terms):
     for seed in range(8):
         gradients = np.random.default_rng(seed).normal(size=(n_terms, 6))
         conflicts += int(np.sum(gradients @ gradients.T < 0.0))
-        gradient, found = combined(PCGrad(), gradients)
+        gradient, result = combined(PCGrad(), gradients)
         np.testing.assert_allclose(gradient, pcgrad_in_orders(gradients), rtol=1e-12, atol=1e-12)
-        assert all(factor >= 1.0 for factor in found.factors.values())
-        assert found.value == pytest.approx(sum((k + 1) * c for k, c in enumerate(found.factors.values())), rel=1e-13)
+        assert all(factor >= 1.0 for factor in result.factors.values())
+        assert result.value == pytest.approx(sum((k + 1) * c for k, c in enumerate(result.factors.values())), rel=1e-13)
         # The order in which the terms are named does not matter.
         reversed_gradient, _ = combined(PCGrad(), gradients[::-1])
         np.testing.assert_allclose(reversed_gradient, gradient, rtol=1e-11, atol=1e-12)
@@ -78,9 +78,9 @@ def test_pcgrad_of_two_terms_does_harm_to_neither():
     assert gradient @ second > 0.0
     # Without a conflict it is the sum; a gradient of zero conflicts with nothing; opposite ones leave nothing.
     for other in (np.array([0.5, 1.0, 0.0, 0.0]), np.zeros(4)):
-        gradient, found = combined(PCGrad(), [first, other])
+        gradient, result = combined(PCGrad(), [first, other])
         assert np.array_equal(gradient, first + other)
-        assert set(found.factors.values()) == {1.0}
+        assert set(result.factors.values()) == {1.0}
     gradient, _ = combined(PCGrad(), [first, -2.0 * first])
     assert np.array_equal(gradient, np.zeros(4))
 
@@ -95,16 +95,16 @@ def test_normalized_gives_each_term_its_weight():
     gradients = np.array([[3.0, 0.0, 4.0, 0.0], [0.0, 1e-3, 0.0, 0.0]])
     combination = Normalized(memory=0.5)
     state = combination.start(["term_0", "term_1"])
-    gradient, found = combined(combination, gradients, state=state)
+    gradient, result = combined(combination, gradients, state=state)
     np.testing.assert_allclose(np.linalg.norm(gradient[[0, 2]]), np.linalg.norm(gradient[[1, 3]]), rtol=1e-13)
     # The sum of the magnitudes is what it was.
     np.testing.assert_allclose(np.linalg.norm(gradient[[0, 2]]) * 2, 5.0 + 1e-3, rtol=1e-13)
     # The running mean: half of what was, half of what is.
-    _, later = combined(combination, 3.0 * gradients, state=found.state)
+    _, later = combined(combination, 3.0 * gradients, state=result.state)
     assert {name: float(mean) for name, mean in later.state.items()} == pytest.approx({"term_0": 10.0, "term_1": 2e-3})
     # A term that is where it should be does not divide by zero.
-    gradient, found = combined(combination, gradients * [[1.0], [0.0]], state=state)
-    assert found.factors["term_1"] == 0.0
+    gradient, result = combined(combination, gradients * [[1.0], [0.0]], state=state)
+    assert result.factors["term_1"] == 0.0
     np.testing.assert_allclose(gradient, gradients[0], rtol=1e-13)
     # Its mean stays, so that it does not come back with a multiple of its share.
     _, there = combined(combination, gradients, state=state)
@@ -119,9 +119,9 @@ def test_normalized_gives_each_term_its_weight():
 
 def test_normalized_by_losses():
     combination = Normalized(magnitude="loss")
-    _, found = combined(combination, np.eye(2, 4), [1e-4, 7.0], combination.start(["term_0", "term_1"]))
-    assert found.factors["term_0"] * 1e-4 == pytest.approx(found.factors["term_1"] * 7.0, rel=1e-13)
-    assert found.value == pytest.approx(7.0 + 1e-4, rel=1e-13)
+    _, result = combined(combination, np.eye(2, 4), [1e-4, 7.0], combination.start(["term_0", "term_1"]))
+    assert result.factors["term_0"] * 1e-4 == pytest.approx(result.factors["term_1"] * 7.0, rel=1e-13)
+    assert result.value == pytest.approx(7.0 + 1e-4, rel=1e-13)
 
 
 def test_the_running_magnitudes_pass_through_a_checkpoint():

@@ -59,8 +59,8 @@ def test_bond_order(system, symmetry):
     distance = 1.3
     measured = component("property", "bond_order")(symmetry=symmetry, distance=distance, width=0.0).measure(state)
     order = freud.order.Hexatic(k=symmetry) if box.is2D else freud.order.Steinhardt(l=symmetry)
-    found = order.compute((box, positions), neighbors=neighbors_within(distance)).particle_order
-    assert float(measured) == pytest.approx(np.mean(np.abs(np.nan_to_num(found))), rel=SINGLE)
+    particle_order = order.compute((box, positions), neighbors=neighbors_within(distance)).particle_order
+    assert float(measured) == pytest.approx(np.mean(np.abs(np.nan_to_num(particle_order))), rel=SINGLE)
 
 
 def test_coordination(system):

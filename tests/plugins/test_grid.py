@@ -226,25 +226,25 @@ def check(case_name: str, names: tuple[str, ...] | None = None) -> dict[str, flo
     home = sides(case, potential, prepared.configuration, neighbors)
 
     def ends(step):
-        found, same = [], True
+        measured, same = [], True
         for sign in (-2, -1, 1, 2):
             moved = jax.tree.map(lambda x, d: x + sign * step * d, tree, direction)  # noqa: B023
             there = eqx.combine(moved, static)
             followed = QUENCH.follow(there, prepared)
             assert followed.accepted
             same = same and np.array_equal(home, sides(case, there, followed.configuration, neighbors))
-            found.append(measure(moved, followed))
-        return found, same
+            measured.append(measure(moved, followed))
+        return measured, same
 
     # The best of several steps: a difference tends to the derivative as its step does to zero, until rounding of the
     # values limits what it can tell. Two modes that nearly have the same frequency need a short one, since they mix.
     errors = dict.fromkeys(names, np.inf)
     for step in (4e-6, 1e-6, 2.5e-7, 6e-8):
-        found, same = ends(step)
+        measured, same = ends(step)
         if not same:
             continue
         for name in names:
-            far2, near2, near, far = (float(end[name]) for end in found)
+            far2, near2, near, far = (float(end[name]) for end in measured)
             difference = (8 * (near - near2) - (far - far2)) / (12 * step)
             slope = float(slopes[name])
             rounding = 1e-12 * max(abs(float(values[name])), 1e-3) / step

@@ -34,8 +34,8 @@ def test_a_curve_is_the_mean_of_weighted_squares():
     assert float(plain) == pytest.approx(expected, rel=1e-13)
     # A row that was not accepted does not count, whatever is in it.
     accepted = jnp.array([True, True, False, True, True, True])
-    some = Curve(TARGET, WEIGHTS).loss(jnp.where(accepted[:, None], VALUES, 0.0), accepted, Tracked(6))
-    assert float(some) == pytest.approx(
+    loss = Curve(TARGET, WEIGHTS).loss(jnp.where(accepted[:, None], VALUES, 0.0), accepted, Tracked(6))
+    assert float(loss) == pytest.approx(
         float(np.mean(WEIGHTS * (VALUES[accepted].mean(axis=0) - TARGET) ** 2)), rel=1e-13
     )
 
@@ -177,7 +177,7 @@ def test_gradient_of_curves_and_ratios_against_central_differences(evaluated):
         for sign in (-1, 1):
             moved = {name: values[name] + sign * step * direction[name] for name in values}
             potential = experiment.problem.at(moved).potential
-            prepared = [experiment.protocol.follow(potential, one) for one in batch]
+            prepared = [experiment.protocol.follow(potential, packing) for packing in batch]
             where.append(
                 [branches(potential, p.configuration, b.memory.neighbors) for p, b in zip(prepared, batch, strict=True)]
             )
@@ -214,10 +214,10 @@ def test_both_ratios_are_those_of_the_moduli(evaluated):
 def test_the_weighted_sum_is_the_sum_to_the_last_digit(evaluated):
     experiment, *_, evaluation = evaluated
     for combination in (None, WeightedSum()):
-        found = combine_terms(combination, experiment.terms, evaluation, ())
-        assert found.value == evaluation.loss
+        combined = combine_terms(combination, experiment.terms, evaluation, ())
+        assert combined.value == evaluation.loss
         for name, part in evaluation.gradient.items():
-            assert np.array_equal(found.gradient[name], part)
+            assert np.array_equal(combined.gradient[name], part)
 
 
 @pytest.mark.parametrize("name", ["maximize", "minimize", "target"])

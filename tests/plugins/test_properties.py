@@ -173,9 +173,9 @@ def test_vmap_over_parameters(reference_2d):
         leaves
     )
     for k in range(len(scales)):
-        one = jitted(jax.tree.map(lambda x: x[k], leaves), static, reference_2d.protocol, reference_2d.prepared)  # noqa: B023
+        single = jitted(jax.tree.map(lambda x: x[k], leaves), static, reference_2d.protocol, reference_2d.prepared)  # noqa: B023
         for name in PROPERTIES:
-            np.testing.assert_allclose(batch[name][k], one[name], rtol=1e-10, atol=1e-11, err_msg=name)
+            np.testing.assert_allclose(batch[name][k], single[name], rtol=1e-10, atol=1e-11, err_msg=name)
 
 
 @pytest.mark.parametrize("kind", ["potential", "protocol", "sampler", "property"])

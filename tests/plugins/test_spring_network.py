@@ -100,10 +100,10 @@ def test_moduli_against_matrices(network, prepared, measured):
 
 def test_derivatives_bond_by_bond(model, prepared, measured):
     """Of single bonds and of all bonds together, against differences of networks that are relaxed again."""
-    problem, found = measured
+    problem, measurement = measured
     values = problem.initial_values
     n = values["stiffness"].size
-    strongest = int(np.argmax(np.abs(found.gradients["shear_modulus"]["stiffness"])))
+    strongest = int(np.argmax(np.abs(measurement.gradients["shear_modulus"]["stiffness"])))
     directions = [{"stiffness": jnp.eye(1, n, bond)[0]} for bond in (0, strongest)]
     directions += [{"rest_length": jnp.eye(1, n, strongest)[0]}]
     keys = jax.random.split(jax.random.key(3))
@@ -119,8 +119,8 @@ def test_derivatives_bond_by_bond(model, prepared, measured):
         for name in problem.terms:
             far2, near2, near, far = (float(end[name]) for end in ends)
             difference = (8 * (near - near2) - (far - far2)) / (12 * step)
-            slope = sum(float(np.vdot(found.gradients[name][key], along)) for key, along in direction.items())
-            scale = max(float(np.max(np.abs(found.gradients[name][key]))) for key in direction)
+            slope = sum(float(np.vdot(measurement.gradients[name][key], along)) for key, along in direction.items())
+            scale = max(float(np.max(np.abs(measurement.gradients[name][key]))) for key in direction)
             assert abs(difference - slope) < 1e-6 * max(scale, abs(slope)), name
 
 

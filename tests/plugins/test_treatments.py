@@ -39,8 +39,8 @@ def test_langevin_dynamics_has_its_temperature():
     n, d = minimum().configuration.fractional.shape
     kinetic = np.asarray(treated.statistics["kinetic_energy"])
     assert np.mean(kinetic) == pytest.approx(0.5 * d * n * temperature, rel=0.02)
-    rows = [jax.tree.map(lambda x, k=k: x[k], treated.configuration) for k in range(count)]
-    potential = np.array([energy(row) for row in rows]) - energy(minimum().configuration)
+    configurations = [jax.tree.map(lambda x, k=k: x[k], treated.configuration) for k in range(count)]
+    potential = np.array([energy(configuration) for configuration in configurations]) - energy(minimum().configuration)
     expected = 0.5 * d * (n - 1) * temperature
     error = expected * np.sqrt(2.0 / (d * (n - 1)) / count)
     assert abs(np.mean(potential) - expected) < 4.0 * error

@@ -95,20 +95,20 @@ def test_parameters_may_have_any_name(load):
         """
     )
     assert record.status == "loaded", record.error
-    found = {name: parameters(components.get("property", name)) for name in ("first", "second", "third")}
-    assert {name: p.default for name, p in found["first"].items()} == {
+    declared = {name: parameters(components.get("property", name)) for name in ("first", "second", "third")}
+    assert {name: p.default for name, p in declared["first"].items()} == {
         "kind": "bulk",
         "base": 1.0,
         "name": "x",
         "cls": 1,
     }
-    assert {name: p.default for name, p in found["second"].items()} == {
+    assert {name: p.default for name, p in declared["second"].items()} == {
         "kind": "shear",
         "base": 2.0,
         "name": "y",
         "cls": 2,
     }
-    assert found["third"]["kind"].default == "property"
+    assert declared["third"]["kind"].default == "property"
 
 
 BROKEN = {
@@ -260,8 +260,8 @@ def test_annotations_become_kinds_of_parameters(load, decorator):
     checked = ANNOTATIONS.replace("class Many", f"import beartype, jaxtyping\n\n\n{decorator}class Many")
     components, record = load(checked)
     assert record.status == "loaded", record.error
-    found = parameters(components.get("property", "many"))
-    assert {name: p.kind for name, p in found.items()} == {
+    declared = parameters(components.get("property", "many"))
+    assert {name: p.kind for name, p in declared.items()} == {
         "array": "array",
         "several": "array",
         "matrix": "array",
@@ -276,8 +276,8 @@ def test_annotations_become_kinds_of_parameters(load, decorator):
         "density": "number",
         "noted": "integer",
     }
-    assert found["rate"].optional
-    assert not found["count"].optional
-    assert found["colour"].choices == ("red", "blue")
-    assert found["inner"].group == "objective"
-    assert found["density"].follows_system
+    assert declared["rate"].optional
+    assert not declared["count"].optional
+    assert declared["colour"].choices == ("red", "blue")
+    assert declared["inner"].group == "objective"
+    assert declared["density"].follows_system

@@ -36,12 +36,12 @@ def row(tree, k: int):
 def forces_and_hessians(potential, configurations: gw.Configuration, capacity: int):
     """Largest force and Hessian of each configuration, from pair lists of their own."""
 
-    def one(configuration):
+    def prepare(configuration):
         pairs = find_pairs(configuration, potential.cutoff, capacity)
         force = jnp.max(jnp.abs(potential.gradient(configuration, pairs)))
         return eqx.error_if(force, pairs.overflowed, "too many pairs"), potential.hessian(configuration, pairs)
 
-    return jax.vmap(one)(configurations)
+    return jax.vmap(prepare)(configurations)
 
 
 def assert_minima(potential, prepared: gw.Prepared) -> None:
@@ -100,9 +100,9 @@ def test_near_a_minimum_it_is_the_one_that_a_quench_of_its_own_finds(prepared):
     near = jax.vmap(gw.Configuration.moved)(prepared.configuration, shift)
     again = Quench().prepare_many(HarmonicMorse(), near, width=WIDTH)
     for k in range(SIZE):
-        one, alone = row(again, k), Quench().prepare(HarmonicMorse(), row(near, k))
-        assert distance(one.configuration, alone.configuration) < 1e-10
-        factors = [jnp.tril(p.memory.hessian.factor) for p in (one, alone)]
+        together, alone = row(again, k), Quench().prepare(HarmonicMorse(), row(near, k))
+        assert distance(together.configuration, alone.configuration) < 1e-10
+        factors = [jnp.tril(p.memory.hessian.factor) for p in (together, alone)]
         np.testing.assert_allclose(*factors, atol=1e-9)
 
 
@@ -118,8 +118,8 @@ def test_measuring_all_at_once_is_measuring_each(prepared):
     together = jax.jit(jax.vmap(both, (None, None, 0)))(*parameters, prepared)
     alone = jax.jit(both)
     for k in range(SIZE):
-        one = alone(*parameters, row(prepared, k))
-        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-8), row(together, k), one)
+        single = alone(*parameters, row(prepared, k))
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-8), row(together, k), single)
     followed = protocol.follow(potential, row(prepared, 0))
     assert distance(followed.configuration, row(prepared, 0).configuration) < 1e-10
 

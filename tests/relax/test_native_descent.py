@@ -143,12 +143,12 @@ def test_tables_follow_the_force() -> None:
         r = np.linspace(0.75, 0.999 * float(potential.cutoff), 3001)
         place = (r**2 - table.inner[0, 1]) * table.per_interval
         y = (place % 1.0)[:, None] ** np.arange(4)
-        found = np.sum(table.table[0, 1, place.astype(int)] * y, axis=1) * r
+        force = np.sum(table.table[0, 1, place.astype(int)] * y, axis=1) * r
         parameters = potential.pair_parameters(start, *(np.asarray([k]) for k in (0, 255)))
         assert start.species[0] != start.species[255]
-        one = jax.tree.map(lambda x: x[0], parameters)
-        expected = -np.asarray(jax.vmap(jax.grad(lambda x, p=potential, q=one: p.pair_energy(x, q)))(r))
-        error = np.abs(found - expected) / (1.0 + np.abs(expected))
+        of_pair = jax.tree.map(lambda x: x[0], parameters)
+        expected = -np.asarray(jax.vmap(jax.grad(lambda x, p=potential, q=of_pair: p.pair_energy(x, q)))(r))
+        error = np.abs(force - expected) / (1.0 + np.abs(expected))
         assert np.median(error) < 1e-9
         assert np.max(error) < 1e-4
 
@@ -213,8 +213,8 @@ def test_the_ensemble_is_that_of_the_loop_of_xla() -> None:
         moments = [(first, second)]
         if name != "poisson_ratio":  # whose tails are too heavy
             moments.append(((first - first.mean()) ** 2, (second - second.mean()) ** 2))
-        for expected, found in moments:
-            difference = found - expected
+        for expected, computed in moments:
+            difference = computed - expected
             error = np.std(difference, ddof=1) / np.sqrt(n_packings)
             assert error > 0.0  # other minima
             assert abs(np.mean(difference)) < 4.0 * error, name

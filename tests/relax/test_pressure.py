@@ -54,17 +54,17 @@ def state(dimension, box):
 
 @pytest.mark.parametrize(("dimension", "box"), CASES)
 def test_the_stress_is_minus_the_pressure(dimension, box):
-    found = state(dimension, box)
-    stress = np.asarray(found.stress)
+    pressed = state(dimension, box)
+    stress = np.asarray(pressed.stress)
     if box == "isotropic":
         stress = np.trace(stress) / dimension * np.eye(dimension)
         # The shape is that of the start, to rounding.
-        side = found.configuration.box[0, 0]
-        np.testing.assert_allclose(found.configuration.box, side * np.eye(dimension), rtol=0, atol=1e-14)
+        side = pressed.configuration.box[0, 0]
+        np.testing.assert_allclose(pressed.configuration.box, side * np.eye(dimension), rtol=0, atol=1e-14)
     np.testing.assert_allclose(stress, -PRESSURE * np.eye(dimension), rtol=0, atol=1e-10)
-    force = found.potential.gradient(found.configuration, found.neighbors)
+    force = pressed.potential.gradient(pressed.configuration, pressed.neighbors)
     assert np.max(np.abs(force)) < 1e-12
-    assert abs(float(found.configuration.n_particles / found.configuration.volume) - 1.6) > 1e-3
+    assert abs(float(pressed.configuration.n_particles / pressed.configuration.volume) - 1.6) > 1e-3
 
 
 @pytest.mark.parametrize(("dimension", "box"), CASES)
@@ -76,9 +76,9 @@ def test_every_strain_of_the_box_raises_the_enthalpy(dimension, box):
         of.potential, prepared.configuration, memory.neighbors, memory.hessian, of.protocol.pressure, strains
     )
     assert np.min(np.linalg.eigvalsh(response.stiffness)) > 0.0
-    found = state(dimension, box)
-    volume = found.configuration.volume
-    expected = volume * jnp.einsum("aij,ijkl,bkl->ab", strains, found.elastic_tensor, strains)
+    pressed = state(dimension, box)
+    volume = pressed.configuration.volume
+    expected = volume * jnp.einsum("aij,ijkl,bkl->ab", strains, pressed.elastic_tensor, strains)
     expected = expected + PRESSURE * volume * volume_curvature(strains)
     np.testing.assert_allclose(response.stiffness, expected, rtol=1e-9, atol=1e-9)
 
@@ -122,8 +122,8 @@ def test_gradients_are_those_of_packings_prepared_again(dimension, box):
         followed = there.protocol.follow(there.potential, prepared)
         assert followed.accepted
         assert int(followed.statistics["rearranged"]) == 0
-        found = measure_sample(problem, moved, followed, gradients=False).measurement.values
-        return found, branches(there.potential, followed.configuration, prepared.memory.neighbors)
+        properties = measure_sample(problem, moved, followed, gradients=False).measurement.values
+        return properties, branches(there.potential, followed.configuration, prepared.memory.neighbors)
 
     for step in (4e-6, 1e-6, 2.5e-7):
         ends = [at(factor * step) for factor in (-2, -1, 1, 2)]
@@ -176,20 +176,20 @@ def test_many_at_once_are_what_they_are_one_by_one(box):
     together = of.protocol.prepare_many(of.potential, starts, width=4)
     assert set(np.asarray(together.outcome)) == {gw.Outcome.converged}
     for k in range(count):
-        row = jax.tree.map(
+        packing = jax.tree.map(
             lambda x, k=k: x[k], gw.Prepared(together.configuration, together.outcome, {}, together.memory)
         )
-        stress = np.asarray(of.protocol.attach(of.potential, row).stress)
+        stress = np.asarray(of.protocol.attach(of.potential, packing).stress)
         pressure = -np.trace(stress) / 2
         assert pressure == pytest.approx(PRESSURE, abs=1e-10)
         if box == "flexible":
             np.testing.assert_allclose(stress, -PRESSURE * np.eye(2), rtol=0, atol=1e-10)
-        force = of.potential.gradient(row.configuration, row.memory.neighbors)
+        force = of.potential.gradient(packing.configuration, packing.memory.neighbors)
         assert np.max(np.abs(force)) < 1e-12
         alone = of.protocol.prepare(of.potential, jax.tree.map(lambda x, k=k: x[k], starts))
-        assert float(alone.configuration.volume) == pytest.approx(float(row.configuration.volume), rel=1e-10)
+        assert float(alone.configuration.volume) == pytest.approx(float(packing.configuration.volume), rel=1e-10)
         # What follows begins with the cache that the batch has left.
-        again = of.protocol.follow(of.potential, row)
+        again = of.protocol.follow(of.potential, packing)
         assert again.accepted
         assert int(again.statistics["rearranged"]) == 0
 
@@ -203,12 +203,12 @@ def test_shear_stabilised_packings_are_within_the_bounds():
     def tensors(protocol):
         prepared = protocol.prepare_many(potential, starts, width=count)
         bare = gw.Prepared(prepared.configuration, prepared.outcome, {}, prepared.memory)
-        measure = jax.jit(jax.vmap(lambda one: protocol.attach(potential, one).elastic_tensor))
+        measure = jax.jit(jax.vmap(lambda packing: protocol.attach(potential, packing).elastic_tensor))
         return np.asarray(measure(bare))[np.asarray(prepared.outcome) == gw.Outcome.converged]
 
-    found = tensors(Quench(pressure=PRESSURE, box="flexible"))
-    assert len(found) > 0.9 * count
-    moduli = np.array([[float(gw.bulk_modulus(c)), float(gw.shear_modulus(c))] for c in found])
+    elastic_tensors = tensors(Quench(pressure=PRESSURE, box="flexible"))
+    assert len(elastic_tensors) > 0.9 * count
+    moduli = np.array([[float(gw.bulk_modulus(c)), float(gw.shear_modulus(c))] for c in elastic_tensors])
     assert np.all(moduli[:, 0] > -0.5 * PRESSURE)
     assert np.all(moduli[:, 1] > 0.5 * PRESSURE)
     ratios = (moduli[:, 0] - moduli[:, 1]) / np.sum(moduli, axis=1)
@@ -251,5 +251,5 @@ def test_what_a_box_needs():
 def test_a_box_that_becomes_too_narrow_is_an_outcome():
     of = model(2, "isotropic")
     pressed = Quench(pressure=3.0)
-    found = pressed.prepare(of.potential, of.system.start(jax.random.key(2)))
-    assert gw.Outcome(int(found.outcome)) == gw.Outcome.narrow_box
+    prepared = pressed.prepare(of.potential, of.system.start(jax.random.key(2)))
+    assert gw.Outcome(int(prepared.outcome)) == gw.Outcome.narrow_box

@@ -92,11 +92,11 @@ def file_of(rows: str, lattice: str = "8 0 0 0 8 0 0 0 1", properties: str = "sp
     return f'{n}\nLattice="{lattice}" Properties={properties} pbc="T T F"\n{rows}'
 
 
-def assert_same_packing(one: gw.Configuration, other: gw.Configuration, tolerance: float = 1e-14) -> None:
+def assert_same_packing(first: gw.Configuration, second: gw.Configuration, tolerance: float = 1e-14) -> None:
     """The same particles in the same cell, up to whole cells."""
-    np.testing.assert_array_equal(one.species, other.species)
-    np.testing.assert_allclose(one.box, other.box, rtol=1e-15)
-    difference = np.asarray(one.fractional) - np.asarray(other.fractional)
+    np.testing.assert_array_equal(first.species, second.species)
+    np.testing.assert_allclose(first.box, second.box, rtol=1e-15)
+    difference = np.asarray(first.fractional) - np.asarray(second.fractional)
     np.testing.assert_allclose(difference, np.round(difference), rtol=0, atol=tolerance)
 
 

@@ -94,7 +94,7 @@ def failure_of_objective(
                 continue
             text = f"its loss has shape {loss.shape}, not ()"
         shape = np.shape(values[name])[1:]
-        return RunError(f"terms.{name}.objective: cannot judge values of shape {shape}: {text}")
+        return RunError(f"terms.{name}.objective: cannot take values of shape {shape}: {text}")
     return None
 
 

@@ -163,9 +163,9 @@ def from_checkpoint(experiment: Experiment, checkpoint: Checkpoint) -> TrainingS
     )
 
 
-def _check_shapes(found: PyTree, expected: PyTree) -> None:
+def _check_shapes(given: PyTree, expected: PyTree) -> None:
     """Raise `ValueError` if arrays that an experiment determines are not of its shapes."""
-    shapes = [[np.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (found, expected)]
+    shapes = [[np.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (given, expected)]
     for shape, needed in zip(*shapes, strict=True):
         if shape != needed:
             raise ValueError(f"made by another experiment: an array of shape {shape} where one of {needed} belongs")

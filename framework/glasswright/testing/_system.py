@@ -66,8 +66,8 @@ def check_starts(system: AbstractSystem) -> None:
 def check_repeatable(system: AbstractSystem) -> None:
     """The same key gives the same start, other keys or indices other ones."""
     starts, again = _starts(system), _starts(system)
-    for index, (one, same) in enumerate(zip(starts, again, strict=True)):
-        if not _equal(one, same):
+    for index, (first, second) in enumerate(zip(starts, again, strict=True)):
+        if not _equal(first, second):
             fail(f"start {index} is not the same when it is asked for again with the same key; use no other randomness")
     if len(starts) > 1 and all(_equal(starts[0], other) for other in starts[1:]):
         fail("all starts are the same; they have to depend on the key, or on the index")

@@ -21,7 +21,7 @@ class Pair(gw.AbstractProperty):
     second: gw.AbstractProperty = BulkModulus()
 
     units = "units of the first, units of the second"
-    source = "docs/composing.md: what the objective `ratio` judges"
+    source = "docs/composing.md: what the objective `ratio` compares"
 
     # A class attribute of other properties; here it depends on the two.
     @property

@@ -116,8 +116,8 @@ class AbstractEnsembles(AbstractDrawnStudy):
             if samples:
                 bins = common_bins(list(samples.values()))
                 for k, (title, sample) in enumerate(samples.items()):
-                    look = {"color": COLOURS[k % len(COLOURS)], "linestyle": DASHES[k % len(DASHES)]}
-                    axis.hist(sample, bins=bins, density=True, histtype="step", label=in_title(title), **look)
+                    style = {"color": COLOURS[k % len(COLOURS)], "linestyle": DASHES[k % len(DASHES)]}
+                    axis.hist(sample, bins=bins, density=True, histtype="step", label=in_title(title), **style)
             means = dict.fromkeys(p.mean for ensemble in ensembles for p in ensemble.published if p.name == name)
             for k, mean in enumerate(means):
                 axis.axvline(mean, color="black", linestyle="--", linewidth=0.8, label=None if k else "published")

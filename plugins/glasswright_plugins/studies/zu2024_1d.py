@@ -82,11 +82,11 @@ class Zu2024Fig1d(gw.AbstractStudy):
                     continue
                 step = np.array([line["step"] for line in run.lines])
                 longest = max(longest, int(step[-1]))
-                look = {"color": COLOURS[k % len(COLOURS)], "linestyle": DASHES[k % len(DASHES)], "linewidth": 0.8}
+                style = {"color": COLOURS[k % len(COLOURS)], "linestyle": DASHES[k % len(DASHES)], "linewidth": 0.8}
                 losses = [np.nan if line["loss"] is None else line["loss"] for line in run.lines]
                 values = [line["terms"].get("poisson_ratio", {}).get("value") for line in run.lines]
-                loss.semilogy(step, losses, label=name, **look)
-                value.plot(step, np.array(values, dtype=float), **look)
+                loss.semilogy(step, losses, label=name, **style)
+                value.plot(step, np.array(values, dtype=float), **style)
             loss.axhline(1e-6, color=ACCENT, linestyle="--", linewidth=0.8, label="published: below this")
             value.axhline(TARGET, color=ACCENT, linestyle="--", linewidth=0.8, label=f"target {TARGET}")
             value.plot([0], [INITIAL], "D", color=ACCENT, markersize=5, label=f"published: {INITIAL} before training")
