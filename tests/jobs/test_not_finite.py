@@ -64,9 +64,10 @@ def experiment() -> gw.Experiment:
     )
 
 
-@pytest.mark.parametrize("update", [NAN, INFINITY, -INFINITY])
-@pytest.mark.parametrize("variable", ["diameter", "binding_energy"])
-@pytest.mark.parametrize("at", [0, 2])
+@pytest.mark.parametrize(
+    ("at", "variable", "update"),
+    [(0, "diameter", NAN), (2, "binding_energy", NAN), (0, "binding_energy", -INFINITY), (2, "diameter", INFINITY)],
+)
 def test_a_design_that_is_not_finite_ends_the_run(
     experiment: gw.Experiment, tmp_path: Path, update: float, variable: str, at: int
 ) -> None:

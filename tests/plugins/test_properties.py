@@ -1,6 +1,7 @@
-"""Every registered property, on real packings: derivative, jit, invariances, vmap, serialisation.
+"""Every registered property, on the reference packings: derivative, invariances, serialisation.
 
-All properties of a packing are compiled together: that is what keeps this affordable.
+All properties of a packing are compiled together: that is what keeps this affordable. Whether they give the same under
+`jax.jit` and `jax.vmap` is checked by the conformance kit (`tests/testing/`).
 """
 
 import dataclasses
@@ -112,6 +113,14 @@ def test_gradient_against_central_differences_of_the_prepared_system(reference, 
     assert abs(slope - expected) < 1e-6 * norm
 
 
+# By default in two dimensions: another packing is another program.
+on_both_packings = pytest.mark.parametrize(
+    "reference",
+    [pytest.param(PACKINGS[0], id=PACKINGS[0]), pytest.param(PACKINGS[1], id=PACKINGS[1], marks=pytest.mark.slow)],
+    indirect=True,
+)
+
+
 @functools.cache
 def values(reference, change=None):
     """All properties of the reference packing, or of that packing described in another way."""
@@ -141,12 +150,14 @@ def quarter_turn(dimension):
     return turn
 
 
+@on_both_packings
 @pytest.mark.parametrize("name", PROPERTIES)
 @pytest.mark.parametrize("change", ["translated", "relabelled", "another image"])
 def test_invariance(reference, name, change):
     np.testing.assert_allclose(values(reference, change)[name], values(reference)[name], rtol=1e-9, atol=1e-10)
 
 
+@on_both_packings
 @pytest.mark.parametrize("name", PROPERTIES)
 def test_quarter_turn(reference, name):
     """Scalars do not change when the packing is turned; tensors turn with it."""
@@ -157,25 +168,6 @@ def test_quarter_turn(reference, name):
         turn = quarter_turn(reference.configuration.dimension)
         before = jnp.einsum("ai,bj,ck,dl,ijkl->abcd", *(4 * [turn]), before)
     np.testing.assert_allclose(after, before, rtol=1e-9, atol=1e-10)
-
-
-@pytest.mark.parametrize("name", PROPERTIES)
-def test_jit_equals_eager(reference_2d, name):
-    eager = component("property", name)().measure(reference_2d.state)
-    np.testing.assert_allclose(values(reference_2d)[name], eager, rtol=1e-11, atol=1e-12)
-
-
-def test_vmap_over_parameters(reference_2d):
-    scales = jnp.array([1.0, 1.001, 0.998])
-    parameters, static = eqx.partition(reference_2d.potential, eqx.is_inexact_array)
-    leaves = jax.tree.map(lambda p: scales[:, None] * p[None], parameters)
-    batch = eqx.filter_jit(jax.vmap(lambda p: measure_all(p, static, reference_2d.protocol, reference_2d.prepared)))(
-        leaves
-    )
-    for k in range(len(scales)):
-        single = jitted(jax.tree.map(lambda x: x[k], leaves), static, reference_2d.protocol, reference_2d.prepared)  # noqa: B023
-        for name in PROPERTIES:
-            np.testing.assert_allclose(batch[name][k], single[name], rtol=1e-10, atol=1e-11, err_msg=name)
 
 
 @pytest.mark.parametrize("kind", ["potential", "protocol", "sampler", "property"])
