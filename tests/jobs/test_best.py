@@ -110,7 +110,9 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method", ["newton", "elastic", *(pytest.param(name, marks=pytest.mark.slow) for name in ("fire", "matrix free"))]
+)
 def test_a_checkpoint_is_small_and_makes_the_same_packing(method: str, experiment: gw.Experiment) -> None:
     """To the last bit: pairs, factored Hessian, and the next step; also where a packing was followed."""
     own = dataclasses.replace(

@@ -25,7 +25,7 @@ def floating_packing(exponent: float) -> tuple[gw.AbstractProtocol, gw.AbstractP
     return protocol, potential, prepared
 
 
-@pytest.mark.parametrize("exponent", [2.0, 2.5, 3.0])
+@pytest.mark.parametrize("exponent", [2.0, *(pytest.param(x, marks=pytest.mark.slow) for x in (2.5, 3.0))])
 def test_spheres_below_jamming_are_not_rigid(exponent):
     protocol, potential, prepared = floating_packing(exponent)
     state = protocol.attach(potential, prepared)

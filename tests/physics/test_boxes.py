@@ -84,7 +84,7 @@ def rotation(dimension: int) -> np.ndarray:
     return np.linalg.qr(np.random.default_rng(3).normal(size=(dimension, dimension)))[0]
 
 
-@pytest.mark.parametrize(("dimension", "name"), [(2, "skewed"), (3, "elongated")])
+@pytest.mark.parametrize(("dimension", "name"), [(2, "skewed"), pytest.param(3, "elongated", marks=pytest.mark.slow)])
 def test_the_elastic_tensor_does_not_depend_on_the_description(dimension: int, name: str) -> None:
     """In its box, in a sheared basis of the same lattice, in a doubled supercell, and turned with the solid."""
     at_rest = packing(dimension, name).configuration
@@ -200,6 +200,7 @@ def test_a_quench_in_a_skewed_box_carries_its_derivative() -> None:
     assert float(jnp.dot(gradient, direction)) == pytest.approx(difference, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_packings_side_by_side_rest_in_a_skewed_box() -> None:
     """Also where the skin of a list reaches beyond half the width of the box."""
     potential = potential_of(2)

@@ -115,7 +115,13 @@ def rough():
     return gw.System(n_particles=128, polydispersity=0.12, heterogeneity=0.12).start(jax.random.key(2))
 
 
-@pytest.mark.parametrize("name", [*POTENTIALS, "sum"])
+QUICK = ("harmonic_morse", "lennard_jones", "sum")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in (*POTENTIALS, "sum")],
+)
 def test_no_pair_is_lost(name, rough):
     """Against the sum over all pairs; and a list up to the nominal cutoff would lose some."""
     parts = {"lennard_jones": {"cutoff_ratio": 1.8, "onset_ratio": 1.5}, "yukawa": {"cutoff_ratio": 2.2}}
@@ -129,13 +135,13 @@ def test_no_pair_is_lost(name, rough):
     smooth = dataclasses.replace(rough, disorder={})
 
     @jax.jit
-    def energies(listed):
+    def energies(rough, smooth, listed, everything):
         r = jnp.linalg.norm(rough.displacement(everything.i, everything.j), axis=1)
         each = jax.vmap(potential.pair_energy)(r, potential.pair_parameters(rough, everything.i, everything.j))
         totals = [potential.energy(rough, pairs) for pairs in (listed, everything)]
         return r, each, *totals, potential.energy(smooth, everything)
 
-    r, energy, total, expected, plain = energies(build_pair_list(rough, reach))
+    r, energy, total, expected, plain = energies(rough, smooth, build_pair_list(rough, reach), everything)
     assert float(total) == pytest.approx(float(expected), rel=1e-12)
     # The square of a rounding error is left where the smoothing ends.
     assert np.max(np.abs(energy[r >= reach])) < 1e-30
@@ -233,6 +239,7 @@ def run(model, tmp_path_factory):
     return directory, train(make(model), directory, progress=False)
 
 
+@pytest.mark.slow
 def test_any_number_of_devices_and_a_resumed_run_give_the_same(model, run, tmp_path):
     directory, _ = run
     train(make(model, devices=2), tmp_path, progress=False)

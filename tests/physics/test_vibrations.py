@@ -94,7 +94,15 @@ def vibrations(protocol, potential, prepared, properties):
     ]
 
 
-@pytest.fixture(scope="module", params=["harmonic_morse 2d", "harmonic_morse 3d", "soft_sphere 2d", "soft_sphere 3d"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        "harmonic_morse 2d",
+        pytest.param("harmonic_morse 3d", marks=pytest.mark.slow),
+        pytest.param("soft_sphere 2d", marks=pytest.mark.slow),
+        "soft_sphere 3d",
+    ],
+)
 def packing(request):
     name, dimension = request.param.split()
     if name == "soft_sphere":

@@ -57,7 +57,7 @@ def test_functions_of_a_distance_are_ours(ours, function, parameters, options):
     np.testing.assert_allclose(theirs[1], mine[1], atol=1e-11 * float(jnp.max(jnp.abs(mine[1]))))
 
 
-@pytest.mark.parametrize("name", ["lennard_jones", "soft_sphere"])
+@pytest.mark.parametrize("name", ["lennard_jones", pytest.param("soft_sphere", marks=pytest.mark.slow)])
 def test_moduli_are_those_of_jax_md(name):
     """The elastic tensor of a relaxed packing against `athermal_moduli`, with jax-md's own energy and space."""
     from jax_md import elasticity, energy, space  # ten seconds, which only the process that runs this file spends

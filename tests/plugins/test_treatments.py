@@ -30,6 +30,7 @@ def energy(configuration):
     return float(HarmonicMorse().energy(configuration, minimum().memory.neighbors))
 
 
+@pytest.mark.slow
 def test_langevin_dynamics_has_its_temperature():
     """Kinetic and potential energy of small vibrations about a minimum: `T/2` for each degree of freedom."""
     temperature, count = 1e-6, 12
@@ -100,7 +101,13 @@ def test_treatments_keep_their_order():
     assert [name for name in dotted if name.endswith("temperature")] == [f"{name}.temperature" for name in names]
 
 
-@pytest.mark.parametrize("name", sorted(registry().components("treatment")))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=() if n == "swap" else pytest.mark.slow)
+        for n in sorted(registry().components("treatment"))
+    ],
+)
 def test_built_in_treatments_conform(name):
     """All that the kit asks of a treatment, with paths and walks that are short: those of the defaults take minutes."""
     short = {

@@ -167,8 +167,9 @@ def test_rattlers_are_pinned_and_counted():
     assert bool(hessian.rattler[7])
 
 
-@pytest.mark.parametrize("dimension", [2, 3])
-@pytest.mark.parametrize("n_species", [1, 3])
+@pytest.mark.parametrize(
+    ("dimension", "n_species"), [(2, 1), (2, 3), (3, 1), pytest.param(3, 3, marks=pytest.mark.slow)]
+)
 def test_random_starts(dimension, n_species):
     system = gw.System(n_particles=300, n_species=n_species, dimension=dimension, density=1.2)
     start = system.start(jax.random.key(0))

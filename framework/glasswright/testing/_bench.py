@@ -227,7 +227,14 @@ class Bench:
         scales = np.array([1.0, 1.001])
         parameters = self.packing.parameters
         batch = jax.tree.map(lambda p: jnp.stack([scale * p for scale in scales]), parameters)
-        together = eqx.filter_jit(jax.vmap(lambda p: self.values_at(p, self.prepared)))(batch)
+
+        # The packing is an argument: a factored Hessian among the constants of a program compiles for many seconds.
+        @eqx.filter_jit
+        def values(batch: Parameters, prepared: Prepared) -> dict[str, Array]:
+            mapped: dict[str, Array] = jax.vmap(lambda p: self.values_at(p, prepared))(batch)
+            return mapped
+
+        together = values(batch, self.prepared)
         single = [self.jitted(jax.tree.map(lambda x, k=k: x[k], batch), self.prepared) for k in range(len(scales))]
         return jax.device_get(together), jax.device_get(single)
 
