@@ -32,6 +32,12 @@ REFERENCE = ROOT / "tests" / "reference"
 KOB_ANDERSEN_SIZES = {(1, 1): 1.0, (1, 2): 0.8, (2, 2): 0.88}
 KOB_ANDERSEN_DEPTHS = {(1, 1): 1.0, (1, 2): 1.5, (2, 2): 0.5}
 PACKINGS = ("2d_n368_sp2_a5", "3d_n256_sp2_a10")
+# For tests of which the one in two dimensions says enough by default: another packing is another program to compile.
+solid_is_slow = pytest.mark.parametrize(
+    "reference",
+    [pytest.param(PACKINGS[0], id=PACKINGS[0]), pytest.param(PACKINGS[1], id=PACKINGS[1], marks=pytest.mark.slow)],
+    indirect=True,
+)
 
 
 class Reference:

@@ -29,6 +29,7 @@ def programs(home: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in (home / "cache").rglob("*-cache")}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have other variables for the cache folder")
 def test_a_second_run_loads_what_the_first_has_compiled(tmp_path):
     for name in ("first", "second"):

@@ -54,6 +54,7 @@ def test_the_derivative_in_the_density_is_that_of_relaxed_boxes(model):
         assert abs(difference - gradient) < 1e-6 * max(1.0, abs(gradient)), name
 
 
+@pytest.mark.slow
 def test_density_alone_reaches_a_pressure(model, tmp_path):
     """Compressing a packing to a pressure: the box is all that changes."""
     experiment = gw.Experiment(

@@ -324,6 +324,7 @@ def test_too_many_rejections_end_the_run_with_their_reason(tmp_path, monkeypatch
     assert all(line["requested"] == line["converged"] + sum(line["rejected"].values()) for line in metrics)
 
 
+@pytest.mark.slow
 def test_a_gel_is_prepared_with_its_zero_modes_counted():
     """Clusters that float free turn and move at no cost, particles that nobody touches are rattlers."""
     potential = HarmonicMorse(binding_energy=0.5, inverse_range=8.0)

@@ -40,6 +40,7 @@ def lines(folder: Path) -> list[dict]:
     return [line | {"seconds": 0} for line in metrics]
 
 
+@pytest.mark.slow
 def test_the_pressure_is_trained_to_a_density(run):
     first, last = lines(run)[0], lines(run)[-1]
     assert first["design"]["pressure"] == 0.2

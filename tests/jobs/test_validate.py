@@ -130,6 +130,7 @@ def test_no_number_depends_on_devices_or_chunks(trained, validated, tmp_path, ov
         assert (tmp_path / "again" / name).read_bytes() == (validated / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_larger_system(trained, tmp_path):
     few = ["n_configurations=3", "n_untrained=0", "devices=1"]
     assert validate(trained, tmp_path / "large", "system.n_particles=160", arguments=few) == 0

@@ -33,7 +33,7 @@ def prepared_soft_spheres(dimension):
     return protocol, potential, prepared
 
 
-@pytest.fixture(scope="module", params=[2, 3])
+@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.slow)])
 def soft_spheres(request):
     return prepared_soft_spheres(request.param)
 

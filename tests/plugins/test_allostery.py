@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from glasswright.registry import registry
 from glasswright.registry.parameters import parameters
-from helpers import component, derivatives_of
+from helpers import component, derivatives_of, solid_is_slow
 
 SOURCE, TARGET = [0.2, 0.3, 0.6], [0.7, 0.4, 0.1]
 
@@ -81,6 +81,7 @@ def by_numpy(potential, prepared, source, target):
     return (vectors[1] @ moved / lengths[1]) / (vectors[0] @ moved / lengths[0])
 
 
+@solid_is_slow
 def test_places_and_pairs(reference):
     """Places name the nearest interacting pairs; the value is that of the pseudo-inverse."""
     configuration, d = reference.prepared.configuration, reference.prepared.configuration.dimension

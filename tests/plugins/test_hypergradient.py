@@ -38,7 +38,13 @@ def two_evaluations(inner, rate, meta_rate, steps):
     return parameters, rates
 
 
-@pytest.mark.parametrize("inner", [optax.rmsprop(1.0), optax.adam(1.0), optax.sgd(1.0, momentum=0.9)])
+@pytest.mark.parametrize(
+    "inner",
+    [
+        optax.rmsprop(1.0),
+        *(pytest.param(o, marks=pytest.mark.slow) for o in (optax.adam(1.0), optax.sgd(1.0, momentum=0.9))),
+    ],
+)
 def test_equals_the_two_evaluation_form(inner):
     expected, expected_rates = two_evaluations(inner, 0.01, 0.05, 60)
     optimizer = hypergradient(inner, learning_rate=0.01, meta_learning_rate=0.05)

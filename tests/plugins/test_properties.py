@@ -13,15 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from glasswright.registry import registry
-from helpers import PACKINGS, branches, component, properties_of_equilibria
+from helpers import PACKINGS, branches, component, properties_of_equilibria, solid_is_slow
 
 PROPERTIES = sorted(properties_of_equilibria())
 # In a box that is fixed, interactions do not change these; tests/relax/test_pressure.py has those of free boxes.
 OF_THE_BOX = ("box_shape", "density")
 
 
-# Those whose formula is another one in three dimensions than in two. The derivatives of the others there are slow: each
-# packing compiles for a minute.
+# Those whose formula is another one in three dimensions than in two; the others are compiled apart from them.
 OF_THE_DIMENSION = ("bond_order", "bulk_modulus", "poisson_ratio", "pressure", "shear_modulus", "young_modulus")
 
 
@@ -97,9 +96,9 @@ def gradient_cases():
     others = tuple(name for name in PROPERTIES if name not in OF_THE_DIMENSION)
     for name in PROPERTIES:
         yield pytest.param(flat, name, tuple(PROPERTIES), id=f"{flat}-{name}")
-    for names, marks in ((OF_THE_DIMENSION, ()), (others, pytest.mark.slow)):
+    for names in (OF_THE_DIMENSION, others):
         for name in names:
-            yield pytest.param(solid, name, names, id=f"{solid}-{name}", marks=marks)
+            yield pytest.param(solid, name, names, id=f"{solid}-{name}", marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize(("reference", "name", "names"), list(gradient_cases()), indirect=["reference"])
@@ -111,14 +110,6 @@ def test_gradient_against_central_differences_of_the_prepared_system(reference, 
     assert norm > 0
     assert abs(slope - reverse) < 1e-10 * norm
     assert abs(slope - expected) < 1e-6 * norm
-
-
-# By default in two dimensions: another packing is another program.
-on_both_packings = pytest.mark.parametrize(
-    "reference",
-    [pytest.param(PACKINGS[0], id=PACKINGS[0]), pytest.param(PACKINGS[1], id=PACKINGS[1], marks=pytest.mark.slow)],
-    indirect=True,
-)
 
 
 @functools.cache
@@ -150,14 +141,14 @@ def quarter_turn(dimension):
     return turn
 
 
-@on_both_packings
+@solid_is_slow
 @pytest.mark.parametrize("name", PROPERTIES)
 @pytest.mark.parametrize("change", ["translated", "relabelled", "another image"])
 def test_invariance(reference, name, change):
     np.testing.assert_allclose(values(reference, change)[name], values(reference)[name], rtol=1e-9, atol=1e-10)
 
 
-@on_both_packings
+@solid_is_slow
 @pytest.mark.parametrize("name", PROPERTIES)
 def test_quarter_turn(reference, name):
     """Scalars do not change when the packing is turned; tensors turn with it."""

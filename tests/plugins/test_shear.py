@@ -121,6 +121,7 @@ def test_stresses_are_those_of_minima_quenched_anew():
     assert float(state.events.stress_before[0]) > float(state.events.stress_after[0])
 
 
+@pytest.mark.slow
 def test_tangent_modulus_is_the_elastic_constant():
     """Simple shear is linear shear and a rotation: under a stress they differ by `(3 s_yy - s_xx)/4`."""
     h = 1e-4

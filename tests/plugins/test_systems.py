@@ -160,6 +160,7 @@ write_dump all custom {folder}/packing.dump id type x y z modify format float %.
 """
 
 
+@pytest.mark.slow
 def test_training_starts_from_a_file_of_lammps(tmp_path: Path) -> None:
     engine = lammps_engine()
     for line in INPUT.format(folder=tmp_path).strip().splitlines():

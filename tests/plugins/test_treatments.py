@@ -119,6 +119,7 @@ def test_built_in_treatments_conform(name):
     check_treatment(component("treatment", name)(**short[name]))
 
 
+@pytest.mark.slow
 def test_swaps_sample_the_boltzmann_distribution():
     """Two particles of each species near a wall of their own: both ways round are as likely as their energies say."""
     # Four particles in a row, too far apart for all but nearest neighbours; displacements are too small to matter.

@@ -106,6 +106,7 @@ def test_near_a_minimum_it_is_the_one_that_a_quench_of_its_own_finds(prepared):
         np.testing.assert_allclose(*factors, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_measuring_all_at_once_is_measuring_each(prepared):
     potential, protocol = HarmonicMorse(), Quench()
 
@@ -176,6 +177,7 @@ def test_saddles_are_left_and_zero_modes_pinned():
     assert np.all(prepared.memory.hessian.is_stable)
 
 
+@pytest.mark.slow
 def test_particles_on_top_of_each_other_are_parted():
     potential = component("potential", "inverse_power")(n_species=1, diameter=1.0)
     starts = draw(gw.System(n_particles=64, n_species=1, density=1.0), 0, 2)

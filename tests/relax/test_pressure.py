@@ -100,7 +100,7 @@ def test_every_strain_of_the_box_raises_the_enthalpy(dimension, box):
         assert curvature == pytest.approx(float(response.stiffness[k, k]), rel=2e-2)
 
 
-@pytest.mark.parametrize(("dimension", "box"), CASES)
+@pytest.mark.parametrize(("dimension", "box"), [pytest.param(2, "isotropic", marks=pytest.mark.slow), *CASES[1:]])
 def test_gradients_are_those_of_packings_prepared_again(dimension, box):
     of, prepared = model(dimension, box), packing(dimension, box)
     unbounded = (-np.inf, np.inf)
