@@ -32,6 +32,7 @@ def test_joblib_runs_several_at_a_time(tmp_path):
         assert {basic["loss"]: basic["design"]} == {joblib["loss"]: joblib["design"]}
 
 
+@pytest.mark.slow
 def test_optuna_searches_for_the_smallest_loss(tmp_path):
     """Every training returns its loss, and the best one is told."""
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")

@@ -66,7 +66,6 @@ def test_a_packing_that_is_not_at_rest_is_named(packings: Path, tmp_path: Path, 
     assert "packing 1 of the file: configuration: not at a minimum" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_analyse_gives_each_packing_and_the_mean(packings: Path, tmp_path: Path, capsys: Any) -> None:
     own = [*SOFT, "parts=[tunability,vibrations]", "experiment=null"]
     report = run("analyse", tmp_path / "all", f"configuration={packings / 'all.extxyz'}", *own)

@@ -217,8 +217,7 @@ def test_shear_stabilised_packings_are_within_the_bounds():
     assert np.any([float(gw.shear_modulus(c)) < 0.5 * PRESSURE for c in fixed])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("box", ["isotropic", "flexible"])
+@pytest.mark.parametrize("box", ["isotropic", pytest.param("flexible", marks=pytest.mark.slow)])
 def test_the_protocol_conforms(box):
     """All that the kit asks of a protocol, derivatives included."""
     check_protocol(Quench(pressure=PRESSURE, box=box))
