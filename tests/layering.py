@@ -26,7 +26,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("components",),
     ("physics",),
     ("execution",),
-    ("_compiled", "_environment", "_errors", "_jax", "hookspecs"),
+    ("_compiled", "_environment", "_errors", "_jax", "_types", "hookspecs"),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(ORDER) for room in rooms}
 

@@ -4,18 +4,21 @@ import functools
 import logging
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import PyTreeDef
+from jaxtyping import PyTree
 
 from ._compiled import remove_oldest
 from ._environment import enable_64_bit
 from ._errors import RequestError, one_line
 
 Tree = TypeVar("Tree")
+Output = TypeVar("Output")
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +50,7 @@ def _asked_platforms() -> str:
     return str(getattr(jax.config, "jax_platforms", None) or os.environ.get("JAX_PLATFORMS", ""))
 
 
-def check_64_bit(tree: Any, key: str) -> None:
+def check_64_bit(tree: PyTree, key: str) -> None:
     """Refuse a tree with arrays that were made while 64-bit numbers were off; `key` is what it is called."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if isinstance(leaf, jax.Array) and eqx.is_inexact_array(leaf) and leaf.dtype.itemsize < 8:
@@ -69,7 +72,7 @@ def is_concrete(value: object) -> bool:
     return not isinstance(value, jax.core.Tracer)
 
 
-def fast_jit(function: Callable[..., Any]) -> Callable[..., Any]:
+def fast_jit(function: Callable[..., Output]) -> Callable[..., Output]:
     """`equinox.filter_jit` for positional arguments, at a third of its cost per call.
 
     A search calls compiled functions dozens of times for every configuration. Arrays are traced; everything else in the
@@ -77,24 +80,25 @@ def fast_jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     @functools.partial(jax.jit, static_argnums=1)
-    def compiled(arrays: list[Any], static: Any) -> Any:
+    def compiled(arrays: list[object], static: tuple[PyTreeDef, tuple[object, ...], tuple[bool, ...]]) -> Output:
         structure, others, which = static
         leaves = iter(arrays)
         rest = iter(others)
         return function(*jax.tree.unflatten(structure, [next(leaves) if traced else next(rest) for traced in which]))
 
     @functools.wraps(function)
-    def call(*arguments: Any) -> Any:
+    def call(*arguments: object) -> Output:
         leaves, structure = jax.tree.flatten(arguments)
         which = tuple(isinstance(leaf, jax.Array | np.ndarray | np.generic) for leaf in leaves)
         arrays = [leaf for leaf, traced in zip(leaves, which, strict=True) if traced]
         others = tuple(leaf for leaf, traced in zip(leaves, which, strict=True) if not traced)
-        return compiled(arrays, (structure, others, which))
+        result: Output = compiled(arrays, (structure, others, which))
+        return result
 
     return call
 
 
-def readable(module: Any) -> str:
+def readable(module: PyTree) -> str:
     """A module with its numbers, long arrays by their ends, where Equinox shows their shapes."""
     with np.printoptions(precision=6, threshold=12, edgeitems=3):
         return eqx.tree_pformat(module, short_arrays=False, width=110)

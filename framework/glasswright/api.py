@@ -6,21 +6,23 @@ import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ._errors import Interrupted
+from ._types import JSON, Setting
 from .execution.hosts import peers
 from .jobs.experiment import Experiment
 from .jobs.tracking import Callback, named_trackers
 from .run.progress import is_notebook
 
 if TYPE_CHECKING:
+    from .config.data import DictConfig
     from .reports.result import Result
 
 logger = logging.getLogger(__name__)
 
 
-def compose(*overrides: str, command: str = "train") -> Any:
+def compose(*overrides: str, command: str = "train") -> "DictConfig":
     """Compose a configuration as the command line does: `gw.compose("experiment=ensemble_poisson", "seed=3")`.
 
     **Arguments:**
@@ -38,7 +40,7 @@ def compose(*overrides: str, command: str = "train") -> Any:
     return compose_alone(command, list(overrides))
 
 
-def build(config: Mapping[str, Any]) -> Experiment:
+def build(config: Mapping[str, Setting]) -> Experiment:
     """The `Experiment` that a composed configuration of `train` describes; everything about it is checked.
 
     Raises `RequestError` with one line that names the key for whatever is wrong.
@@ -51,7 +53,7 @@ def build(config: Mapping[str, Any]) -> Experiment:
 
 
 def train(
-    *request: str | Mapping[str, Any] | Experiment,
+    *request: str | Mapping[str, Setting] | Experiment,
     directory: str | Path | None = None,
     overwrite: bool = False,
     progress: bool | None = None,
@@ -114,7 +116,7 @@ def load(directory: str | Path) -> "Result":
 
 
 def validate(
-    *request: str | Mapping[str, Any],
+    *request: str | Mapping[str, Setting],
     directory: str | Path | None = None,
     overwrite: bool = False,
     progress: bool | None = None,
@@ -132,7 +134,7 @@ def validate(
 
 
 def measure(
-    *request: str | Mapping[str, Any], directory: str | Path | None = None, overwrite: bool = False
+    *request: str | Mapping[str, Setting], directory: str | Path | None = None, overwrite: bool = False
 ) -> "Result":
     """Measure properties of an existing packing, and their gradients; returns what `measure.json` holds.
 
@@ -146,7 +148,7 @@ def measure(
 
 
 def analyse(
-    *request: str | Mapping[str, Any],
+    *request: str | Mapping[str, Setting],
     directory: str | Path | None = None,
     overwrite: bool = False,
     progress: bool | None = None,
@@ -182,7 +184,7 @@ def export(directory: str | Path, *formats: str, design: str = "final") -> list[
 
 def _perform(
     name: str,
-    given: tuple[str | Mapping[str, Any] | Experiment, ...],
+    given: tuple[str | Mapping[str, Setting] | Experiment, ...],
     directory: str | Path | None,
     overwrite: bool,
     progress: bool | None,
@@ -201,18 +203,20 @@ def _perform(
 
     prepare_jax()
     command, processes = load_command(name), peers()
-    request = config = _request(given, name)
+    config = _request(given, name)
+    request: object = config
     reads: list[Path] = []
-    if not isinstance(request, Experiment):
-        overwrite, reads = overwrite or may_overwrite(request), paths_read(request)
-        request = command.build(request, Path.cwd())
-    check_together(processes, name, request, None if request is config else config)
+    if not isinstance(config, Experiment):
+        overwrite, reads = overwrite or may_overwrite(config), paths_read(config)
+        request = command.build(config, Path.cwd())
+    check_together(processes, name, request, None if isinstance(config, Experiment) else config)
     if callbacks:
+        assert isinstance(request, Experiment)
         request = dataclasses.replace(request, trackers={**request.trackers, **named_trackers(callbacks)})
     # The first process writes; the others only do their share of the work.
     # Absolute: callbacks and trackers may change where the process stands.
     folder = None if directory is None or processes.rank > 0 else Path(directory).expanduser().absolute()
-    run: Callable[..., Any] = command.run
+    run: Callable[..., Mapping[str, JSON]] = command.run
     record = TrainingRecord(request) if isinstance(request, Experiment) else None
     if record is not None:
         run = functools.partial(job.train, record=record)
@@ -230,7 +234,9 @@ def _perform(
     return Result(report, name, folder, record)
 
 
-def _request(given: tuple[str | Mapping[str, Any] | Experiment, ...], command: str) -> Any:
+def _request(
+    given: tuple[str | Mapping[str, Setting] | Experiment, ...], command: str
+) -> Mapping[str, Setting] | Experiment:
     """The configuration or experiment that was given, or the one that overrides describe."""
     if len(given) == 1 and not isinstance(given[0], str):
         return given[0]

@@ -14,9 +14,9 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from .._errors import RequestError
+from .._types import JSON
 from ..config.folder import configuration_folder
 
 # Most answers of a kind that are kept.
@@ -32,14 +32,14 @@ class Answers:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         self.path = base / "glasswright" / "answers.json"
         self.state = _state()
-        self.known: dict[str, dict[str, Any]] = {}
+        self.known: dict[str, dict[str, JSON]] = {}
         # Whatever cannot be read is not known.
         with contextlib.suppress(OSError, ValueError, AttributeError):
             content = json.loads(self.path.read_text())
             if content.get("state") == self.state:
                 self.known = dict(content["known"])
 
-    def of(self, kind: str) -> dict[str, Any]:
+    def of(self, kind: str) -> dict[str, JSON]:
         """The answers of a kind, to which others can be added."""
         return self.known.setdefault(kind, {})
 

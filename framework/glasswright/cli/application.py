@@ -10,7 +10,6 @@ import functools
 import logging
 import sys
 from pathlib import Path
-from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -18,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from .._errors import RequestError, RunError, Stopped, named, one_line
 from .._jax import prepare_jax
-from ..commands.command import Command
+from ..commands.command import AnyCommand
 from ..commands.compose import compose, start
 from ..commands.table import load_command
 from ..commands.together import check_together
@@ -270,13 +269,13 @@ def _asks_for_a_sweep(instance: Hydra, name: str, config_name: str, overrides: l
     return bool(overall.hydra.mode == RunMode.MULTIRUN)
 
 
-def _build(command: Command[Any, Any], config: DictConfig) -> Any:
+def _build(command: AnyCommand, config: DictConfig) -> object:
     """The request that a composed configuration describes, checked."""
     HydraConfig.instance().set_config(config)  # for interpolations of hydra.*
     return command.build(config, start_folder())
 
 
-def _perform(command: Command[Any, Any], request: Any, folder: Path, n_scores: int = 1) -> Score:
+def _perform(command: AnyCommand, request: object, folder: Path, n_scores: int = 1) -> Score:
     """Do the work and show what it came to; returns what a sweeper minimises, one number or several."""
     report = command.run(request, folder, progress=True)
     for line in command.summarise(report, folder):

@@ -5,7 +5,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import TextIO
 
 from .._compiled import remove_unreadable
 
@@ -36,10 +36,17 @@ def diagnostics() -> Iterator[None]:
     handler = _StandardError()
     show = warnings.showwarning
 
-    def show_warning(message: Warning | str, *where: Any, **others: Any) -> None:
+    def show_warning(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
         # What cannot be loaded is compiled again.
         if not remove_unreadable(str(message)):
-            show(message, *where, **others)
+            show(message, category, filename, lineno, file, line)
 
     warnings.showwarning = show_warning
     before = [(logger, logger.level, logger.propagate) for logger in map(logging.getLogger, LOGGERS)]

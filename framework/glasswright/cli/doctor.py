@@ -4,8 +4,8 @@ import importlib.metadata
 import json
 import platform
 import sys
-from typing import Any
 
+from .._types import JSON
 from .parser import Parser
 
 DISTRIBUTIONS = (
@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
     return 0 if report["healthy"] else 1
 
 
-def examine() -> dict[str, Any]:
+def examine() -> dict[str, JSON]:
     """Everything the doctor looks at, as plain data; `problems` says in words what is wrong."""
     import glasswright
 
@@ -52,7 +52,7 @@ def examine() -> dict[str, Any]:
     from ..registry.registry import registry
     from .probes import probes
 
-    report: dict[str, Any] = {
+    report: dict[str, JSON] = {
         "versions": {
             "python": platform.python_version(),
             "glasswright": glasswright.__version__,
@@ -116,7 +116,7 @@ def _versions() -> dict[str, str | None]:
     return versions
 
 
-def _print(report: dict[str, Any]) -> None:
+def _print(report: dict[str, JSON]) -> None:
     for name, version in report["versions"].items():
         print(f"{name:12} {version or '-'}")
     print(f"{'devices':12} {', '.join(report['devices']) or '-'}")

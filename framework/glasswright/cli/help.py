@@ -5,9 +5,9 @@ import json
 import re
 import textwrap
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-from ..commands.command import Command
+from .._types import Setting
+from ..commands.command import AnyCommand
 from ..commands.table import COMMANDS
 from ..components.objective import Term
 from ..config.data import OVERWRITE, Config, resolved
@@ -31,7 +31,7 @@ REQUIRED = "???"
 Lines = list[tuple[str, str]]
 
 
-def help_text(name: str, command: Command[Any, Any], config: Config, components: Registry, presets: list[str]) -> str:
+def help_text(name: str, command: AnyCommand, config: Config, components: Registry, presets: list[str]) -> str:
     """The text of `--help`.
 
     **Arguments:**
@@ -69,7 +69,7 @@ def help_text(name: str, command: Command[Any, Any], config: Config, components:
     return "\n".join([*lines, ""])
 
 
-def _sections(data: Mapping[str, Any], command: Command[Any, Any], components: Registry) -> Iterator[tuple[str, Lines]]:
+def _sections(data: Mapping[str, Setting], command: AnyCommand, components: Registry) -> Iterator[tuple[str, Lines]]:
     """The keys by topic: those of the command, the system, the design, and each component."""
     by_target = {component.target: component for kind in KINDS for component in components.components(kind).values()}
     by_target |= {component.target: component for component in schedules().values()}
@@ -102,7 +102,7 @@ def _sections(data: Mapping[str, Any], command: Command[Any, Any], components: R
 
 
 def _of_component(
-    node: Mapping[str, Any], path: str, by_target: Mapping[str, Component]
+    node: Mapping[str, Setting], path: str, by_target: Mapping[str, Component]
 ) -> Iterator[tuple[str, Lines]]:
     """The keys of a component, and those of the components that it is made of."""
     component = by_target.get(str(node.get(TARGET)))
@@ -125,7 +125,7 @@ def _of_class(cls: type) -> dict[str, str]:
     return descriptions(inspect.cleandoc(cls.__doc__ or ""))
 
 
-def _pair(key: str, value: Any) -> str:
+def _pair(key: str, value: Setting) -> str:
     """`key=value` as it is typed, for values that a configuration can hold."""
     if value == REQUIRED:
         return f"{key}=… (required)"
@@ -150,12 +150,12 @@ def _wrapped(text: str, indent: str = "  ") -> list[str]:
     return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent=indent)
 
 
-def _choices(config: Config) -> Mapping[str, Any]:
-    choices: Mapping[str, Any] = config["hydra"]["runtime"]["choices"]
+def _choices(config: Config) -> Mapping[str, Setting]:
+    choices: Mapping[str, Setting] = config["hydra"]["runtime"]["choices"]
     return choices
 
 
-def _is_chosen(data: Mapping[str, Any], kind: str) -> bool:
+def _is_chosen(data: Mapping[str, Setting], kind: str) -> bool:
     return isinstance(data.get(kind), Mapping) and TARGET in data[kind]
 
 

@@ -1,9 +1,9 @@
 """`glasswright plot DIR`: the pictures of a run again, in another format, width or style, or while it runs."""
 
 from pathlib import Path
-from typing import Any
 
 from .._errors import RequestError
+from .._types import Setting
 from ..plots.options import FORMATS, WIDTHS
 from .parser import Parser
 
@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> int:
     from ..run.pictures import write_picture
 
     kept = read_mapping(folder / "config.yaml").get("plots") or {}
-    asked: dict[str, Any] = {"format": given.format, "width": _width(given.width), "style": given.style}
+    asked: dict[str, Setting] = {"format": given.format, "width": _width(given.width), "style": given.style}
     options = build_plots(kept | {key: value for key, value in asked.items() if value is not None})
     output = Path(given.output) if given.output else folder
     output.mkdir(parents=True, exist_ok=True)

@@ -3,9 +3,9 @@
 import argparse
 import json
 import sys
-from typing import Any
 
 from .._errors import RequestError, suggestion
+from .._types import JSON
 from ..registry.component import KINDS
 from ..registry.describe import describe_component
 from ..registry.registry import Registry, registry
@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def describe(components: Registry) -> dict[str, Any]:
+def describe(components: Registry) -> dict[str, JSON]:
     """The plugins and the components of each, as plain data."""
     plugins = []
     for plugin in components.plugins:
@@ -72,13 +72,13 @@ def describe(components: Registry) -> dict[str, Any]:
     return {"plugins": plugins, "components": {kind: list(components.components(kind)) for kind in KINDS}}
 
 
-def find(components: Registry, name: str) -> list[dict[str, Any]]:
+def find(components: Registry, name: str) -> list[dict[str, JSON]]:
     """Every component and plugin of a name; `kind=name` looks among one kind only."""
     given_kind, _, bare = name.rpartition("=")
     if given_kind and given_kind not in KINDS:
         raise RequestError(f"{name}: no such kind of component; {suggestion(given_kind, KINDS)}")
     kinds = [given_kind] if given_kind else list(KINDS)
-    matches: list[dict[str, Any]] = [
+    matches: list[dict[str, JSON]] = [
         {**describe_component(group[bare])} for kind in kinds if bare in (group := components.components(kind))
     ]
     plugins = describe(components)["plugins"]
@@ -96,7 +96,7 @@ def find(components: Registry, name: str) -> list[dict[str, Any]]:
     return matches
 
 
-def _text(described: dict[str, Any]) -> str:
+def _text(described: dict[str, JSON]) -> str:
     if described["kind"] == "plugin":
         lines = [
             f"plugin {described['entry_point']} ({described['distribution']} {described['version']}): "
@@ -121,11 +121,11 @@ def _text(described: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _shown(value: Any) -> str:
+def _shown(value: JSON) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _print_plain(listing: dict[str, Any]) -> None:
+def _print_plain(listing: dict[str, JSON]) -> None:
     for plugin in listing["plugins"]:
         label = f"{plugin['entry_point']}  {plugin['distribution']} {plugin['version']}"
         print(f"{label}  {plugin['status']}  {plugin['error']}".rstrip())
@@ -133,7 +133,7 @@ def _print_plain(listing: dict[str, Any]) -> None:
             print(f"  {kind}: {', '.join(names)}")
 
 
-def _print_table(listing: dict[str, Any]) -> None:
+def _print_table(listing: dict[str, JSON]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -3,9 +3,9 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 from .._errors import RequestError, suggestion
+from .._types import Setting
 from .parser import Parser
 
 
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
             f"{wrong[0]}: must be scale=… or KEY=VALUE; {suggestion(wrong[0], ['scale=quick', 'scale=paper'])}"
         )
     # The request checks it.
-    scale: Any = scales[-1] if scales else "quick"
+    scale: Setting = scales[-1] if scales else "quick"
     component = studies[given.name]
     request = StudyRequest(
         name=given.name,

@@ -6,9 +6,9 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from .._errors import RequestError, suggestion
+from .._types import JSON
 from ..run.listing import RunSummary, differing, natural_order, runs_below
 from .parser import Parser
 
@@ -69,7 +69,7 @@ def ordered(runs: Sequence[RunSummary], name: str, *, reverse: bool = False) -> 
     if name not in known:
         raise RequestError(f"--sort={name}: no such column; {suggestion(name, known)}")
 
-    def cell(run: RunSummary) -> Any:
+    def cell(run: RunSummary) -> JSON:
         if name in SORTABLE:
             return getattr(run, name)
         return run.values.get(name, run.overrides.get(name))
@@ -79,7 +79,7 @@ def ordered(runs: Sequence[RunSummary], name: str, *, reverse: bool = False) -> 
     return [*present, *(run for run in runs if cell(run) is None)]
 
 
-def _sorting_key(value: Any) -> tuple[float, list[tuple[int, str]]]:
+def _sorting_key(value: JSON) -> tuple[float, list[tuple[int, str]]]:
     """Numbers by their size, then texts with the numbers in them by theirs."""
     try:
         return float(value), []

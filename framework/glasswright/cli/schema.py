@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Iterable
-from typing import Any
 
 from .._errors import RequestError, suggestion
+from .._types import JSON
 from ..commands.command import AUTO
 from ..commands.table import COMMANDS, load_command
 from ..commands.train import TrainNode
@@ -40,14 +40,14 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def schema(name: str = "train", *, preset: bool = False) -> dict[str, Any]:
+def schema(name: str = "train", *, preset: bool = False) -> dict[str, JSON]:
     """The JSON schema of what a command composes, with every component that is registered here.
 
     With `preset` that of a file in `experiment/`: everything may be left out, components are known by what chose them.
     """
     kinds = [*KINDS, "schedule"]
     groups = {kind: schedules() if kind == "schedule" else registry().components(kind) for kind in kinds}
-    definitions: dict[str, Any] = {
+    definitions: dict[str, JSON] = {
         kind: {"anyOf": [_component(component, preset) for component in _classes(group.values())]}
         for kind, group in groups.items()
     }
@@ -72,7 +72,7 @@ def schema(name: str = "train", *, preset: bool = False) -> dict[str, Any]:
         "scale": _open(POSITIVE, preset),
     }
     assert set(term) == set(field_types(TermNode).keys())
-    shared: dict[str, Any] = {
+    shared: dict[str, JSON] = {
         **{kind: {"$ref": f"#/$defs/{kind}"} for kind in sorted(KINDS.keys() - {"property", "objective", "tracker"})},
         "terms": {"type": "object", "additionalProperties": _object(term, preset)},
         "design": {"type": "object", "additionalProperties": {"$ref": "#/$defs/bounds"}},
@@ -93,11 +93,11 @@ def schema(name: str = "train", *, preset: bool = False) -> dict[str, Any]:
     return title | _object(keys, True) | {"$defs": definitions}
 
 
-def _plots() -> dict[str, Any]:
+def _plots() -> dict[str, JSON]:
     """The keys of `plots`."""
     names = {"enum": list(FORMATS)}
     width = {"type": "number", "minimum": LEAST_WIDTH, "maximum": MOST_WIDTH}
-    keys: dict[str, Any] = {
+    keys: dict[str, JSON] = {
         "format": {"anyOf": [names, {"type": "array", "items": names, "minItems": 1}]},
         "width": {"anyOf": [{"enum": list(WIDTHS)}, width]},
         "style": {"type": ["string", "null"]},
@@ -111,10 +111,10 @@ def _classes(components: Iterable[Component]) -> list[Component]:
     return list({component.target: component for component in components}.values())
 
 
-def _component(component: Component, preset: bool) -> dict[str, Any]:
+def _component(component: Component, preset: bool) -> dict[str, JSON]:
     described = describe_component(component)
     meanings = {parameter["name"]: parameter["meaning"] for parameter in described["parameters"]}
-    properties: dict[str, Any] = {"_target_": {"const": component.target}}
+    properties: dict[str, JSON] = {"_target_": {"const": component.target}}
     for name, parameter in parameters(component).items():
         told = {"description": meanings[name]} if meanings.get(name) else {}
         properties[name] = _open(_value(parameter), preset) | told
@@ -122,8 +122,8 @@ def _component(component: Component, preset: bool) -> dict[str, Any]:
     return {"title": component.name, "description": described["summary"]} | result
 
 
-def _value(parameter: Parameter) -> dict[str, Any]:
-    possible: dict[str, list[dict[str, Any]]] = {
+def _value(parameter: Parameter) -> dict[str, JSON]:
+    possible: dict[str, list[dict[str, JSON]]] = {
         "integer": [{"type": "integer"}],
         "number": [{"type": "number"}],
         "boolean": [{"type": "boolean"}],
@@ -143,8 +143,8 @@ def _value(parameter: Parameter) -> dict[str, Any]:
     return options[0] if len(options) == 1 else {"anyOf": options}
 
 
-def _fields(node: Any, preset: bool) -> dict[str, Any]:
-    types: dict[str, dict[str, Any]] = {
+def _fields(node: type, preset: bool) -> dict[str, JSON]:
+    types: dict[str, dict[str, JSON]] = {
         "int": {"type": "integer"},
         "float": {"type": "number"},
         "float | None": {"type": ["number", "null"]},
@@ -154,10 +154,10 @@ def _fields(node: Any, preset: bool) -> dict[str, Any]:
     return {name: _open(types.get(kind, {}), preset) for name, kind in names.items()}
 
 
-def _open(value: dict[str, Any], preset: bool) -> dict[str, Any]:
+def _open(value: dict[str, JSON], preset: bool) -> dict[str, JSON]:
     return {"anyOf": [value, *OPEN["anyOf"]]} if preset and value else value
 
 
-def _object(properties: dict[str, Any], optional: bool, required: list[str] | None = None) -> dict[str, Any]:
+def _object(properties: dict[str, JSON], optional: bool, required: list[str] | None = None) -> dict[str, JSON]:
     needed = {} if optional else {"required": required or sorted(properties)}
     return {"type": "object", "properties": properties, "additionalProperties": False} | needed

@@ -3,11 +3,12 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
 from .._errors import RequestError, suggestion
+from .._types import Setting
 from ..components.objective import NoObjective, Term
 from ..config.blocks import build_design, build_plots, drop_open_objectives
 from ..config.data import Config, only, plain, request_of, to_yaml, with_keys, without
@@ -22,6 +23,7 @@ from ..jobs.analysis import DESIGN_SCALES, PARTS, PROPERTY_SCALES, Analysis, che
 from ..jobs.measure import check_measurable
 from ..jobs.tunability import AVERAGES
 from ..physics.configuration import Configuration
+from ..plots.options import PlotOptions
 from ..registry.registry import registry
 from ..run.extxyz import read_frames
 from .analysis_summary import summarise
@@ -69,7 +71,20 @@ def build_analysis(config: Config, folder: Path | None = None) -> Analysis:
     return request
 
 
-def _options(own: Mapping[str, Any]) -> dict[str, Any]:
+class _Options(TypedDict):
+    """What an analysis is told in plain numbers and names; see `Analysis`."""
+
+    parts: tuple[str, ...]
+    property_scale: str | Mapping[str, float]
+    design_scale: str
+    average: str
+    clip: float
+    change: Mapping[str, float]
+    plots: PlotOptions
+    steps: tuple[float, ...]
+
+
+def _options(own: Mapping[str, Setting]) -> _Options:
     """What is said in plain numbers and names."""
     parts = own["parts"]
     parts = [parts] if isinstance(parts, str) else parts
@@ -114,12 +129,12 @@ def _options(own: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _check_choice(key: str, value: Any, known: tuple[str, ...], more: str = "") -> None:
+def _check_choice(key: str, value: object, known: tuple[str, ...], more: str = "") -> None:
     if value not in known:
         raise RequestError(f"{key}={value}: {suggestion(str(value), known)}{more}")
 
 
-def _count(value: Any, has_packing: bool, available: int | None) -> int:
+def _count(value: object, has_packing: bool, available: int | None) -> int:
     """How many fresh packings; zero where one is there already."""
     if value == "auto":
         return 0 if has_packing else min(MANY, MANY if available is None else available)
@@ -129,7 +144,7 @@ def _count(value: Any, has_packing: bool, available: int | None) -> int:
     return count
 
 
-def _of_a_packing(given: Config, own: Mapping[str, Any], options: Mapping[str, Any], folder: Path | None) -> Analysis:
+def _of_a_packing(given: Config, own: Mapping[str, Setting], options: _Options, folder: Path | None) -> Analysis:
     """Of a packing from a file, whose potential the request describes."""
     if own["n_configurations"] != "auto":
         raise RequestError("n_configurations: a packing is given; fresh ones need run=… or experiment=… instead")
@@ -172,7 +187,7 @@ def _of_a_packing(given: Config, own: Mapping[str, Any], options: Mapping[str, A
     return dataclasses.replace(of_frame(measured.configuration), further=further)
 
 
-def _of_an_ensemble(given: Config, own: Mapping[str, Any], options: Mapping[str, Any], folder: Path) -> Analysis:
+def _of_an_ensemble(given: Config, own: Mapping[str, Setting], options: _Options, folder: Path) -> Analysis:
     """Of a run, or of what a training would start from."""
     data = plain_request(given, folder)
     if not data.get("terms"):

@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from .._types import JSON
+
 # Of longer arrays only the beginning is shown: all of it is in `analysis.json`.
 MOST_SHOWN = 6
 
 
-def summarise(report: Mapping[str, Any], folder: Path) -> list[str]:
+def summarise(report: Mapping[str, JSON], folder: Path) -> list[str]:
     """The main numbers of an analysis, in colours if standard output is a terminal."""
     console = Console(soft_wrap=False)
     with console.capture() as capture:
@@ -34,7 +35,7 @@ def summarise(report: Mapping[str, Any], folder: Path) -> list[str]:
     return [*capture.get().splitlines(), f"results in {folder}"]
 
 
-def _gradients(report: Mapping[str, Any], console: Console) -> None:
+def _gradients(report: Mapping[str, JSON], console: Console) -> None:
     counts = "".join(f", {count} {name}" for name, count in report["rejected"].items())
     title = f"gradients of means, from {report['converged']} samples ({report['preparations']} packings){counts}"
     table = Table(title=title, title_justify="left", title_style="bold")
@@ -62,7 +63,7 @@ def _number(value: float | None, form: str) -> str:
     return "" if value is None else format(value, form)
 
 
-def _tunability(report: Mapping[str, Any], console: Console) -> None:
+def _tunability(report: Mapping[str, JSON], console: Console) -> None:
     counts = "".join(f", {count} {name}" for name, count in report["rejected"].items())
     packings = (
         "one packing" if report["requested"] == 1 else f"the {report['average']} of {report['converged']} packings"
@@ -96,7 +97,7 @@ def _tunability(report: Mapping[str, Any], console: Console) -> None:
         _change(report["change"], console)
 
 
-def _change(change: Mapping[str, Any], console: Console) -> None:
+def _change(change: Mapping[str, JSON], console: Console) -> None:
     wanted = ", ".join(f"{name} {value:+.4g}" for name, value in change["wanted"].items())
     end = "reachable to first order" if change["reachable"] else "NOT reachable to first order"
     bounds = "" if change["within_bounds"] else ", but outside the bounds of the design"
@@ -105,7 +106,7 @@ def _change(change: Mapping[str, Any], console: Console) -> None:
     console.print(f"shortest step: {step}", highlight=False, soft_wrap=True)
 
 
-def _predictiveness(report: Mapping[str, Any], console: Console) -> None:
+def _predictiveness(report: Mapping[str, JSON], console: Console) -> None:
     table = Table(title="predictiveness: steps along the gradient", title_justify="left", title_style="bold")
     for heading in ("property", "slope", "right to 10 % up to a step of"):
         table.add_column(heading)
@@ -116,7 +117,7 @@ def _predictiveness(report: Mapping[str, Any], console: Console) -> None:
     console.print(table)
 
 
-def _bonds(report: Mapping[str, Any], console: Console) -> None:
+def _bonds(report: Mapping[str, JSON], console: Console) -> None:
     for name, entry in report.items():
         largest = entry["largest"][0]
         console.print(
@@ -128,7 +129,7 @@ def _bonds(report: Mapping[str, Any], console: Console) -> None:
         )
 
 
-def _vibrations(report: Mapping[str, Any], console: Console) -> None:
+def _vibrations(report: Mapping[str, JSON], console: Console) -> None:
     console.print(
         f"vibrations: {report['n_modes']} modes and {report['n_zero_modes']} zero modes, lowest frequency "
         f"{report['lowest_frequency']:.5g} with participation ratio {report['participation_ratio_of_softest']:.3f}",
@@ -137,7 +138,7 @@ def _vibrations(report: Mapping[str, Any], console: Console) -> None:
     )
 
 
-def _combination(vector: Any, names: Sequence[str]) -> str:
+def _combination(vector: object, names: Sequence[str]) -> str:
     """`poisson_ratio -0.27, pressure 0.96`; the entries of an array together: `diameter [0.58, 0.81]`."""
     groups: dict[str, list[float]] = {}
     for name, number in zip(names, np.asarray(vector), strict=True):
@@ -149,5 +150,5 @@ def _combination(vector: Any, names: Sequence[str]) -> str:
     return "\n".join(parts)
 
 
-def _numbers(values: Any) -> str:
+def _numbers(values: object) -> str:
     return "[" + ", ".join(f"{x:.4g}" for x in np.ravel(np.asarray(values))) + "]"

@@ -3,8 +3,9 @@
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
+from .._types import JSON, Setting
 from ..config.data import Config
 
 Request = TypeVar("Request")
@@ -12,7 +13,7 @@ Report = TypeVar("Report")
 RequestIn = TypeVar("RequestIn", contravariant=True)
 ReportOut = TypeVar("ReportOut", covariant=True)
 
-JsonSchema = Mapping[str, Any]
+JsonSchema = Mapping[str, JSON]
 
 # Schemas that several commands need; the definition of `numbers` is in `cli.schema`.
 AUTO: JsonSchema = {"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]}
@@ -71,7 +72,7 @@ class Command(Generic[Request, Report]):
     noun: str
     shared: tuple[str, ...] = ()
     own: Mapping[str, JsonSchema] = dataclasses.field(default_factory=dict)
-    nodes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    nodes: Mapping[str, object] = dataclasses.field(default_factory=dict)
     build: Callable[[Config, Path], Request]
     run: Work[Request, Report]
     summarise: Callable[[Report, Path], Iterable[str]]
@@ -79,5 +80,9 @@ class Command(Generic[Request, Report]):
     score: Callable[[Report], float | None] = lambda report: None
     terms: Callable[[Request], Iterable[str]] = lambda request: ()
     scores: Callable[[Report], Mapping[str, float | None]] = lambda report: {}
-    recognise: Callable[[Mapping[str, Any]], bool] = lambda configuration: False
+    recognise: Callable[[Mapping[str, Setting]], bool] = lambda configuration: False
     resumption: Resumption[Request, Report] | None = None
+
+
+# One of several commands: what its request and its report are, only the command itself knows.
+AnyCommand: TypeAlias = Command[Any, Any]

@@ -1,8 +1,8 @@
 """From overrides to the composed configuration of a command."""
 
 from collections.abc import Mapping
-from typing import Any
 
+from .._types import Setting
 from ..config import compose as composition
 from ..config.compose import DictConfig, Hydra, RunMode
 from ..config.data import closed, without_hydra
@@ -18,7 +18,7 @@ def start(command: str, config_folder: str | None = None, extra_folder: str | No
     return composition.start(command, load_command(command).nodes, noun_of_run, config_folder, extra_folder)
 
 
-def noun_of_run(configuration: Mapping[str, Any]) -> str:
+def noun_of_run(configuration: Mapping[str, Setting]) -> str:
     """What a run with this configuration is called, with its article."""
     name = command_of(configuration)
     return "no run of any command" if name is None else load_command(name).noun

@@ -4,9 +4,9 @@ import logging
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from .._errors import RequestError
+from .._types import JSON
 from ..config.blocks import build_property, fitting_properties
 from ..config.carried import with_trained
 from ..config.data import Config, is_given, plain, request_of, with_keys
@@ -114,7 +114,7 @@ def _build_checked(config: Config, folder: Path) -> MeasureRequest:
     return request
 
 
-def summarise(report: Mapping[str, Any], folder: Path) -> list[str]:
+def summarise(report: Mapping[str, JSON], folder: Path) -> list[str]:
     """The scalar properties of the packing, and how far it was relaxed."""
     moved = report.get("largest_displacement")
     lines = [f"{len(report['frames'])} packings"] if "frames" in report else []
@@ -126,7 +126,7 @@ def summarise(report: Mapping[str, Any], folder: Path) -> list[str]:
     return [*lines, f"results in {folder}"]
 
 
-def _failure(report: Mapping[str, Any]) -> str | None:
+def _failure(report: Mapping[str, JSON]) -> str | None:
     """What is wrong with the properties that could not be measured."""
     errors = [entry["error"] for entry in report["properties"].values() if "error" in entry]
     return "; ".join(errors) or None

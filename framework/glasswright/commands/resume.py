@@ -1,11 +1,12 @@
 """Going on with an interrupted run, whichever command it was."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from .._errors import RequestError, suggestion
 from .._jax import prepare_jax
+from .._types import JSON, Setting
 from ..config.data import changed, plain, without
 from ..config.instantiate import default_node
 from ..config.overrides import parse
@@ -14,7 +15,7 @@ from ..config.security import check_targets
 from ..execution.hosts import is_first_process, peers
 from ..registry.registry import registry
 from ..run.claim import locked
-from .command import Command
+from .command import AnyCommand
 from .table import COMMANDS, command_of, load_command
 from .together import check_together
 from .train import TrainNode
@@ -25,7 +26,7 @@ RESUME_KEYS = ("train.steps", "train.checkpoint_interval", "train.rejection_limi
 logger = logging.getLogger(__name__)
 
 
-def resume(folder: Path, overrides: list[str], *, progress: bool) -> tuple[Command[Any, Any], Any]:
+def resume(folder: Path, overrides: list[str], *, progress: bool) -> tuple[AnyCommand, Mapping[str, JSON]]:
     """Go on with the run in a folder; returns its command and its report.
 
     Raises `RequestError` if there is no run, if its command cannot go on, or if an override may not change.
@@ -61,7 +62,7 @@ def resume(folder: Path, overrides: list[str], *, progress: bool) -> tuple[Comma
         return command, report or command.resumption.run(request, folder, progress=progress)
 
 
-def _parsed(override: str) -> tuple[str, Any]:
+def _parsed(override: str) -> tuple[str, Setting]:
     """The key and the value of an override, as Hydra reads it, if the key is one that may change."""
     name = override.partition("=")[0]
     if "=" not in override or (name not in RESUME_KEYS and not name.startswith("executor.")):

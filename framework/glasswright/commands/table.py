@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .._errors import RequestError, suggestion
+from .._types import Setting
 
 if TYPE_CHECKING:
-    from .command import Command
+    from .command import AnyCommand
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Entry:
     summary: str
     path: str
 
+    # `Any`: what it is, whoever makes the table knows.
     def load(self) -> Any:
         """What stands at the path; imports its module."""
         module, _, attribute = self.path.partition(":")
@@ -58,14 +60,14 @@ COMMANDS = table(
 )
 
 
-def load_command(name: str) -> "Command[Any, Any]":
+def load_command(name: str) -> "AnyCommand":
     """The configured command of that name."""
     if name not in COMMANDS:
         raise RequestError(f"command={name!r}: no such command; {suggestion(name, COMMANDS)}")
-    command: Command[Any, Any] = COMMANDS[name].load()
+    command: AnyCommand = COMMANDS[name].load()
     return command
 
 
-def command_of(configuration: Mapping[str, Any]) -> str | None:
+def command_of(configuration: Mapping[str, Setting]) -> str | None:
     """The name of the command that a run directory's configuration is of."""
     return next((name for name in COMMANDS if load_command(name).recognise(configuration)), None)

@@ -2,12 +2,12 @@
 
 import hashlib
 import re
-from typing import Any
 
 import jax
 import numpy as np
 import yaml
 
+from .._types import Setting
 from ..config.data import Config, resolved
 from ..execution.agreement import check_same_request
 from ..execution.peers import AbstractPeers
@@ -18,7 +18,7 @@ MAY_DIFFER = ("devices", "chunk_size")
 
 
 def check_together(
-    peers: AbstractPeers, command: str, request: Any, config: Config | None = None, **further: Any
+    peers: AbstractPeers, command: str, request: object, config: Config | None = None, **further: object
 ) -> None:
     """Refuse, in every process, a request that is not the same in all processes of the run.
 
@@ -57,11 +57,11 @@ def _hydra_overrides(config: Config) -> dict[str, str]:
     return {key: value for key, _, value in (str(override).partition("=") for override in given)}
 
 
-def _keys(request: Any, config: Config | None) -> dict[str, Any]:
+def _keys(request: object, config: Config | None) -> dict[str, Setting]:
     """What was asked for, by key; or by field, for a request that no configuration describes."""
     kept = getattr(request, "config", None)
     if isinstance(kept, str):
-        keys: dict[str, Any] = yaml.safe_load(kept)
+        keys: dict[str, Setting] = yaml.safe_load(kept)
         return keys
     if config is not None:
         return resolved(config)
@@ -69,7 +69,7 @@ def _keys(request: Any, config: Config | None) -> dict[str, Any]:
     return {name: re.sub(r" at 0x\w+", "", repr(value)) for name, value in vars(request).items()}
 
 
-def _digest(request: Any) -> str:
+def _digest(request: object) -> str:
     """Eight letters that stand for all arrays of a request: those of files are in no configuration."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(dict(sorted(vars(request).items()))):

@@ -4,9 +4,10 @@ import dataclasses
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from .._errors import RequestError
+from .._types import JSON, Setting
 from ..components.objective import AbstractObjective
 from ..config.blocks import (
     build_chunk_size,
@@ -83,7 +84,7 @@ def build(config: Config, folder: Path | None = None) -> Experiment:
 
 
 def build_experiment(
-    data: dict[str, Any], *, open_objective: AbstractObjective | None = None, all_may_vary: bool = False
+    data: dict[str, Setting], *, open_objective: AbstractObjective | None = None, all_may_vary: bool = False
 ) -> Experiment:
     """The experiment that plain data describes, checked. Names of files in `data` are replaced by their numbers.
 
@@ -145,7 +146,7 @@ def all_arrays(potential: AbstractPotential) -> dict[str, tuple[float, float] | 
     return dict.fromkeys(trainable_leaves({"potential": potential}), (-float("inf"), float("inf")))
 
 
-def summarise(result: Mapping[str, Any], folder: Path) -> list[str]:
+def summarise(result: Mapping[str, JSON], folder: Path) -> list[str]:
     """How a training ended."""
     end = {True: "target reached", False: "target not reached", None: "done"}[result["success"]]
     loss = "nothing accepted" if result["loss"] is None else f"loss {result['loss']:.3e}"
@@ -162,7 +163,7 @@ def summarise(result: Mapping[str, Any], folder: Path) -> list[str]:
     return [*lines, f"results in {folder}"]
 
 
-def _failure(result: Mapping[str, Any]) -> str | None:
+def _failure(result: Mapping[str, JSON]) -> str | None:
     """Why a training that has come to its end has trained nothing; None if it has."""
     if result["loss"] is not None:
         return None

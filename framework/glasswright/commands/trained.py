@@ -2,13 +2,13 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from .._errors import RequestError, suggestion
+from .._types import Setting
 from ..components.objective import NoObjective
 from ..config.data import to_yaml
 from ..evaluation.problem import Model, Problem
@@ -37,7 +37,7 @@ class Trained:
         return Problem(self.model, self.experiment.problem.design, self.experiment.terms)
 
 
-def build_trained(data: dict[str, Any], own: Mapping[str, Any], *, all_may_vary: bool = False) -> Trained:
+def build_trained(data: dict[str, Setting], own: Mapping[str, Setting], *, all_may_vary: bool = False) -> Trained:
     """The experiment that a configuration without the command's own keys describes, at the trained values.
 
     **Arguments:**
@@ -53,7 +53,7 @@ def build_trained(data: dict[str, Any], own: Mapping[str, Any], *, all_may_vary:
     return Trained(experiment, model, to_yaml(data | dict(own)))
 
 
-def _trained_values(initial: Mapping[str, Array], trained: Mapping[str, Any]) -> dict[str, Array]:
+def _trained_values(initial: Mapping[str, Array], trained: Mapping[str, Setting]) -> dict[str, Array]:
     """The initial values with the trained ones in their place."""
     values = dict(initial)
     for name, value in trained.items():

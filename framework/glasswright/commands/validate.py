@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from .._errors import RequestError
+from .._types import JSON
 from ..components.objective import NoObjective
 from ..config.data import Config
 from ..config.nodes import PlotsNode
@@ -75,7 +76,7 @@ def build_validation(config: Config, folder: Path | None = None) -> Validation:
     )
 
 
-def summarise(report: Mapping[str, Any], folder: Path) -> list[str]:
+def summarise(report: Mapping[str, JSON], folder: Path) -> list[str]:
     """The main numbers of a validation."""
     lines = []
     for title, ensemble in (("trained", report), ("untrained", report.get("untrained"))):

@@ -37,7 +37,7 @@ class AbstractProperty(eqx.Module):
     def check_trained(self) -> None:
         """Raise a `ValueError` before the run if the property is not to be trained; by default every one can be."""
 
-    # `Any`: a subclass takes the kind of state that `requires` names.
     @abc.abstractmethod
+    # `Any`: a subclass takes the kind of state that `requires` names.
     def measure(self, state: Any) -> Float[Array, "*shape"]:
         """The value, as a differentiable function of everything in `state` that carries a derivative."""

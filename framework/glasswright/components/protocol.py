@@ -3,11 +3,11 @@
 import abc
 import enum
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Key, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Key, PRNGKeyArray, PyTree
 
 from .._jax import readable
 from ..physics.configuration import Configuration
@@ -32,7 +32,7 @@ class Outcome(enum.IntEnum):
     narrow_box = 6
 
 
-def _as_arrays(numbers: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _as_arrays(numbers: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
     # NumPy's: these are numbers of the host, and making device arrays of them would cost more than a force evaluation.
     return {name: np.asarray(number) for name, number in numbers.items()}
 
@@ -51,10 +51,10 @@ class Prepared(eqx.Module):
 
     configuration: Configuration
     # An `Outcome`; an array of them where many configurations are stacked.
-    outcome: Any = eqx.field(converter=np.asarray)
-    statistics: dict[str, Any] = eqx.field(converter=_as_arrays, default_factory=dict)
+    outcome: Outcome | Array | np.ndarray = eqx.field(converter=np.asarray)
+    statistics: Mapping[str, ArrayLike] = eqx.field(converter=_as_arrays, default_factory=dict)
     # Of the protocol's own choice.
-    memory: Any = None
+    memory: PyTree = None
 
     @property
     def accepted(self) -> bool:
@@ -101,7 +101,7 @@ class AbstractProtocol(eqx.Module):
         """Whether packings have boxes of their own, which `prepare` finds. By default the box is that of the system."""
         return False
 
-    def remember(self, potential: AbstractPotential, configuration: Configuration) -> Any:
+    def remember(self, potential: AbstractPotential, configuration: Configuration) -> PyTree:
         """The cache (`Prepared.memory`) of an accepted configuration, computed again.
 
         Needed where the cache was dropped, because there are too many or because it comes from a checkpoint. Protocols
@@ -109,11 +109,11 @@ class AbstractProtocol(eqx.Module):
         """
         return None
 
-    def compress(self, memory: Any) -> Any:
+    def compress(self, memory: PyTree) -> PyTree:
         """What a checkpoint keeps of a cache, of which `expand` makes the whole cache again. By default all of it."""
         return memory
 
-    def expand(self, potential: AbstractPotential, configuration: Configuration, compressed: Any) -> Any:
+    def expand(self, potential: AbstractPotential, configuration: Configuration, compressed: PyTree) -> PyTree:
         """The cache that `compress` was given, to the last bit; else the checkpoint keeps all of it.
 
         `potential` and `configuration` are those that the cache was made for.
@@ -121,7 +121,7 @@ class AbstractProtocol(eqx.Module):
         return compressed
 
     def prepare_many(
-        self, potential: AbstractPotential, starts: Configuration, *, width: int, keys: Key[Any, " b"] | None = None
+        self, potential: AbstractPotential, starts: Configuration, *, width: int, keys: Key[Array, " b"] | None = None
     ) -> Prepared | None:
         """Prepare many configurations at once, at most `width` of them at a time: for accelerators.
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from .._types import JSON
 from .claim import Claim
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class StudyRun:
     directory: Path
     state: str
     why: str | None
-    report: Mapping[str, Any]
-    lines: Sequence[Mapping[str, Any]]
+    report: Mapping[str, JSON]
+    lines: Sequence[Mapping[str, JSON]]
 
 
 class AbstractStudy(abc.ABC):
@@ -69,6 +70,7 @@ class AbstractStudy(abc.ABC):
         """What the runs, by the names of their jobs, say about each published claim."""
 
     @abc.abstractmethod
+    # `Any`: `PlotOptions` belong to a folder above this one.
     def figure(self, scale: Scale, runs: Mapping[str, StudyRun], options: Any) -> "Figure":
         """The figure in the form of the published one, with the published values marked.
 

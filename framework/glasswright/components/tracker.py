@@ -4,9 +4,10 @@ import abc
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+
+from .._types import JSON, Setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +22,7 @@ class TrackedRun:
     """
 
     directory: Path | None
-    config: Mapping[str, Any]
+    config: Mapping[str, Setting]
     first_step: int
 
 
@@ -38,14 +39,14 @@ class AbstractTracker(abc.ABC):
         """A training begins, or goes on; by default nothing happens."""
 
     @abc.abstractmethod
-    def step(self, line: Mapping[str, Any]) -> None:
+    def step(self, line: Mapping[str, JSON]) -> None:
         """A step has been made: its line of `metrics.jsonl`."""
 
-    def end(self, result: Mapping[str, Any] | None) -> None:  # noqa: B027
+    def end(self, result: Mapping[str, JSON] | None) -> None:  # noqa: B027
         """The training has ended with what `result.json` holds, or before its end: None."""
 
     @staticmethod
-    def numbers(line: Mapping[str, Any]) -> dict[str, float]:
+    def numbers(line: Mapping[str, JSON]) -> dict[str, float]:
         """Every number of a line by a name with slashes: `loss`, `value/poisson_ratio`, `design/diameter/0`, ….
 
         Where gradients are estimated, also `signal_to_noise/temperature`.
@@ -71,5 +72,5 @@ class AbstractTracker(abc.ABC):
         return result
 
 
-def _number(value: Any) -> float:
+def _number(value: float | None) -> float:
     return float("nan") if value is None else float(value)

@@ -2,11 +2,10 @@
 
 import abc
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 import equinox as eqx
 import jax
-from jaxtyping import Key, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Key, PRNGKeyArray
 
 from ..physics.configuration import Configuration
 from ..physics.potential import AbstractPotential
@@ -22,7 +21,7 @@ class Treated(eqx.Module):
     """
 
     configuration: Configuration
-    statistics: dict[str, Any] = eqx.field(default_factory=dict)
+    statistics: Mapping[str, ArrayLike] = eqx.field(default_factory=dict)
 
 
 class AbstractTreatment(eqx.Module):
@@ -45,7 +44,7 @@ class AbstractTreatment(eqx.Module):
         """
 
     def apply_many(
-        self, potential: AbstractPotential, configurations: Configuration, *, keys: Key[Any, " b"]
+        self, potential: AbstractPotential, configurations: Configuration, *, keys: Key[Array, " b"]
     ) -> Treated | None:
         """Treat many configurations at once: for accelerators.
 
@@ -80,11 +79,11 @@ class Treatments(Mapping[str, AbstractTreatment]):
         return repr(self._items)
 
 
-def _flatten_with_keys(treatments: Treatments) -> tuple[list[tuple[Any, Any]], tuple[str, ...]]:
+def _flatten_with_keys(treatments: Treatments) -> tuple[list[tuple[jax.tree_util.DictKey, object]], tuple[str, ...]]:
     return [(jax.tree_util.DictKey(name), treatment) for name, treatment in treatments.items()], tuple(treatments)
 
 
-def _flatten(treatments: Treatments) -> tuple[list[Any], tuple[str, ...]]:
+def _flatten(treatments: Treatments) -> tuple[list[object], tuple[str, ...]]:
     return list(treatments.values()), tuple(treatments)
 
 

@@ -2,11 +2,11 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 
 from .._errors import RequestError, suggestion
+from .._types import Setting
 from ..components.objective import AbstractObjective, Term
 from ..components.property import AbstractProperty
 from ..components.protocol import AbstractProtocol
@@ -23,7 +23,7 @@ from .values import MISSING, check_names, integer, number
 VARIABLE = {field.name: field for field in dataclasses.fields(Variable)}
 
 
-def drop_open_objectives(terms: Mapping[str, Any]) -> None:
+def drop_open_objectives(terms: Mapping[str, Setting]) -> None:
     """Set to null, in place, the objectives whose target (or another parameter) is still required."""
     for node in terms.values():
         objective = node.get("objective") if isinstance(node, dict) else None
@@ -31,7 +31,7 @@ def drop_open_objectives(terms: Mapping[str, Any]) -> None:
             node["objective"] = None
 
 
-def require_terms(terms: Any) -> None:
+def require_terms(terms: Setting) -> None:
     """Refuse a configuration without terms, and terms without a property."""
     if not terms:
         possible = ", ".join(registry().components("property"))
@@ -45,9 +45,9 @@ def require_terms(terms: Any) -> None:
 
 def build_term(
     name: str,
-    node: Mapping[str, Any],
+    node: Mapping[str, Setting],
     protocol: AbstractProtocol,
-    system: Mapping[str, Any],
+    system: Mapping[str, Setting],
     open_objective: AbstractObjective | None = None,
 ) -> Term:
     """The term of that name; `open_objective` is its objective if it has none of its own."""
@@ -68,7 +68,9 @@ def build_term(
     return Term(property=measured, objective=objective, weight=weight, scale=scale)
 
 
-def build_property(name: str, node: Any, protocol: AbstractProtocol, system: Mapping[str, Any]) -> AbstractProperty:
+def build_property(
+    name: str, node: Setting, protocol: AbstractProtocol, system: Mapping[str, Setting]
+) -> AbstractProperty:
     """The property of the term of that name, which must be able to read the states that the protocol provides."""
     key = f"terms.{name}.property"
     chosen = node.get("property") if isinstance(node, dict) else node
@@ -81,7 +83,7 @@ def build_property(name: str, node: Any, protocol: AbstractProtocol, system: Map
     return measured
 
 
-def fitting_properties(protocol: AbstractProtocol, system: Mapping[str, Any]) -> dict[str, AbstractProperty]:
+def fitting_properties(protocol: AbstractProtocol, system: Mapping[str, Setting]) -> dict[str, AbstractProperty]:
     """Every registered property that the protocol's state is enough for and that needs no parameters."""
     result = {}
     for name, component in registry().components("property").items():
@@ -93,7 +95,7 @@ def fitting_properties(protocol: AbstractProtocol, system: Mapping[str, Any]) ->
     return result
 
 
-def build_design(node: Any, key: str = "") -> dict[str, tuple[float, float] | Variable]:
+def build_design(node: Setting, key: str = "") -> dict[str, tuple[float, float] | Variable]:
     """Bounds by dotted path; `design.potential.diameter` on the command line arrives as nested keys."""
     result: dict[str, tuple[float, float] | Variable] = {}
     for name, given in (node or {}).items():
@@ -107,7 +109,7 @@ def build_design(node: Any, key: str = "") -> dict[str, tuple[float, float] | Va
     return result
 
 
-def _variable(path: str, given: Mapping[str, Any]) -> Variable:
+def _variable(path: str, given: Mapping[str, Setting]) -> Variable:
     """A design variable of which more is said than its bounds."""
     check_names(given, VARIABLE, f"design.{path}", "key of a design variable")
     width = given.get("width")
@@ -119,7 +121,7 @@ def _variable(path: str, given: Mapping[str, Any]) -> Variable:
     )
 
 
-def _bounds(path: str, bounds: Any) -> tuple[float, float]:
+def _bounds(path: str, bounds: object) -> tuple[float, float]:
     if not isinstance(bounds, list) or len(bounds) != 2:
         raise RequestError(
             f"design.{path}={bounds!r}: bounds must be [lower, upper], or {{bounds: [lower, upper], estimator: NAME}}"
@@ -128,7 +130,7 @@ def _bounds(path: str, bounds: Any) -> tuple[float, float]:
     return lower, upper
 
 
-def build_plots(node: Mapping[str, Any] | None) -> PlotOptions:
+def build_plots(node: Mapping[str, Setting] | None) -> PlotOptions:
     """How pictures are drawn; whether there is such a style is looked up."""
     given = dataclasses.asdict(DEFAULT_PLOTS) | dict(node or {})
     check_names(given, field_types(PlotsNode), "plots", "key")
@@ -147,7 +149,7 @@ def build_plots(node: Mapping[str, Any] | None) -> PlotOptions:
     return PlotOptions(tuple(dict.fromkeys(formats)), width, _checked_style(given["style"]))
 
 
-def _checked_style(style: Any) -> str | None:
+def _checked_style(style: object) -> str | None:
     if style is None:
         return None
     if not isinstance(style, str):
@@ -165,12 +167,12 @@ def _checked_style(style: Any) -> str | None:
     return style
 
 
-def build_chunk_size(value: Any) -> int | None:
+def build_chunk_size(value: object) -> int | None:
     """How many configurations are in work at a time; None lets memory decide."""
     return None if value == "auto" else integer(value, "chunk_size", least=1)
 
 
-def build_devices(devices: Any) -> int | None:
+def build_devices(devices: object) -> int | None:
     """How many devices; None for all there are."""
     if devices == "auto":
         return None

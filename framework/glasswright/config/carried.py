@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import equinox as eqx
 import numpy as np
@@ -11,6 +10,7 @@ import yaml
 from omegaconf.errors import OmegaConfBaseException
 
 from .._errors import RequestError
+from .._types import JSON, Built, Setting
 from ..evaluation.design import replace_leaves, trainable_leaves
 from ..physics.potential import AbstractPotential
 from ..registry.parameters import parameters
@@ -41,7 +41,7 @@ def potential_as_text(potential: AbstractPotential, config: str | None = None) -
     return json.dumps({"class": f"{cls.__module__}.{cls.__qualname__}"})
 
 
-def carried_potential(path: Path, key: str) -> dict[str, Any] | None:
+def carried_potential(path: Path, key: str) -> dict[str, Setting] | None:
     """The node of the potential that a file carries, and its `trained` values; None if it carries none.
 
     Raises `RequestError`, which begins with the key and the file, for anything but the plain description of a
@@ -76,7 +76,7 @@ def carried_potential(path: Path, key: str) -> dict[str, Any] | None:
         ) from error
 
 
-def with_trained(model: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:
+def with_trained(model: Mapping[str, Built], trained: Mapping[str, Setting]) -> dict[str, Built]:
     """Potential and protocol by name with trained values, named as design variables are, in their place.
 
     Variables of the system are left out: the box is that of the packing.
@@ -95,12 +95,12 @@ def with_trained(model: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[s
     return dict(replace_leaves(dict(model), values))
 
 
-def _node_of(potential: AbstractPotential) -> dict[str, Any] | None:
+def _node_of(potential: AbstractPotential) -> dict[str, Setting] | None:
     """The node of a potential that was made by hand, from the fields that have the names of its parameters."""
     components = [c for c in registry().components("potential").values() if c.cls is type(potential)]
     if not components:
         return None
-    node: dict[str, Any] = {"_target_": components[0].target}
+    node: dict[str, Setting] = {"_target_": components[0].target}
     for name in parameters(components[0]):
         value = getattr(potential, name, None)
         node[name] = np.asarray(value).tolist() if eqx.is_array(value) else value
@@ -111,7 +111,7 @@ def _node_of(potential: AbstractPotential) -> dict[str, Any] | None:
     return node
 
 
-def _filled(node: Mapping[str, Any], values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _filled(node: Mapping[str, Setting], values: Mapping[str, Setting], prefix: str = "") -> dict[str, Setting]:
     """The node of a component, those of its parts included, with these values by dotted path in their places."""
     return {
         name: _filled(value, values, f"{prefix}{name}.")
@@ -121,7 +121,7 @@ def _filled(node: Mapping[str, Any], values: Mapping[str, Any], prefix: str = ""
     }
 
 
-def _describes(content: Mapping[str, Any], potential: AbstractPotential) -> bool:
+def _describes(content: Mapping[str, JSON], potential: AbstractPotential) -> bool:
     """Whether the potential can be made again from what is said about it, to the last bit."""
     try:
         again = instantiate("potential", json.loads(json.dumps(content["potential"])), "potential", {})

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 from hydra._internal.core_plugins.bash_completion import BashCompletion
 from hydra._internal.core_plugins.fish_completion import FishCompletion
@@ -11,14 +11,33 @@ from hydra.core.object_type import ObjectType
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-# As `Any`: they only ask what `AskedLoader` answers, and not all that Hydra's type of a loader could be asked.
-SHELLS: dict[str, Any] = {"bash": BashCompletion, "zsh": ZshCompletion, "fish": FishCompletion}
+from .._types import JSON, Untyped
+
+# Untyped: they only ask what `AskedLoader` answers, and not all that Hydra's type of a loader could be asked.
+SHELLS: dict[str, Untyped] = {"bash": BashCompletion, "zsh": ZshCompletion, "fish": FishCompletion}
 # Keys whose values are files, on which the other keys depend.
 FILES = ("run=", "configuration=")
 
 
 class UnknownAnswer(Exception):
     """Nobody has asked this before."""
+
+
+@runtime_checkable
+class Loader(Protocol):
+    """What completion asks of a loader of configurations, such as Hydra's."""
+
+    def get_group_options(
+        self,
+        group_name: str,
+        results_filter: ObjectType | None = ObjectType.CONFIG,
+        config_name: str | None = None,
+        overrides: list[str] | None = None,
+    ) -> list[str]:
+        """The options of a group."""
+
+    def load_configuration(self, config_name: str | None, overrides: list[str], run_mode: RunMode) -> DictConfig:
+        """The configuration of a request."""
 
 
 class AskedLoader:
@@ -30,7 +49,7 @@ class AskedLoader:
     - `loader`: is asked for what is not known; None raises `UnknownAnswer`.
     """
 
-    def __init__(self, known: dict[str, Any], loader: Any = None) -> None:  # of Hydra, which has no types
+    def __init__(self, known: dict[str, JSON], loader: Loader | None = None) -> None:
         self._known, self._loader = known, loader
 
     def get_group_options(
@@ -58,11 +77,11 @@ class AskedLoader:
         if question not in self._known:
             config = self._ask().load_configuration(config_name, choices, run_mode)
             self._known[question] = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
-        config = OmegaConf.create(self._known[question])
-        assert isinstance(config, DictConfig)
-        return config
+        keys = OmegaConf.create(self._known[question])
+        assert isinstance(keys, DictConfig)
+        return keys
 
-    def _ask(self) -> Any:
+    def _ask(self) -> Loader:
         if self._loader is None:
             raise UnknownAnswer
         return self._loader
@@ -73,7 +92,7 @@ def _may_choose(override: str) -> bool:
     return "." not in key or key[0] in "+~" or "@" in key or "/" in key
 
 
-def complete(shell: str, config_name: str, known: dict[str, Any], loader: Any = None) -> None:
+def complete(shell: str, config_name: str, known: dict[str, JSON], loader: Loader | None = None) -> None:
     """Print what the shell may offer for the line that it asks about. Raises `UnknownAnswer` if that is not known."""
     SHELLS[shell](AskedLoader(known, loader)).query(config_name=config_name)
 

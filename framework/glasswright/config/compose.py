@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import hydra.version
 from hydra.core.global_hydra import GlobalHydra
@@ -15,6 +14,7 @@ from omegaconf import OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from .._errors import RequestError
+from .._types import Setting
 from ..registry.registry import registry
 from .folder import configuration_folder
 from .hydra_globals import hydra_of_our_own as hydra_of_our_own
@@ -27,8 +27,8 @@ from .security import check_targets
 
 def start(
     name: str,
-    nodes: Mapping[str, Any],
-    noun_of_run: Callable[[Mapping[str, Any]], str],
+    nodes: Mapping[str, object],
+    noun_of_run: Callable[[Mapping[str, Setting]], str],
     config_folder: str | None = None,
     extra_folder: str | None = None,
 ) -> Hydra:
@@ -117,7 +117,7 @@ def planned_folder(config: DictConfig, run_mode: RunMode = RunMode.RUN) -> tuple
     """The folder that a configuration plans for its run or sweep, and whether its name is made of the time."""
     node = config.hydra.sweep if run_mode == RunMode.MULTIRUN else config.hydra.run
     HydraConfig.instance().set_config(config)  # for interpolations of hydra.*
-    written: Any = OmegaConf.to_container(node, resolve=False)
+    written: Setting = OmegaConf.to_container(node, resolve=False)
     with explained():
         return Path(str(node.dir)).expanduser(), "${now:" in str(written["dir"])
 

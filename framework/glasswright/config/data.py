@@ -2,32 +2,33 @@
 
 import contextlib
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig as DictConfig
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from .._errors import RequestError
+from .._types import Setting
 from .messages import explain
 
 # What Hydra composes, or plain data of the same shape.
-Config = DictConfig | Mapping[str, Any]
+Config = DictConfig | Mapping[str, Setting]
 # Whether an earlier run in the run directory may be removed: a key of every configured command.
 OVERWRITE = "overwrite"
 # Keys that say where and how a run is started. They are no part of what it is, and are not kept in `config.yaml`.
 HOW = ("hydra", OVERWRITE)
 
 
-def plain(config: Config) -> dict[str, Any]:
+def plain(config: Config) -> dict[str, Setting]:
     """A configuration as plain data, everything resolved, without its `hydra` node."""
     try:
-        data: Any = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else dict(config)
+        data: Setting = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else dict(config)
     except OmegaConfBaseException as error:
         raise RequestError(explain(error)) from error
     return {str(key): value for key, value in data.items() if key != "hydra"}
 
 
-def part(config: Config, key: str) -> Any:
+def part(config: Config, key: str) -> Setting:
     """The value of one key as plain data, everything in it resolved; None if there is none."""
     if not isinstance(config, DictConfig):
         return config.get(key)
@@ -38,17 +39,17 @@ def part(config: Config, key: str) -> Any:
         raise RequestError(explain(error)) from error
 
 
-def resolved(config: Config) -> dict[str, Any]:
+def resolved(config: Config) -> dict[str, Setting]:
     """A configuration as plain data, with everything resolved that can be, without its `hydra` node."""
     node = without_hydra(config)
-    data: dict[str, Any] = _resolved(node)
+    data: dict[str, Setting] = _resolved(node)
     return data
 
 
-def _resolved(node: Any) -> Any:
+def _resolved(node: Setting) -> Setting:
     if not OmegaConf.is_config(node):
         return node
-    raw: Any = OmegaConf.to_container(node, resolve=False)
+    raw: Setting = OmegaConf.to_container(node, resolve=False)
     for key in list(raw) if isinstance(raw, dict) else range(len(raw)):
         # What is required and not given, or refers to what only a file says, stays as it is written.
         with contextlib.suppress(OmegaConfBaseException):
@@ -81,15 +82,15 @@ def request_of(config: Config) -> DictConfig:
     return without(config, HOW)
 
 
-def may_overwrite(config: Any) -> bool:
+def may_overwrite(config: object) -> bool:
     """Whether an earlier run in the run directory may be removed."""
-    value = config.get(OVERWRITE, False) if isinstance(config, Mapping) or OmegaConf.is_config(config) else False
+    value = config.get(OVERWRITE, False) if isinstance(config, Mapping) else False
     if not isinstance(value, bool):
         raise RequestError(f"{OVERWRITE}={value!r}: must be true or false")
     return value
 
 
-def with_keys(config: Config, **keys: Any) -> DictConfig:
+def with_keys(config: Config, **keys: Setting) -> DictConfig:
     """A copy of a configuration with further keys, which its interpolations may refer to."""
     copy = without(config, keys)
     for name, value in keys.items():
@@ -110,7 +111,7 @@ def is_given(config: Config, key: str) -> bool:
     return config.get(key) is not None
 
 
-def changed(data: Mapping[str, Any], key: str, value: Any, nodes: Mapping[str, type]) -> dict[str, Any]:
+def changed(data: Mapping[str, Setting], key: str, value: Setting, nodes: Mapping[str, type]) -> dict[str, Setting]:
     """Plain data with another value under a dotted key, converted to the type that `nodes` have for it by block."""
     config = OmegaConf.create(dict(data))
     block, _, name = key.partition(".")
@@ -125,6 +126,6 @@ def changed(data: Mapping[str, Any], key: str, value: Any, nodes: Mapping[str, t
     return plain(config)
 
 
-def to_yaml(data: Mapping[str, Any]) -> str:
+def to_yaml(data: Mapping[str, Setting]) -> str:
     """A configuration as it is kept with the results."""
     return OmegaConf.to_yaml(OmegaConf.create(dict(data)))

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
@@ -12,6 +11,8 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobRuntime
 from hydra.version import VersionBase
 
+from .._types import Untyped
+
 
 @contextlib.contextmanager
 def hydra_of_our_own() -> Iterator[None]:
@@ -19,9 +20,9 @@ def hydra_of_our_own() -> Iterator[None]:
     # Hydra's plugins store their nodes when they are first imported: before the ConfigStore is copied.
     Plugins.instance()
     names = (GlobalHydra, HydraConfig, JobRuntime, VersionBase, ConfigStore)
-    instances: dict[Any, Any] = Singleton._instances
+    instances: dict[type, Untyped] = Singleton._instances
     ConfigStore.instance()
-    before = {cls: instances.pop(cls) for cls in names if cls in instances}
+    before: dict[type, Untyped] = {cls: instances.pop(cls) for cls in names if cls in instances}
     ConfigStore.instance().repo = _copied(before[ConfigStore].repo)
     try:
         yield
@@ -31,6 +32,6 @@ def hydra_of_our_own() -> Iterator[None]:
         instances.update(before)
 
 
-def _copied(nodes: Any) -> Any:
+def _copied(nodes: Untyped) -> Untyped:
     """The groups of a ConfigStore, which may be added to; their nodes are the same."""
     return {name: _copied(node) for name, node in nodes.items()} if isinstance(nodes, dict) else nodes

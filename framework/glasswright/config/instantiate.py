@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from .._errors import RequestError, one_line, suggestion
+from .._types import Built, Setting
 from ..registry.component import Component
 from ..registry.parameters import REQUIRED, parameters
 from ..registry.registry import registry
@@ -12,7 +12,7 @@ from .nodes import NESTED_PROPERTY, schedules
 from .values import MISSING, check_names, check_value, names_numbers, read_numbers
 
 
-def instantiate(kind: str, node: Any, key: str, system: Mapping[str, Any]) -> Any:
+def instantiate(kind: str, node: Setting, key: str, system: Mapping[str, Setting]) -> Built:
     """The component that a node describes; parameters such as `n_species` have to agree with `system`."""
     if node is None or node == MISSING:
         possible = ", ".join(schedules() if kind == "schedule" else registry().components(kind))
@@ -20,9 +20,9 @@ def instantiate(kind: str, node: Any, key: str, system: Mapping[str, Any]) -> An
     return construct(_component(kind, node, key), node, key, system)
 
 
-def default_node(component: Component, system: Mapping[str, Any]) -> dict[str, Any]:
+def default_node(component: Component, system: Mapping[str, Setting]) -> dict[str, Setting]:
     """The node of a component of which nothing is said: all its parameters at the defaults of its registration."""
-    node: dict[str, Any] = {"_target_": component.target}
+    node: dict[str, Setting] = {"_target_": component.target}
     for name, parameter in parameters(component).items():
         if parameter.follows_system and name in system:
             node[name] = system[name]
@@ -37,7 +37,7 @@ def default_node(component: Component, system: Mapping[str, Any]) -> dict[str, A
     return node
 
 
-def construct(component: Component, node: dict[str, Any], key: str, system: Mapping[str, Any]) -> Any:
+def construct(component: Component, node: dict[str, Setting], key: str, system: Mapping[str, Setting]) -> Built:
     """This component with the parameters of a node, each checked against its type."""
     known = parameters(component)
     given = {name: value for name, value in node.items() if name != "_target_"}
@@ -73,14 +73,14 @@ def construct(component: Component, node: dict[str, Any], key: str, system: Mapp
         raise RequestError(constructor_error(error, key, known)) from error
 
 
-def _by_name(kind: str, node: Any, key: str, system: Mapping[str, Any]) -> dict[str, Any]:
+def _by_name(kind: str, node: Setting, key: str, system: Mapping[str, Setting]) -> dict[str, Built]:
     """Several components of a kind, in the order in which they were chosen."""
     if not isinstance(node, dict):
         raise RequestError(f"{key}={node!r}: must be {kind}s by name; choose one with +{kind}@{key}.NAME=…")
     return {name: instantiate(kind, value, f"{key}.{name}", system) for name, value in node.items()}
 
 
-def _component(kind: str, node: Any, key: str) -> Component:
+def _component(kind: str, node: Setting, key: str) -> Component:
     if not isinstance(node, dict):
         raise RequestError(f"{key}={node!r}: must be a {kind}; choose one with {key}=NAME")
     target = node.get("_target_")
@@ -94,7 +94,7 @@ def _component(kind: str, node: Any, key: str) -> Component:
     raise RequestError(f"{key}._target_={target}: refused, it is no registered {kind}; {suggestion(target, targets)}")
 
 
-def constructor_error(error: Exception, key: str, known: Mapping[str, Any]) -> str:
+def constructor_error(error: Exception, key: str, known: Mapping[str, object]) -> str:
     """The constructor's message behind the key it is about, which a good message quotes as `name=`."""
     text = one_line(error) or type(error).__name__
     if not isinstance(error, ValueError):

@@ -1,11 +1,11 @@
 """Whether a key of a configuration exists, and what to say if it does not."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from .._errors import RequestError, suggestion
+from .._types import Untyped
 from ..registry.component import KINDS
 from ..registry.registry import registry
 from .nodes import schedules
@@ -13,7 +13,7 @@ from .nodes import schedules
 
 def check_key(config: DictConfig, key: str) -> None:
     """Raise `RequestError` unless the key exists in the configuration."""
-    node: Any = config
+    node: Untyped = config
     parts = key.split(".")
     for depth, part in enumerate(parts):
         here = ".".join(parts[: depth + 1])
@@ -32,7 +32,7 @@ def check_key(config: DictConfig, key: str) -> None:
             node = node._value()
 
 
-def check_choice(config: DictConfig, key: str, value: Any, slots: Mapping[str, str]) -> None:
+def check_choice(config: DictConfig, key: str, value: object, slots: Mapping[str, str]) -> None:
     """Refuse a component's name where its keys are: `terms.x.objective=band` for `objective@terms.x.objective=band`.
 
     **Arguments:**
@@ -59,7 +59,7 @@ def _places(node: DictConfig, above: str = "") -> Iterator[str]:
         key = f"{above}.{name}" if above else str(name)
         if name in ("_target_", "hydra", "design", "change", "trained"):
             continue
-        value: Any = node._get_node(name)
+        value: Untyped = node._get_node(name)
         if OmegaConf.is_dict(value) and not (value._is_none() or value._is_missing()):
             yield from _places(value, key)
         else:

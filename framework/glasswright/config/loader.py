@@ -9,9 +9,8 @@ import copy
 import functools
 import logging
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository, IConfigRepository
@@ -83,7 +82,7 @@ class ConfigLoader(ConfigLoaderImpl):
     - `notes`: what was dropped, one line each, to be shown once the request is known to be right.
     """
 
-    def __init__(self, config_search_path: ConfigSearchPath, noun_of_run: Callable[[Mapping[str, Any]], str]) -> None:
+    def __init__(self, config_search_path: ConfigSearchPath, noun_of_run: Callable[[dict[str, object]], str]) -> None:
         super().__init__(config_search_path=config_search_path)
         self.repository = SharedRepository(config_search_path)
         self._noun_of_run = noun_of_run
@@ -100,7 +99,7 @@ class ConfigLoader(ConfigLoaderImpl):
         self.only_shows = False
         self._warned: set[str] = set()
         # What was asked for last in each mode, and the configuration it gave.
-        self._last: dict[RunMode, tuple[tuple[Any, ...], DictConfig]] = {}
+        self._last: dict[RunMode, tuple[tuple[object, ...], DictConfig]] = {}
 
     def load_configuration(
         self,
@@ -131,12 +130,12 @@ class ConfigLoader(ConfigLoaderImpl):
             config.hydra.sweep.dir = master_config.hydra.sweep.dir
         return config
 
-    def compose_anew(self, config_name: str | None, overrides: list[str], run_mode: RunMode, *args: Any) -> DictConfig:
+    def compose_anew(self, config_name: str | None, overrides: list[str], run_mode: RunMode, *args: bool) -> DictConfig:
         """Compose a configuration, whatever was composed before."""
         return super().load_configuration(config_name, overrides, run_mode, *args)
 
     def _load_configuration_impl(
-        self, config_name: str | None, overrides: list[str], run_mode: RunMode, *args: Any, **kwargs: Any
+        self, config_name: str | None, overrides: list[str], run_mode: RunMode, *args: bool, **kwargs: bool
     ) -> DictConfig:
         self._config_name = config_name
         load = functools.partial(super()._load_configuration_impl, config_name)
@@ -151,7 +150,7 @@ class ConfigLoader(ConfigLoaderImpl):
         return config
 
     def _load_sweep(
-        self, load: Callable[..., DictConfig], overrides: list[str], run_mode: RunMode, *args: Any, **kwargs: Any
+        self, load: Callable[..., DictConfig], overrides: list[str], run_mode: RunMode, *args: bool, **kwargs: bool
     ) -> DictConfig:
         """The configuration of a sweep as a whole, of which only `hydra.*` counts: each job composes its own.
 
@@ -221,7 +220,7 @@ class ConfigLoader(ConfigLoaderImpl):
         self._check_keys(config)
         return config
 
-    def _given(self, config: DictConfig, key: str) -> Any:
+    def _given(self, config: DictConfig, key: str) -> object:
         """The value of a key, which an override may give; None for one that is swept over."""
         named = [override for override in self._overrides if override.key_or_group == key]
         if named:
@@ -298,7 +297,7 @@ class ConfigLoader(ConfigLoaderImpl):
         OmegaConf.set_struct(merged, True)
         return merged
 
-    def _without_choices(self, config: DictConfig, given: dict[str, Any]) -> DictConfig:
+    def _without_choices(self, config: DictConfig, given: dict[str, object]) -> DictConfig:
         """The configuration without what a run brings: nothing of that may be chosen besides."""
         for override in self._overrides:
             group = override.key_or_group

@@ -8,8 +8,9 @@ from typing import Any
 
 import optax
 from hydra.core.config_store import ConfigNode, ConfigStore
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 
+from .._types import Setting
 from ..plots.options import DEFAULT_PLOTS
 from ..registry.component import KINDS, Component
 from ..registry.parameters import REQUIRED, Parameter, parameters
@@ -31,15 +32,15 @@ SCHEDULES = (
 DEFAULT_OBJECTIVE = "target"
 # Properties that belong to another one are chosen from a group of their own: an option of `property` is a whole term.
 NESTED_PROPERTY = "quantity"
-_TYPES = {"integer": int, "number": float, "boolean": bool, "text": str, "path": str}
+_TYPES: dict[str, type] = {"integer": int, "number": float, "boolean": bool, "text": str, "path": str}
 
 
 @dataclasses.dataclass
 class TermNode:
     """A wish: a property, what is wanted of it, its weight, and what counts as one."""
 
-    property: Any = MISSING
-    objective: Any = None
+    property: Setting = MISSING
+    objective: Setting = None
     weight: float = 1.0
     scale: float = 1.0
 
@@ -48,8 +49,8 @@ class TermNode:
 class PlotsNode:
     """How pictures are drawn: the keys and the defaults of `PlotOptions`."""
 
-    format: Any = dataclasses.field(default_factory=lambda: list(DEFAULT_PLOTS.format))
-    width: Any = DEFAULT_PLOTS.width
+    format: Setting = dataclasses.field(default_factory=lambda: list(DEFAULT_PLOTS.format))
+    width: Setting = DEFAULT_PLOTS.width
     style: str | None = DEFAULT_PLOTS.style
 
 
@@ -61,7 +62,7 @@ def node_class(name: str, described: type, fields: Iterable[str] = ()) -> type:
     hints = typing.get_type_hints(described)
     chosen, scalars = set(fields), {bool, int, float, str}
 
-    def plain(hint: Any) -> Any:
+    def plain(hint: object) -> object:
         members = set(typing.get_args(hint)) or {hint}
         return hint if members <= {*scalars, type(None)} else float
 
@@ -75,7 +76,7 @@ def node_class(name: str, described: type, fields: Iterable[str] = ()) -> type:
     )
 
 
-def primary(name: str, defaults: Iterable[Any] = (), **keys: Any) -> dict[str, Any]:
+def primary(name: str, defaults: Iterable[Setting] = (), **keys: Setting) -> dict[str, Setting]:
     """The primary configuration of a command that has no file in `conf/`: its keys, and where its runs go."""
     folder = f"outputs/{name}/${{now:%Y-%m-%d_%H-%M-%S}}"
     # Logging set up anew would close the handlers of other libraries.
@@ -93,7 +94,7 @@ def primary(name: str, defaults: Iterable[Any] = (), **keys: Any) -> dict[str, A
     }
 
 
-def field_types(node: type) -> dict[str, Any]:
+def field_types(node: type) -> dict[str, object]:
     """The keys of a node, with their types."""
     return {field.name: field.type for field in dataclasses.fields(node)}
 
@@ -109,7 +110,7 @@ def schedules() -> dict[str, Component]:
     }
 
 
-def store(registry: Registry, nodes: Mapping[str, Any]) -> None:
+def store(registry: Registry, nodes: Mapping[str, object]) -> None:
     """Put a node for every component into the ConfigStore, and those of a command by name."""
     config_store = ConfigStore.instance()
     components = [component for kind in KINDS for component in registry.components(kind).values()]
@@ -127,9 +128,9 @@ def _entries(component: Component) -> list[tuple[str, ConfigNode]]:
     Kept, because making them anew would take as long as composing a configuration does; Hydra copies what it loads.
     """
 
-    def entry(group: str, node: Any, package: str | None = None) -> tuple[str, ConfigNode]:
-        name, node = f"{component.name}.yaml", OmegaConf.structured(node)
-        return group, ConfigNode(name, node, group, package, component.distribution)
+    def entry(group: str, node: type | DictConfig, package: str | None = None) -> tuple[str, ConfigNode]:
+        name, structured = f"{component.name}.yaml", OmegaConf.structured(node)
+        return group, ConfigNode(name, structured, group, package, component.distribution)
 
     if component.kind == "property":
         return [
@@ -142,32 +143,35 @@ def _entries(component: Component) -> list[tuple[str, ConfigNode]]:
     return [entry(component.kind, _node(component, with_nested=component.kind != "schedule"), package)]
 
 
-def typed(component: Component, given: Mapping[str, Any]) -> Any:
+def typed(component: Component, given: Mapping[str, Setting]) -> DictConfig:
     """The typed node of a component with these keys; what follows the system follows it."""
-    node: Any = OmegaConf.merge(_node(component), OmegaConf.create(dict(given)))
+    node = OmegaConf.merge(_node(component), OmegaConf.create(dict(given)))
+    assert isinstance(node, DictConfig)
     for name, parameter in parameters(component).items():
         if parameter.follows_system and name in given:
             node[name] = f"${{system.{name}}}"
     return node
 
 
-def reread(component: Component, given: Mapping[str, Any]) -> dict[str, Any]:
+def reread(component: Component, given: Mapping[str, Setting]) -> dict[str, Setting]:
     """The keys of a component as they come back from YAML, having gone through its typed node."""
     typed = OmegaConf.merge(_node(component), OmegaConf.create(dict(given)))
-    data: Any = OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(typed)), resolve=False)
+    data: Setting = OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(typed)), resolve=False)
     return {str(key): value for key, value in data.items()}
 
 
-def _term(component: Component) -> Any:
-    node = OmegaConf.structured(TermNode)
+def _term(component: Component) -> DictConfig:
+    node: DictConfig = OmegaConf.structured(TermNode)
     node.property = _node(component)
     defaults = ["_self_", {"/objective@objective": DEFAULT_OBJECTIVE}, *_nested(component, "property.")]
-    return OmegaConf.merge({"defaults": defaults}, node) if defaults else node
+    term = OmegaConf.merge({"defaults": defaults}, node)
+    assert isinstance(term, DictConfig)
+    return term
 
 
-def _nested(component: Component, prefix: str) -> list[Any]:
+def _nested(component: Component, prefix: str) -> list[dict[str, Setting]]:
     """The defaults list of the nested components (and schedules) of a component."""
-    result: list[Any] = []
+    result: list[dict[str, Setting]] = []
     for parameter in parameters(component).values():
         if parameter.kind == "schedule":
             result.append({f"/schedule@{prefix}{parameter.name}": None})
@@ -178,8 +182,9 @@ def _nested(component: Component, prefix: str) -> list[Any]:
     return result
 
 
-def _node(component: Component, *, with_nested: bool = False) -> Any:
-    return OmegaConf.structured(_node_class(component, with_nested))
+def _node(component: Component, *, with_nested: bool = False) -> DictConfig:
+    node: DictConfig = OmegaConf.structured(_node_class(component, with_nested))
+    return node
 
 
 @functools.cache
@@ -188,17 +193,18 @@ def _node_class(component: Component, with_nested: bool) -> type:
 
     Kept, because `dataclasses` compiles each class anew: half of what composing a configuration would take.
     """
-    fields: list[tuple[str, Any, Any]] = [("_target_", str, component.target)]
+    fields: list[tuple[str, object, Setting]] = [("_target_", str, component.target)]
     if with_nested and (nested := _nested(component, "")):
+        # `Any`: what OmegaConf does not check.
         fields.insert(0, ("defaults", list[Any], dataclasses.field(default_factory=lambda: ["_self_", *nested])))
     fields += [_field(parameter) for parameter in parameters(component).values()]
     return dataclasses.make_dataclass(f"{component.kind}_{component.name}", fields)
 
 
-def _field(parameter: Parameter) -> tuple[str, Any, Any]:
-    kind: Any = _TYPES.get(parameter.kind, Any)
-    if kind is not Any and parameter.optional:
-        kind = kind | None
+def _field(parameter: Parameter) -> tuple[str, object, Setting]:
+    known = _TYPES.get(parameter.kind)
+    # `Any`: OmegaConf does not check it, and it may be null.
+    kind: object = Any if known is None else known | None if parameter.optional else known
     default = MISSING if parameter.default is REQUIRED else parameter.default
     if parameter.kind == "component":
         default = None  # the choice of the group fills it

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from .._errors import RequestError
+from .._types import Setting
 from .messages import explain
 
 # What a path may consist of without meaning anything else to Hydra.
@@ -23,7 +23,7 @@ def quoted_paths(overrides: Iterable[str]) -> list[str]:
     return [_quoted(override) for override in overrides]
 
 
-def parse(override: str) -> tuple[str, Any]:
+def parse(override: str) -> tuple[str, Setting]:
     """The key and the value of a single `key=value`, as Hydra reads it.
 
     Raises `RequestError` with one line for anything else.

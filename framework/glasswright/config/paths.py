@@ -3,12 +3,12 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
 
 from .._errors import RequestError
+from .._types import Setting
 from ..registry.component import Component
 from ..registry.parameters import parameters
 from ..registry.registry import registry
@@ -17,7 +17,7 @@ from .data import Config
 from .values import names_numbers
 
 
-def with_absolute_paths(data: Mapping[str, Any], base: Path) -> dict[str, Any]:
+def with_absolute_paths(data: Mapping[str, Setting], base: Path) -> dict[str, Setting]:
     """A configuration in which the paths of components do not depend on where somebody stands.
 
     **Arguments:**
@@ -39,13 +39,13 @@ def fingerprints(config: str | None) -> dict[str, dict[str, str]]:
 
 def paths_read(config: Config) -> list[Path]:
     """The files and run directories that a composed configuration reads, as they are named."""
-    data: Any = OmegaConf.to_container(config, resolve=False) if OmegaConf.is_config(config) else dict(config)
+    data: Setting = OmegaConf.to_container(config, resolve=False) if OmegaConf.is_config(config) else dict(config)
     named = [data.get(key) for key in ("run", "configuration")]
     named += [path for _, path in _paths(data, "", registry().by_target())]
     return [Path(path) for path in named if isinstance(path, str)]
 
 
-def run_request(folder: Path, key: str = "run") -> dict[str, Any]:
+def run_request(folder: Path, key: str = "run") -> dict[str, Setting]:
     """The configuration that a run was started with, whose files are still what they were.
 
     Raises `RequestError` if a file has changed since. Relative paths, which earlier versions kept, start from where
@@ -64,7 +64,7 @@ def run_request(folder: Path, key: str = "run") -> dict[str, Any]:
     return config
 
 
-def _absolute(node: Any, base: Path, components: Mapping[str, Component]) -> Any:
+def _absolute(node: Setting, base: Path, components: Mapping[str, Component]) -> Setting:
     if isinstance(node, list):
         return [_absolute(item, base, components) for item in node]
     if not isinstance(node, dict):
@@ -82,7 +82,7 @@ def _names_file(kind: str | None, value: str) -> bool:
     return kind == "path" or (kind == "array" and names_numbers(value))
 
 
-def _paths(node: Any, key: str, components: Mapping[str, Component]) -> Iterator[tuple[str, str]]:
+def _paths(node: Setting, key: str, components: Mapping[str, Component]) -> Iterator[tuple[str, str]]:
     """The paths in a configuration, each with its key."""
     if isinstance(node, list):
         for number, item in enumerate(node):
@@ -97,7 +97,7 @@ def _paths(node: Any, key: str, components: Mapping[str, Component]) -> Iterator
                 yield from _paths(value, path, components)
 
 
-def _kinds(node: Mapping[Any, Any], components: Mapping[str, Component]) -> dict[str, str]:
+def _kinds(node: Mapping[object, object], components: Mapping[str, Component]) -> dict[str, str]:
     """The kinds of the parameters of the component that a node describes, if it does; in YAML any scalar is a key."""
     component = components.get(str(node.get("_target_")))
     return {} if component is None else {name: parameter.kind for name, parameter in parameters(component).items()}

@@ -1,10 +1,11 @@
 """Presets that combine with overrides: what a preset says about something replaced does not count."""
 
 from collections.abc import Iterable
-from typing import Any
 
+from hydra.core.default_element import ResultDefault
 from omegaconf import DictConfig, OmegaConf
 
+from .._types import Untyped
 from ..registry.component import KINDS
 from ..registry.parameters import parameters
 from ..registry.registry import registry
@@ -14,7 +15,7 @@ from .nodes import NESTED_PROPERTY
 Slots = dict[str, str]
 
 
-def slots_of(defaults: Iterable[Any]) -> Slots:
+def slots_of(defaults: Iterable[ResultDefault]) -> Slots:
     """The component chosen at each place, from a defaults list of Hydra."""
     groups = (*KINDS, "schedule", NESTED_PROPERTY)
     return {
@@ -54,7 +55,7 @@ def prune(preset: DictConfig, intended: Slots, chosen: Slots) -> list[str]:
 def _prune(node: DictConfig, key: str, intended: Slots, chosen: Slots, dropped: list[str]) -> None:
     for name in list(node):
         path = f"{key}.{name}" if key else str(name)
-        value: Any = node._get_node(name)
+        value: Untyped = node._get_node(name)
         if intended.get(path) != chosen.get(path):
             dropped.append(f"{', '.join(_leaves(value, path))} ({_reason(path, chosen)})")
             node.pop(name)
@@ -68,7 +69,7 @@ def _reason(path: str, chosen: Slots) -> str:
     return f"{path} is {chosen[path].partition('/')[2]} here"
 
 
-def _leaves(value: Any, path: str) -> list[str]:
+def _leaves(value: Untyped, path: str) -> list[str]:
     if OmegaConf.is_dict(value):
         return [leaf for name in value for leaf in _leaves(value._get_node(name), f"{path}.{name}")]
     plain = OmegaConf.to_container(value, resolve=False) if OmegaConf.is_config(value) else value._value()

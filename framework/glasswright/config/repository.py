@@ -1,7 +1,6 @@
 """Where Hydra finds configurations."""
 
 import copy
-from typing import Any
 
 from hydra._internal.config_repository import ConfigRepository
 
@@ -12,7 +11,7 @@ class SharedRepository(ConfigRepository):
     Copies share the sources: Hydra would copy every node that is held in memory, and copies each again as it loads it.
     """
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "SharedRepository":
+    def __deepcopy__(self, memo: dict[int, object]) -> "SharedRepository":
         copied = copy.copy(self)
         copied.sources = list(self.sources)
         return copied

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -50,7 +49,7 @@ def _check_hydra_value(path: str, name: str, value: str) -> None:
         raise RequestError(f"{path}={value}: refused, hydra.* may not be built from text")
 
 
-def _walk(node: Any, key: str) -> Iterator[tuple[str, str, Any]]:
+def _walk(node: object, key: str) -> Iterator[tuple[str, str, object]]:
     if isinstance(node, (dict, DictConfig)):
         for name, value in node.items():
             text = str(name)
@@ -61,7 +60,7 @@ def _walk(node: Any, key: str) -> Iterator[tuple[str, str, Any]]:
             yield from _walk(value, f"{key}.{index}" if key else str(index))
 
 
-def _belongs_to_hydra(target: Any) -> bool:
+def _belongs_to_hydra(target: object) -> bool:
     """Whether Hydra or an installed plugin of it stored this name in the ConfigStore, or defines it."""
     if not isinstance(target, str):
         return False
@@ -75,7 +74,7 @@ def _belongs_to_hydra(target: Any) -> bool:
     return isinstance(defined, type) and defined.__module__.startswith(("hydra_plugins.", "hydra."))
 
 
-def _stored(node: Any) -> Any:
+def _stored(node: object) -> object:
     """The nodes under a group of the ConfigStore as plain data."""
     if isinstance(node, dict):
         return {name: _stored(value) for name, value in node.items()}

@@ -1,11 +1,10 @@
 """The jobs of a sweep, before Hydra composes them."""
 
-from typing import Any
-
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from omegaconf import DictConfig, OmegaConf
 
+from .._types import Setting
 from .loader import jobs_of_sweep
 
 # Jobs of a sweep that are checked before any runs.
@@ -23,7 +22,7 @@ def jobs(overall: DictConfig, overrides: list[str]) -> list[list[str]]:
     parser = OverridesParser.create()
     parsed = parser.parse_overrides(overrides)
     sweeper = overall.hydra.sweeper
-    parameters: Any = OmegaConf.to_container(sweeper.params) if sweeper.get("params") else {}
+    parameters: Setting = OmegaConf.to_container(sweeper.params) if sweeper.get("params") else {}
     configured = parser.parse_overrides([f"{key}={value}" for key, value in (parameters or {}).items()])
     given = {override.get_key_element() for override in parsed}
     parsed += [override for override in configured if override.get_key_element() not in given]
@@ -54,5 +53,6 @@ def _representative(override: Override) -> str:
     key = override.get_key_element()
     if override.is_discrete_sweep():
         return f"{key}={next(iter(override.sweep_string_iterator()))}"
-    value: Any = override.value()  # a range or an interval
+    value = override.value()
+    assert isinstance(value, RangeSweep | IntervalSweep)
     return f"{key}={value.start}"

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from .._types import Setting
 from ..components.system import AbstractSystem
 from ..registry.component import Component
 from ..registry.parameters import FOLLOWS_SYSTEM
@@ -27,7 +27,7 @@ def default_component() -> Component:
 
 def with_system(config: DictConfig) -> DictConfig:
     """The configuration with a typed `system`: where it names none, the keys that it has are those of the default."""
-    node: Any = OmegaConf.select(config, "system", throw_on_missing=False)
+    node: DictConfig | None = OmegaConf.select(config, "system", throw_on_missing=False)
     if node is not None and "_target_" in node:
         return config
     given = {} if node is None else OmegaConf.to_container(node, resolve=False)
@@ -35,21 +35,21 @@ def with_system(config: DictConfig) -> DictConfig:
     return with_keys(config, system=typed_system({str(key): value for key, value in given.items()}))
 
 
-def typed_system(given: Mapping[str, Any]) -> Any:
+def typed_system(given: Mapping[str, Setting]) -> Config:
     """The typed node of the system that a kept configuration describes."""
     component = registry().by_target().get(str(given.get("_target_")))
     # One that is no component is refused by the check of all targets.
     return typed(component or default_component(), given) if component or "_target_" not in given else given
 
 
-def build_system(node: Mapping[str, Any]) -> AbstractSystem:
+def build_system(node: Mapping[str, Setting]) -> AbstractSystem:
     """The system that a node describes."""
     require_values({"system": node})
     system: AbstractSystem = instantiate("system", {"_target_": default_component().target, **node}, "system", {})
     return system
 
 
-def system_size(system: AbstractSystem) -> dict[str, Any]:
+def system_size(system: AbstractSystem) -> dict[str, float]:
     """The numbers of a system that parameters of the same names follow."""
     return {
         "n_particles": system.n_particles,
@@ -59,7 +59,7 @@ def system_size(system: AbstractSystem) -> dict[str, Any]:
     }
 
 
-def plain_request(config: Config, folder: Path) -> dict[str, Any]:
+def plain_request(config: Config, folder: Path) -> dict[str, Setting]:
     """A request as plain data, everything resolved: what follows the system has its numbers, also those of a file.
 
     **Arguments:**

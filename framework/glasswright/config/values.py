@@ -3,11 +3,11 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from .._errors import RequestError, suggestion
+from .._types import Numbers, Setting
 from ..registry.parameters import Parameter
 
 MISSING = "???"
@@ -15,7 +15,7 @@ MISSING = "???"
 _LARGEST = 2**63 - 1
 
 
-def check_value(parameter: Parameter, value: Any, key: str) -> Any:
+def check_value(parameter: Parameter, value: Setting, key: str) -> object:
     """The value as the constructor takes it, or a `RequestError` that says what is possible."""
     if value is None:
         if parameter.optional:
@@ -50,7 +50,7 @@ def check_value(parameter: Parameter, value: Any, key: str) -> Any:
     return value
 
 
-def number(value: Any, key: str, *, infinite: bool = False) -> float:
+def number(value: object, key: str, *, infinite: bool = False) -> float:
     """A plain number: neither NaN nor a text, and not infinite unless that is allowed."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise RequestError(f"{key}={value!r}: must be a number")
@@ -59,7 +59,7 @@ def number(value: Any, key: str, *, infinite: bool = False) -> float:
     return float(value)
 
 
-def integer(value: Any, key: str, *, least: int) -> int:
+def integer(value: object, key: str, *, least: int) -> int:
     """A whole number of at least `least`, and of 64 bits."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise RequestError(f"{key}={value!r}: must be an integer of at least {least}")
@@ -68,7 +68,7 @@ def integer(value: Any, key: str, *, least: int) -> int:
     return int(value)
 
 
-def at_least_zero(value: Any, key: str) -> float:
+def at_least_zero(value: object, key: str) -> float:
     """A finite number that is not negative."""
     given = number(value, key)
     if given < 0:
@@ -76,7 +76,7 @@ def at_least_zero(value: Any, key: str) -> float:
     return given
 
 
-def share(value: Any, key: str) -> float:
+def share(value: object, key: str) -> float:
     """A number between 0 and 1."""
     given = number(value, key)
     if not 0.0 <= given <= 1.0:
@@ -84,14 +84,14 @@ def share(value: Any, key: str) -> float:
     return given
 
 
-def boolean(value: Any, key: str) -> bool:
+def boolean(value: object, key: str) -> bool:
     """True or false, and nothing that could be taken for it."""
     if not isinstance(value, bool):
         raise RequestError(f"{key}={value!r}: must be true or false")
     return value
 
 
-def check_names(given: Mapping[str, Any], known: Mapping[str, Any], key: str, what: str) -> None:
+def check_names(given: Mapping[str, object], known: Mapping[str, object], key: str, what: str) -> None:
     """Refuse names that do not exist."""
     for name in given:
         if name not in known:
@@ -99,7 +99,7 @@ def check_names(given: Mapping[str, Any], known: Mapping[str, Any], key: str, wh
             raise RequestError(f"{path}: no such {what}; {suggestion(str(name), known)}")
 
 
-def missing_keys(node: Any, key: str = "") -> list[str]:
+def missing_keys(node: object, key: str = "") -> list[str]:
     """The keys whose value is required and was not given."""
     if node == MISSING:
         return [key]
@@ -107,7 +107,7 @@ def missing_keys(node: Any, key: str = "") -> list[str]:
     return [path for name, value in items for path in missing_keys(value, f"{key}.{name}" if key else str(name))]
 
 
-def require_values(data: Mapping[str, Any]) -> None:
+def require_values(data: Mapping[str, object]) -> None:
     """Refuse a configuration in which something that is required was not given."""
     missing = missing_keys(data)
     if missing:
@@ -116,7 +116,7 @@ def require_values(data: Mapping[str, Any]) -> None:
         raise RequestError(f"{', '.join(missing)} {verb} required: {hint}")
 
 
-def _array(value: Any, key: str) -> Any:
+def _array(value: object, key: str) -> Numbers:
     if isinstance(value, list):
         items = [_array(item, key) for item in value]
         if len({np.shape(item) for item in items}) > 1:
@@ -130,7 +130,7 @@ def _array(value: Any, key: str) -> Any:
         ) from None
 
 
-def _finite(value: Any, key: str) -> None:
+def _finite(value: object, key: str) -> None:
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     for item in items:
         _finite(item, key)
@@ -157,12 +157,12 @@ def _expected(parameter: Parameter) -> str:
 ENDINGS = (".csv", ".dat", ".tsv", ".txt")
 
 
-def names_numbers(value: Any) -> bool:
+def names_numbers(value: object) -> bool:
     """Whether a value of a configuration is the name of a file of numbers rather than a number or a list."""
     return isinstance(value, str) and value.lower().endswith(ENDINGS)
 
 
-def read_numbers(name: str, key: str) -> list[Any]:
+def read_numbers(name: str, key: str) -> list[Numbers]:
     """The numbers of a file: a list if it has one column, a list of rows if it has more.
 
     Columns are separated by commas or spaces; what follows a `#` does not count. A configuration is kept with the
@@ -177,5 +177,5 @@ def read_numbers(name: str, key: str) -> list[Any]:
         raise RequestError(f"{key}={name}: must be lines of numbers: {' '.join(str(error).split())}") from error
     if table.size == 0:
         raise RequestError(f"{key}={name}: there are no numbers in it")
-    numbers: list[Any] = table[:, 0].tolist() if table.shape[1] == 1 else table.tolist()
+    numbers: list[Numbers] = table[:, 0].tolist() if table.shape[1] == 1 else table.tolist()
     return numbers

@@ -1,7 +1,7 @@
 """The design: which arrays of a model are variables, within which bounds, and how a step changes them."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Hashable, Iterable, Mapping
+from typing import TypeVar
 
 import equinox as eqx
 import jax
@@ -10,8 +10,11 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from .._errors import RequestError, suggestion
+from .._types import Setting
 from .estimator import COMPOSITION, EXACT, Estimator, Variable, choose_estimator, treatment_paths
 from .model import Model
+
+Tree = TypeVar("Tree")
 
 # The design variables by name.
 DesignValues = Mapping[str, Array | np.ndarray]
@@ -95,7 +98,7 @@ class Design(eqx.Module):
         def at(fraction: Float[Array, ""]) -> dict[str, Array]:
             return {name: jnp.add(values[name], fraction * (moved[name] - values[name])) for name in self.names}
 
-        def halve(_: Any, interval: tuple[Array, Array]) -> tuple[Array, Array]:
+        def halve(_: object, interval: tuple[Array, Array]) -> tuple[Array, Array]:
             low, high = interval
             middle = 0.5 * (low + high)
             fits = self.insert(model, at(middle)).cutoff_slack >= 0.0
@@ -106,7 +109,7 @@ class Design(eqx.Module):
         return {name: jnp.where(fits, moved[name], at(shortened)[name]) for name in self.names}
 
 
-def is_trainable(leaf: Any) -> bool:
+def is_trainable(leaf: object) -> bool:
     """Whether a leaf is a parameter: a floating-point array of JAX. NumPy's arrays are data that a component keeps."""
     return isinstance(leaf, jax.Array) and eqx.is_inexact_array(leaf)
 
@@ -117,17 +120,18 @@ def trainable_leaves(tree: PyTree) -> dict[str, Array]:
     return {_dotted(path): leaf for path, leaf in leaves if is_trainable(leaf)}
 
 
-def replace_leaves(tree: PyTree, by_path: DesignValues) -> Any:
+def replace_leaves(tree: Tree, by_path: DesignValues) -> Tree:
     """The tree with the leaves at these dotted paths replaced. They stay parameters, so NumPy's become JAX's arrays."""
 
-    def replaced(path: Any, leaf: Any) -> Any:
+    def replaced(path: tuple[Hashable, ...], leaf: object) -> object:
         new = by_path.get(_dotted(path), leaf)
         return jnp.asarray(new) if isinstance(new, np.ndarray) and is_trainable(leaf) else new
 
-    return jax.tree_util.tree_map_with_path(replaced, tree)
+    result: Tree = jax.tree_util.tree_map_with_path(replaced, tree)
+    return result
 
 
-def resolve_design(model: Model, bounds: Mapping[str, Any]) -> Design:
+def resolve_design(model: Model, bounds: Mapping[str, Setting]) -> Design:
     """Find the design variables that `bounds` names, by full path or by a bare name while that is unique.
 
     Bounds are `(lower, upper)` or a `Variable`, and of any type until they are checked here. Raises `RequestError` for
@@ -165,7 +169,7 @@ def _on_simplex(fractions: Array | np.ndarray, lower: float, upper: float) -> Fl
     """The nearest fractions within the bounds that add up to one: shifted by the same number, then clipped."""
     given = jnp.asarray(fractions)
 
-    def halve(_: Any, interval: tuple[Array, Array]) -> tuple[Array, Array]:
+    def halve(_: object, interval: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = interval
         middle = 0.5 * (low + high)
         small = jnp.sum(jnp.clip(given + middle, lower, upper)) < 1.0
@@ -177,7 +181,7 @@ def _on_simplex(fractions: Array | np.ndarray, lower: float, upper: float) -> Fl
     return clipped / jnp.sum(clipped)
 
 
-def _check_bounds(key: str, bound: Any) -> tuple[float, float]:
+def _check_bounds(key: str, bound: Setting) -> tuple[float, float]:
     try:
         lower, upper = (float(x) for x in bound)
     except (TypeError, ValueError):
@@ -189,5 +193,5 @@ def _check_bounds(key: str, bound: Any) -> tuple[float, float]:
     return lower, upper
 
 
-def _dotted(path: tuple[Any, ...]) -> str:
+def _dotted(path: tuple[Hashable, ...]) -> str:
     return jax.tree_util.keystr(path, simple=True, separator=".")

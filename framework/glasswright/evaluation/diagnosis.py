@@ -4,7 +4,6 @@ import inspect
 import logging
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +37,7 @@ def failure_of_property(
     where `gradients` were wanted.
     """
 
-    def traced(name: str, values: DesignValues) -> Any:
+    def traced(name: str, values: DesignValues) -> Mapping[str, Array]:
         return jax.vjp(measurement(name), values)[0] if gradients else measurement(name)(values)
 
     for name, term in terms.items():
@@ -104,7 +103,11 @@ def forget_warnings() -> None:
 
 
 def warn_of_values(
-    index: int, values: Mapping[str, Any], gradients: Mapping[str, Mapping[str, Any]], *, is_rigid: bool = True
+    index: int,
+    values: Mapping[str, Array | np.ndarray],
+    gradients: Mapping[str, Mapping[str, Array | np.ndarray]],
+    *,
+    is_rigid: bool = True,
 ) -> None:
     """Log a warning for the first value of each property that cannot be trained, and why."""
     for name, value in values.items():

@@ -22,7 +22,6 @@ Learning Meets Structured Prediction (2019), for the baseline.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import NotRequired, TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +34,7 @@ from ..components.sampler import AbstractSampler
 from ..execution.executor import Executor
 from .design import Design, DesignValues
 from .ensemble import Ensemble
+from .estimator import GradientReport
 from .loss import Evaluation, Gradients, evaluate_each, evaluate_objectives, evaluate_scalars, gather_values
 from .measurement import Sample
 from .members import Measured, measure_members
@@ -42,21 +42,6 @@ from .statistics import standard_error
 
 # An array for each term and each design variable, with a leading axis over samples.
 Contributions = dict[str, dict[str, np.ndarray]]
-
-
-class GradientReport(TypedDict):
-    """How the gradient in a design variable was obtained, and how far it stands out from its own noise.
-
-    `signal_to_noise` is that of the slope: the noise of the distance from a target, common to all variables, is not in
-    it.
-    `pair_correlation`, by term, is what common random numbers gain: the difference of a pair has the variance of two
-    independent packings times one minus it.
-    """
-
-    estimator: str
-    width: NotRequired[float]
-    signal_to_noise: float | None
-    pair_correlation: NotRequired[dict[str, float | None]]
 
 
 def evaluate_estimated(

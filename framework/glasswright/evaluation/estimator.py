@@ -7,10 +7,11 @@ have one. `estimation` computes it.
 
 import dataclasses
 from collections.abc import Collection
-from typing import Any, Literal, get_args
+from typing import Literal, NotRequired, TypedDict, get_args
 
 import jax
 import numpy as np
+from jaxtyping import ArrayLike
 
 from .._errors import RequestError, suggestion
 from ..components.treatment import AbstractTreatment
@@ -63,7 +64,22 @@ class Estimator:
 EXACT = Estimator()
 
 
-def choose_estimator(key: str, path: str, treated: Collection[str], value: Any, wanted: Variable) -> Estimator:
+class GradientReport(TypedDict):
+    """How the gradient in a design variable was obtained, and how far it stands out from its own noise.
+
+    `signal_to_noise` is that of the slope: the noise of the distance from a target, common to all variables, is not in
+    it.
+    `pair_correlation`, by term, is what common random numbers gain: the difference of a pair has the variance of two
+    independent packings times one minus it.
+    """
+
+    estimator: str
+    width: NotRequired[float]
+    signal_to_noise: float | None
+    pair_correlation: NotRequired[dict[str, float | None]]
+
+
+def choose_estimator(key: str, path: str, treated: Collection[str], value: ArrayLike, wanted: Variable) -> Estimator:
     """The estimator of a design variable; one that it cannot have is a `RequestError`.
 
     **Arguments:**
@@ -103,7 +119,7 @@ def choose_estimator(key: str, path: str, treated: Collection[str], value: Any, 
     return Estimator(name, width, in_logarithm)
 
 
-def _check_start(key: str, value: Any, in_logarithm: bool) -> None:
+def _check_start(key: str, value: ArrayLike, in_logarithm: bool) -> None:
     numbers = np.asarray(value)
     given = f"design.{key}: starts at {numbers.tolist()}"
     if not np.any(numbers):

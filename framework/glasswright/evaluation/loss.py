@@ -7,7 +7,7 @@ cotangent to be known up to a factor, so it is taken in phase one already, where
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -23,6 +23,7 @@ from ..execution.task import Result, Task
 from .clipping import clipping_factors, gradient_lengths
 from .design import DesignValues
 from .diagnosis import check_shapes, failure_of_objective
+from .estimator import GradientReport
 from .measurement import Sample, pull_back
 from .problem import Problem
 from .statistics import standard_error
@@ -55,7 +56,7 @@ class Evaluation(eqx.Module):
     gradients: Gradients
     lengths: dict[str, float]
     outcomes: list[Outcome]
-    estimates: dict[str, Any] = dataclasses.field(default_factory=dict)
+    estimates: dict[str, GradientReport] = dataclasses.field(default_factory=dict)
     n_preparations: int | None = None
 
     @property

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -44,7 +43,7 @@ class Sample(eqx.Module):
 
     index: int
     outcome: Outcome
-    statistics: dict[str, Any]
+    statistics: dict[str, float]
     measurement: Measurement | None
     prepared: Prepared | None
 
@@ -250,7 +249,7 @@ def _is_finite(measurement: Measurement) -> bool:
 
 
 def classify(
-    index: int, outcome: Any, statistics: dict[str, Any], measurement: Measurement | None, prepared: Prepared | None
+    index: int, outcome: int, statistics: dict[str, float], measurement: Measurement | None, prepared: Prepared | None
 ) -> Sample:
     """The sample of a configuration, rejected as `nonfinite` if a value or a gradient is not finite."""
     outcome = Outcome(int(outcome))

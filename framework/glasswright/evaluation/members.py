@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -186,7 +186,7 @@ def _scores(
 def _joined(bases: Sequence[Sample], members: Sequence[Sample]) -> Sample:
     """One sample of all its members: the values are means over `bases`; one rejected member rejects it."""
     outcome = next((s.outcome for s in members if s.measurement is None), Outcome.converged)
-    statistics: dict[str, Any] = {}
+    statistics: dict[str, float] = {}
     for member in members:
         for name, number in member.statistics.items():
             statistics[name] = statistics.get(name, 0) + number

@@ -1,12 +1,11 @@
 """Which values a property may return: a real number, or an array of real numbers."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..components.property import AbstractProperty
+from ..physics.state import State
 
 POSSIBLE = "measure must return a real number or an array of real numbers"
 # What is neither, in words.
@@ -17,7 +16,7 @@ class UnusableValue(TypeError):
     """A property returned what cannot be kept, or cannot be differentiated where it has to be: one clear line."""
 
 
-def real_value(measured: AbstractProperty, state: Any, *, trained: bool = False) -> Array:
+def real_value(measured: AbstractProperty, state: State, *, trained: bool = False) -> Array:
     """What a property measures, as an array of floating-point numbers.
 
     Raises `UnusableValue` if it is no real number and no array of real numbers, and, where it is `trained`, if it is
@@ -32,7 +31,7 @@ def real_value(measured: AbstractProperty, state: Any, *, trained: bool = False)
     return jnp.asarray(value, dtype=float)
 
 
-def describe_unusable(value: Any) -> str | None:
+def describe_unusable(value: object) -> str | None:
     """What is wrong with a value, and what is possible; None if nothing is."""
     if isinstance(value, list | tuple):
         inside = next((text for text in map(describe_unusable, value) if text is not None), None)
@@ -58,13 +57,13 @@ def describe_unusable(value: Any) -> str | None:
     return None
 
 
-def is_discrete(value: Any) -> bool:
+def is_discrete(value: object) -> bool:
     """Whether a value is of integers or booleans, which have no derivative."""
     dtype = jnp.asarray(value).dtype
     return bool(jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.bool_))
 
 
-def describe_discrete(value: Any) -> str:
+def describe_discrete(value: object) -> str:
     """`integers (int64), which have no derivative`."""
     dtype = jnp.asarray(value).dtype
     kind = "booleans" if jnp.issubdtype(dtype, jnp.bool_) else f"integers ({dtype})"

@@ -2,15 +2,16 @@
 
 import dataclasses
 import logging
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Hashable, Mapping
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.extend.core import Jaxpr
 from jaxtyping import Array, PyTree
 
 from .._errors import RequestError
+from .._types import Untyped
 from ..components.property import AbstractProperty
 from ..components.system import AbstractSystem
 from ..physics.hessian import AbstractHessian, DenseHessian
@@ -36,7 +37,7 @@ class UnusableProperty(RequestError):
     """A property returns no real numbers, or has no derivative where it is to be trained."""
 
 
-_known: dict[Any, tuple[int, ...]] = {}
+_known: dict[Hashable, tuple[int, ...]] = {}
 
 
 def value_shape(
@@ -107,13 +108,13 @@ def only_usable(
     return result
 
 
-def _holds(jaxpr: Any, names: frozenset[str]) -> bool:
+def _holds(jaxpr: Jaxpr, names: frozenset[str]) -> bool:
     """Whether a jaxpr, or one within it, contains an operation of these names."""
     for equation in jaxpr.eqns:
         if equation.primitive.name in names:
             return True
         for parameter in jax.tree.leaves(equation.params, is_leaf=lambda x: hasattr(x, "eqns") or hasattr(x, "jaxpr")):
-            inner = getattr(parameter, "jaxpr", parameter)
+            inner: Untyped = getattr(parameter, "jaxpr", parameter)
             if hasattr(inner, "eqns") and _holds(inner, names):
                 return True
     return False
@@ -162,5 +163,5 @@ def _abstract(potential: AbstractPotential, system: AbstractSystem) -> Equilibri
     return Equilibrium(potential=potential, configuration=configuration, neighbors=neighbors, hessian=hessian)
 
 
-def _is_array(leaf: Any) -> bool:
+def _is_array(leaf: object) -> bool:
     return hasattr(leaf, "shape")

@@ -8,11 +8,11 @@ and stress.
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from .._errors import RequestError, RunError
+from .._types import Untyped
 from .packing import Packing, in_standard_form
 
 # Logged quantities: the positions in units of the lattice vectors, the lattice vectors as columns, and others.
@@ -39,7 +39,7 @@ def write_gsd(path: Path, packings: Sequence[Packing]) -> None:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _frame(frame: Any, packing: Packing) -> Any:
+def _frame(frame: Untyped, packing: Packing) -> Untyped:
     """The frame of a packing in standard form; `frame` is an empty one of gsd's."""
     configuration = packing.configuration
     n, d = configuration.fractional.shape

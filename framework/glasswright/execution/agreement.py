@@ -1,7 +1,6 @@
 """Whether the processes of a run were asked for the same."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from .._errors import RequestError
 from .hosts import exchange
@@ -15,7 +14,7 @@ SEPARATELY = (
 )
 
 
-def check_same_request(peers: AbstractPeers, request: Mapping[str, Any]) -> None:
+def check_same_request(peers: AbstractPeers, request: Mapping[str, object]) -> None:
     """Refuse, in every process, processes whose requests differ. All of them have to call it.
 
     **Arguments:**
@@ -37,7 +36,7 @@ def check_same_request(peers: AbstractPeers, request: Mapping[str, Any]) -> None
             )
 
 
-def differences(first: Any, other: Any, key: str = "") -> Iterator[tuple[str, str, str]]:
+def differences(first: object, other: object, key: str = "") -> Iterator[tuple[str, str, str]]:
     """Where plain data differ: the dotted key and the two values."""
     if isinstance(first, Mapping) and isinstance(other, Mapping):
         for name in dict.fromkeys([*first, *other]):
@@ -51,6 +50,6 @@ def differences(first: Any, other: Any, key: str = "") -> Iterator[tuple[str, st
         yield key, _text(first), _text(other)
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     text = " ".join(str(value).split())
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

@@ -29,6 +29,7 @@ class Answer:
     - `records`: what was logged meanwhile: name of the logger, level and message.
     """
 
+    # Of a task that this process may know as bytes only.
     result: Any = None
     failure: Exception | None = None
     printed: str = ""
@@ -47,10 +48,10 @@ class Answer:
             return pickle.dumps(dataclasses.replace(self, result=None, failure=other))
 
 
-def answer_of(compute: Callable[[], Any]) -> Answer:
+def answer_of(compute: Callable[[], object]) -> Answer:
     """Call a function; what it logs and prints goes into the answer."""
     printed, log = io.StringIO(), _Log()
-    result: Any = None
+    result: object = None
     failure: Exception | None = None
     with contextlib.redirect_stderr(printed), contextlib.redirect_stdout(printed), log:
         try:

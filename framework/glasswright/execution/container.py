@@ -4,19 +4,20 @@ The JSON, the outline, says what there is, and where in the body the bytes are. 
 """
 
 import json
-from typing import Any
 
 import jax
 import numpy as np
 
+from .._types import JSON, Plain
 
-def split(value: Any) -> tuple[Any, bytes]:
+
+def split(value: Plain) -> tuple[JSON, bytes]:
     """Nested dictionaries and lists of numbers, texts, bytes and arrays as an outline for JSON and a body of bytes."""
     body = bytearray()
     return _outline(value, body), bytes(body)
 
 
-def join(outline: Any, body: bytes) -> Any:
+def join(outline: JSON, body: bytes) -> Plain:
     """The value that was split; its arrays are read-only."""
     if isinstance(outline, list):
         return [join(item, body) for item in outline]
@@ -31,19 +32,19 @@ def join(outline: Any, body: bytes) -> Any:
     return {key: join(item, body) for key, item in outline.items()}
 
 
-def to_bytes(value: Any) -> bytes:
+def to_bytes(value: Plain) -> bytes:
     """A value in one piece: a line of JSON, then the body."""
     outline, body = split(value)
     return json.dumps(outline).encode() + b"\n" + body
 
 
-def from_bytes(data: bytes) -> Any:
+def from_bytes(data: bytes) -> Plain:
     """The value that `to_bytes` was given."""
     line, _, body = data.partition(b"\n")
     return join(json.loads(line), body)
 
 
-def _outline(value: Any, body: bytearray) -> Any:
+def _outline(value: Plain, body: bytearray) -> JSON:
     if isinstance(value, dict):
         return {str(key): _outline(item, body) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -58,5 +59,5 @@ def _outline(value: Any, body: bytearray) -> Any:
     return value
 
 
-def _is_place(value: Any) -> bool:
+def _is_place(value: JSON) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(isinstance(number, int) for number in value)

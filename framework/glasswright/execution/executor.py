@@ -8,11 +8,11 @@ computed it.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 
 from .._jax import prepare_jax
+from .._types import Plain
 from .hosts import exchange, peers
 from .task import Item, Local, Result
 from .worker_pool import WorkerPool
@@ -83,7 +83,7 @@ class Executor:
             for k in range(len(items))
         ]
 
-    def fetch(self, kept: Any) -> Any:
+    def fetch(self, kept: object) -> object:
         """What a `Kept` stands for; any other object as it is."""
         return self.workers.fetch(kept)
 
@@ -93,6 +93,6 @@ class Executor:
             return flag
         return any(exchange({self.rank: flag}).values())
 
-    def gather(self, numbered: dict[int, Any]) -> dict[int, Any]:
+    def gather(self, numbered: dict[int, Plain]) -> dict[int, Plain]:
         """The union of the numbered values of all hosts' processes."""
         return numbered if self.n_hosts == 1 else exchange(numbered)

@@ -3,11 +3,11 @@
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import Any
 
 import jax
 
 from .._errors import Interrupted, RequestError, Stopped
+from .._types import Plain
 from .container import from_bytes, to_bytes
 from .peers import AbstractPeers, Alone, JaxPeers, PeerLost
 from .place import bind_visible_device, place
@@ -62,9 +62,9 @@ def is_first_process() -> bool:
     return peers().rank == 0
 
 
-def exchange(numbered: dict[int, Any]) -> dict[int, Any]:
+def exchange(numbered: dict[int, Plain]) -> dict[int, Plain]:
     """The union, in every process, of what each process has by number."""
-    union: dict[int, Any] = {}
+    union: dict[int, Plain] = {}
     for part in peers().allgather(to_bytes(numbered)):
         if part == END:
             raise PeerLost("another process of the run has done its work already, and this one goes on")

@@ -23,6 +23,7 @@ from .task import Kept, Result, Task
 
 # Tasks that a process remembers: of a training, those of both phases of a step.
 MOST_TASKS = 8
+# `Any`: they come as bytes, which do not say what a task takes and gives.
 _tasks: dict[bytes, Task[Any, Any]] = {}
 _lock = threading.Lock()
 
@@ -44,7 +45,7 @@ class Done(NamedTuple):
 class Held:
     """What a worker keeps, with its true size: libraries that move objects about ask for it."""
 
-    def __init__(self, value: Any):
+    def __init__(self, value: object):
         self.value = value
 
     def __sizeof__(self) -> int:
@@ -52,7 +53,7 @@ class Held:
         return sum(leaf.nbytes for leaf in leaves if isinstance(leaf, jax.Array | np.ndarray)) + 1024
 
 
-def pack(item: Any) -> Sent:
+def pack(item: object) -> Sent:
     """A task or an item as bytes; raises `Unsendable`."""
     file = io.BytesIO()
     pickler = _Pickler(file)
@@ -79,7 +80,7 @@ def perform(task: bytes, item: bytes, kept: Sequence[Held | None], *, keep: bool
     """
     stays: Held | None = None
 
-    def compute() -> Any:
+    def compute() -> object:
         nonlocal stays
         try:
             function = _unpacked(task)
@@ -104,7 +105,7 @@ def unpack(answer: bytes) -> Answer:
     return result
 
 
-def _unpacked(content: bytes) -> Task[Any, Any]:
+def _unpacked(content: bytes) -> Task[Any, Any]:  # which bytes do not say
     """A task, the same object for the same content: compiled functions are found again by what it holds."""
     key = digest(content)
     with _lock:
@@ -124,7 +125,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         super().__init__(file)
         self.kept: list[Kept] = []
 
-    def persistent_id(self, obj: Any) -> int | None:
+    def persistent_id(self, obj: object) -> int | None:
         """The number of a `Kept`; None for anything else, which is pickled."""
         if not isinstance(obj, Kept):
             return None
@@ -137,7 +138,7 @@ class _Unpickler(pickle.Unpickler):
         super().__init__(io.BytesIO(content))
         self._kept = kept
 
-    def persistent_load(self, number: int) -> Any:
+    def persistent_load(self, number: int) -> object:
         """The object of that number."""
         held = self._kept[number]
         assert held is not None

@@ -3,12 +3,16 @@
 import logging
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import TypeAlias
 
 from .._errors import Interrupted, Stopped
 
 logger = logging.getLogger(__name__)
+
+# What does something about a signal, as `signal.signal` takes and returns it.
+Handler: TypeAlias = Callable[[int, FrameType | None], object] | int | None
 
 
 class Terminated:
@@ -21,7 +25,7 @@ class Terminated:
     by_keyboard = False
 
     def __enter__(self) -> "Terminated":
-        self._before: dict[int, Any] = {}
+        self._before: dict[int, Handler] = {}
         # Only the main thread may say what a signal does.
         if threading.current_thread() is threading.main_thread():
             self._before[signal.SIGTERM] = signal.signal(signal.SIGTERM, self._note)

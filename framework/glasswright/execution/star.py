@@ -11,9 +11,9 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from .._errors import RequestError, RunError
+from .._types import JSON
 from .container import from_bytes, to_bytes
 from .frames import receive, send, send_failure, watch
 from .peers import AbstractPeers, PeerLost
@@ -140,12 +140,12 @@ class Star(AbstractPeers):
             connection.settimeout(None)
             return
 
-    def _welcome(self, connection: socket.socket, wait: "_Wait") -> Sequence[Any]:
+    def _welcome(self, connection: socket.socket, wait: "_Wait") -> Sequence[JSON]:
         while True:
             # A wait that ends while nothing has come; a message itself is short and comes in one piece.
             connection.settimeout(wait.next(None))
             with contextlib.suppress(TimeoutError):
-                hosts: list[Any] = json.loads(receive(connection))
+                hosts: list[JSON] = json.loads(receive(connection))
                 return hosts
 
 

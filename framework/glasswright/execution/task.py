@@ -2,7 +2,9 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
+
+from .._types import Plain
 
 Item = TypeVar("Item")
 Output = TypeVar("Output")
@@ -36,6 +38,6 @@ class Result(Generic[Local]):
     - `kept`: any object that only tasks of later items need; it may stay with a worker, and is a `Kept` then.
     """
 
-    gathered: Any
+    gathered: Plain
     local: Local | None = None
-    kept: Any = None
+    kept: object = None

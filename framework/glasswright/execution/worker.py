@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cloudpickle
 
@@ -63,7 +63,7 @@ class Worker:
         """Wait until it can work, which takes as long as importing JAX does."""
         self._receive()
 
-    def run(self, digest: bytes, task: bytes, item: Any) -> Answer:
+    def run(self, digest: bytes, task: bytes, item: object) -> Answer:
         """The answer of a pickled task, known by its digest, to an item. The task is sent once.
 
         Raises what the task raises, `Unsendable` if task, item or result cannot be pickled, `WorkerDied`.
@@ -87,18 +87,19 @@ class Worker:
             with contextlib.suppress(OSError):
                 stream.close()
 
-    def _send(self, message: Any) -> None:
+    def _send(self, message: object) -> None:
         try:
             pickle.dump(message, self._tasks)
             self._tasks.flush()
         except (OSError, ValueError):
             raise self._death() from None
 
-    def _receive(self) -> Any:
+    def _receive(self) -> bytes:
         try:
-            return pickle.load(self._answers)
+            message: bytes = pickle.load(self._answers)
         except (OSError, ValueError, EOFError, pickle.UnpicklingError):
             raise self._death() from None
+        return message
 
     def _death(self) -> WorkerDied:
         code = self._process.wait()
@@ -116,7 +117,7 @@ def serve() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     claim_core()
-    tasks: dict[bytes, Callable[[Any], Any]] = {}
+    tasks: dict[bytes, Callable[[object], object]] = {}
     # The first answer says that the worker is ready.
     answer = b""
     while True:
@@ -129,12 +130,12 @@ def serve() -> None:
         answer = _answer(message, tasks)
 
 
-def _answer(message: bytes, tasks: dict[bytes, Callable[[Any], Any]]) -> bytes:
+def _answer(message: bytes, tasks: dict[bytes, Callable[[object], object]]) -> bytes:
     """The pickled answer to a message."""
     return answer_of(lambda: _result(message, tasks)).packed()
 
 
-def _result(message: bytes, tasks: dict[bytes, Callable[[Any], Any]]) -> Any:
+def _result(message: bytes, tasks: dict[bytes, Callable[[object], object]]) -> object:
     """The task's result for an item."""
     try:
         digest, task, item = pickle.loads(message)

@@ -7,7 +7,6 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any
 
 import cloudpickle
 
@@ -40,7 +39,7 @@ class WorkerPool:
         self._workers: list[Worker] = []
         self._starting: list[Future[None]] = []
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
-        self._pickled: tuple[Any, bytes, bytes] = None, b"", b""
+        self._pickled: tuple[object, bytes, bytes] = None, b"", b""
         self._relay = Relay()
         self._lock = threading.Lock()
         self._closed = False
@@ -108,7 +107,7 @@ class WorkerPool:
                 worker.end()
             self._workers, self._starting = [], []
 
-    def _run(self, digest: bytes, content: bytes, item: Any) -> Answer:
+    def _run(self, digest: bytes, content: bytes, item: object) -> Answer:
         """The answer of the next idle worker, or of another one if that dies."""
         for attempt in range(1, MAX_DEATHS + 1):
             worker = self._idle.get()

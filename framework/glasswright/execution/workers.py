@@ -5,7 +5,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
-from typing import Any
 
 import jax
 
@@ -55,7 +54,7 @@ class AbstractWorkers(ABC):
         `local` says that items or results are large: their way between processes costs more than most.
         """
 
-    def fetch(self, kept: Any) -> Any:
+    def fetch(self, kept: object) -> object:
         """What a `Kept` stands for; any other object as it is."""
         return kept
 

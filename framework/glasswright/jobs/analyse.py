@@ -2,9 +2,9 @@
 
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
+from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
 import equinox as eqx
 import jax
@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from .._errors import RunError, suggestion
+from .._types import JSON
 from ..components.executor import started
 from ..components.objective import Term
 from ..components.protocol import Outcome, Prepared
@@ -71,8 +72,8 @@ class AnalysisReport(TypedDict):
     bonds: NotRequired[dict[str, BondsReport]]
     vibrations: NotRequired[VibrationsReport]
     frames: NotRequired[list["AnalysisReport"]]
-    mean: NotRequired[dict[str, Any]]
-    standard_error: NotRequired[dict[str, Any]]
+    mean: NotRequired[dict[str, JSON]]
+    standard_error: NotRequired[dict[str, JSON]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,13 +156,13 @@ def _analyse(run: _Run) -> AnalysisReport:
     if run.folder is not None:
         carried = potential_as_text(model.potential, request.config)
         write_atomically(run.folder / "analysed.extxyz", write_configuration(configuration, potential=carried))
-    parts: dict[str, Callable[[], Any]] = {
+    parts: dict[str, Callable[[], object]] = {
         "tunability": lambda: _tunability(run, packing),
         "predictiveness": lambda: _predictiveness(run, packing, key),
         "bonds": lambda: report_bonds(model, prepared, run.folder, request.plots),
         "vibrations": lambda: report_vibrations(model, prepared, run.folder, request.plots),
     }
-    report: dict[str, Any] = {
+    report: dict[str, object] = {
         "packing": PackingReport(
             source=request.source,
             n_particles=configuration.n_particles,
@@ -272,7 +273,16 @@ def _scalar_terms(request: Analysis, prepared: Prepared) -> dict[str, Term]:
     return scalar_terms(terms, shapes)
 
 
-def _scales(request: Analysis, single: bool = False) -> dict[str, Any]:
+class _Scales(TypedDict):
+    """Options of `tunability`."""
+
+    property_scales: str | Mapping[str, float]
+    design_scales: str
+    average: str
+    clip: float
+
+
+def _scales(request: Analysis, single: bool = False) -> _Scales:
     """The options of `tunability` that a request gives; a single packing has no standard deviation."""
     property_scales = request.property_scale
     if single and property_scales == "standard_deviation":

@@ -1,12 +1,12 @@
 """The best step of a training that follows its packings: what a run that ends worse than it was has found."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from .._types import JSON, Plain
 from ..config.carried import potential_as_text
 from ..evaluation.loss import Evaluation
 from ..evaluation.measurement import Sample, accepted_packings
@@ -55,14 +55,14 @@ def best_frames(experiment: Experiment, executor: Executor, best: Best | None) -
     return [text for _, text in sorted(executor.gather(_texts(experiment, best)).items())]
 
 
-def with_texts(best: Best | None, packed: Mapping[str, Any] | None) -> Best | None:
+def with_texts(best: Best | None, packed: Mapping[str, Plain] | None) -> Best | None:
     """The best step with its packings as the texts that a checkpoint has got: the next one takes them as they are."""
     if best is None or packed is None:
         return best
     return Best(best.step, best.loss, best.values, dict(packed["packings"]))
 
 
-def pack_best(experiment: Experiment, executor: Executor, best: Best | None) -> dict[str, Any] | None:
+def pack_best(experiment: Experiment, executor: Executor, best: Best | None) -> dict[str, Plain] | None:
     """What a checkpoint keeps of the best step: all processes have to call it."""
     if best is None:
         return None
@@ -70,7 +70,7 @@ def pack_best(experiment: Experiment, executor: Executor, best: Best | None) -> 
     return {"step": best.step, "loss": best.loss, "values": pack(best.values), "packings": packings}
 
 
-def unpack_best(packed: dict[str, Any] | None, like: Mapping[str, Array]) -> Best | None:
+def unpack_best(packed: dict[str, Plain] | None, like: Mapping[str, Array]) -> Best | None:
     """The best step of a checkpoint, with the structure of the design variables `like`."""
     if packed is None:
         return None
@@ -78,7 +78,7 @@ def unpack_best(packed: dict[str, Any] | None, like: Mapping[str, Array]) -> Bes
     return Best(packed["step"], packed["loss"], unpack(packed["values"], dict(like)), packings)
 
 
-def best_of_lines(experiment: Experiment, lines: Sequence[Mapping[str, Any]]) -> Best | None:
+def best_of_lines(experiment: Experiment, lines: Sequence[Mapping[str, JSON]]) -> Best | None:
     """The best of steps of which only the metrics are left, without its packings: for checkpoints of before."""
     measured = [line for line in lines if line["loss"] is not None]
     if not measured or not experiment.sampler.is_population:

@@ -1,8 +1,9 @@
 """How a training ends: at its target, at its last step, or where it has lost its way and more steps would not help."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
+from .._types import JSON
 from .experiment import Experiment
 
 Ending = Literal["target", "last_step", "diverged", "out_of_bounds"]
@@ -14,7 +15,7 @@ DIVERGED = 100.0
 CLOSE = 0.03
 
 
-def lost_its_way(experiment: Experiment, lines: Sequence[Mapping[str, Any]]) -> tuple[Ending, str] | None:
+def lost_its_way(experiment: Experiment, lines: Sequence[Mapping[str, JSON]]) -> tuple[Ending, str] | None:
     """How a training has lost its way, and what happened in words; None if it has not."""
     if len(lines) <= WINDOW:
         return None
@@ -28,7 +29,7 @@ def lost_its_way(experiment: Experiment, lines: Sequence[Mapping[str, Any]]) -> 
     return None
 
 
-def has_diverged(experiment: Experiment, lines: Sequence[Mapping[str, Any]]) -> bool:
+def has_diverged(experiment: Experiment, lines: Sequence[Mapping[str, JSON]]) -> bool:
     """Whether all of the last losses are far above those of the beginning."""
     if not all(term.objective.least_is_zero for term in experiment.terms.values()):
         return False
@@ -44,12 +45,12 @@ def has_diverged(experiment: Experiment, lines: Sequence[Mapping[str, Any]]) -> 
     return bool(min(recent) > DIVERGED * max(beginning, near, experiment.tolerance))
 
 
-def has_left(bounds: tuple[float, float], values: Sequence[Any]) -> bool:
+def has_left(bounds: tuple[float, float], values: Sequence[object]) -> bool:
     """Whether numbers that were within bounds have been outside them for all of the last steps."""
     inside = [isinstance(value, float) and bounds[0] <= value <= bounds[1] for value in values]
     known = all(isinstance(value, float) for value in values[-WINDOW:])
     return known and any(inside[:-WINDOW]) and not any(inside[-WINDOW:])
 
 
-def _value(line: Mapping[str, Any], name: str) -> Any:
+def _value(line: Mapping[str, JSON], name: str) -> JSON:
     return line["terms"].get(name, {}).get("value")

@@ -2,13 +2,12 @@ import dataclasses
 import functools
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from .._errors import RequestError, named
 from .._jax import check_64_bit, prepare_jax
@@ -190,7 +189,7 @@ def check_experiment(experiment: Experiment) -> Problem:
 def check_optimizer(optimizer: optax.GradientTransformation, values: dict[str, Array]) -> None:
     """An optimizer takes a step with the gradient, the design and the loss; line searches, for instance, want more."""
 
-    def step(values: dict[str, Array]) -> Any:
+    def step(values: dict[str, Array]) -> PyTree:
         state = optimizer.init(values)
         return optax.with_extra_args_support(optimizer).update(values, state, values, value=jnp.zeros(()))[0]
 

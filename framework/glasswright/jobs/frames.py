@@ -1,23 +1,23 @@
 """Means and standard errors over the reports on several packings of one file."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
+from .._types import JSON
 from ..evaluation.statistics import standard_error
 
 # Directions have an arbitrary sign, and lists of the largest have other members for each packing: no means of these.
 _WITHOUT_MEAN = ("property_directions", "design_directions", "largest")
 
 
-def mean_and_error(reports: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+def mean_and_error(reports: Sequence[Mapping[str, JSON]]) -> tuple[dict[str, JSON], dict[str, JSON]]:
     """The mean and the standard error of every number that all reports have, in dictionaries of their structure.
 
     Arrays count where they have the same shape in all reports.
     """
-    means: dict[str, Any] = {}
-    errors: dict[str, Any] = {}
+    means: dict[str, JSON] = {}
+    errors: dict[str, JSON] = {}
     for name in reports[0]:
         values = [report[name] for report in reports if name in report]
         if name in _WITHOUT_MEAN or len(values) < len(reports):
@@ -35,7 +35,7 @@ def mean_and_error(reports: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any]
     return means, errors
 
 
-def _numbers(values: Sequence[Any]) -> np.ndarray | None:
+def _numbers(values: Sequence[object]) -> np.ndarray | None:
     """The values as an array with a leading axis over reports; None if they are no numbers, or not of one shape."""
     try:
         arrays = [np.asarray(value) for value in values]

@@ -5,7 +5,7 @@ import functools
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from jaxtyping import Array
 
 from .._errors import RequestError, RunError
 from .._jax import check_64_bit, prepare_jax
+from .._types import Numbers
 from ..components.objective import NoObjective, Term
 from ..components.property import AbstractProperty
 from ..components.protocol import AbstractProtocol, Outcome, Prepared
@@ -80,9 +81,9 @@ class PropertyReport(TypedDict):
     gradient of None. Of several packings, values and gradients are means, `standard_error` is that of the mean value.
     """
 
-    value: Any
-    standard_error: NotRequired[Any]
-    gradient: NotRequired[dict[str, Any] | None]
+    value: Numbers | None
+    standard_error: NotRequired[Numbers | None]
+    gradient: NotRequired[dict[str, Numbers] | None]
     error: NotRequired[str]
 
 
@@ -182,7 +183,7 @@ def _summary(frames: list[MeasureReport]) -> MeasureReport:
         measured = [entry for entry in entries if entry["value"] is not None]
         errors = [entry["error"] for entry in entries if "error" in entry]
         summary: PropertyReport = {"value": None}
-        if len({np.shape(entry["value"]) for entry in measured}) == 1:
+        if len({np.shape(np.asarray(entry["value"])) for entry in measured}) == 1:
             values = np.asarray([entry["value"] for entry in measured], dtype=float)
             error = standard_error(values)
             summary = {"value": np.mean(values, axis=0).tolist()}
@@ -289,7 +290,7 @@ def _measure_values(
 
 def _gradient(
     request: MeasureRequest, problem: Problem, name: str, prepared: Prepared, where: str
-) -> dict[str, Any] | None:
+) -> dict[str, Numbers] | None:
     """The gradient of a property; None, with a warning, if it has none.
 
     Each property for itself: its digits do not depend on what else is measured.

@@ -3,7 +3,6 @@
 import contextlib
 import os
 from pathlib import Path
-from typing import Any
 
 from .._errors import RequestError
 
@@ -14,7 +13,7 @@ LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_by
 BYTES_PER_PARTICLE = 20_000
 
 
-def check_memory(given: str, n_particles: int, dimension: int, protocol: Any = None) -> None:
+def check_memory(given: str, n_particles: int, dimension: int, protocol: object = None) -> None:
     """Refuse configurations that this machine cannot hold; the message begins with what was `given`.
 
     **Arguments:**

@@ -1,7 +1,7 @@
 """What a training reports: a line of metrics for each step, and the result."""
 
 from collections.abc import Sequence
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 import equinox as eqx
 import jax
@@ -10,7 +10,8 @@ import numpy as np
 import optax
 
 from .._errors import RunError
-from ..evaluation.estimation import GradientReport
+from .._types import JSON, Numbers
+from ..evaluation.estimator import GradientReport
 from ..evaluation.loss import Evaluation
 from ..evaluation.measurement import Sample
 from ..evaluation.statistics import count_rejected, describe_rejected, sum_rejected
@@ -24,8 +25,6 @@ from .training_state import TrainingState
 # Steps over which the share of rejected configurations is taken. A design that prepares nothing gives no gradient to
 # leave it by: this many empty steps in a row end the run, whatever share is allowed.
 REJECTION_WINDOW = 20
-# A number, or nested lists of numbers.
-Numbers = Any
 
 
 class TermMetrics(TypedDict):
@@ -65,7 +64,7 @@ class BestResult(TypedDict):
 
     step: int
     loss: float
-    design: dict[str, Any]
+    design: dict[str, JSON]
     values: dict[str, Numbers]
 
 
@@ -74,7 +73,7 @@ class AverageResult(TypedDict):
 
     first_step: int
     last_step: int
-    design: dict[str, Any]
+    design: dict[str, JSON]
 
 
 class TrainingResult(TypedDict):
@@ -85,7 +84,7 @@ class TrainingResult(TypedDict):
     steps: int
     values: dict[str, Numbers]
     losses: dict[str, float | None]
-    design: dict[str, Any]
+    design: dict[str, JSON]
     seed: int
     requested: int
     converged: int
@@ -121,7 +120,7 @@ def step_metrics(
         "requested": len(samples),
         "converged": len(samples) - sum(rejected.values()),
         "rejected": rejected,
-        "rearranged": search.pop("rearranged", 0),
+        "rearranged": int(search.pop("rearranged", 0)),
         "search": search,
         "seconds": seconds,
     }
@@ -141,9 +140,9 @@ def _term_metrics(name: str, evaluation: Evaluation, factor: float | None, n_sam
     return term
 
 
-def _sum_statistics(samples: Sequence[Sample]) -> dict[str, Any]:
+def _sum_statistics(samples: Sequence[Sample]) -> dict[str, float]:
     """The numbers about the searches, summed over all samples."""
-    total: dict[str, Any] = {}
+    total: dict[str, float] = {}
     for sample in samples:
         for name, number in sample.statistics.items():
             total[name] = total.get(name, 0) + number
@@ -232,13 +231,13 @@ def final_result(
     return result
 
 
-def potential_parameters(potential: AbstractPotential) -> dict[str, Any]:
+def potential_parameters(potential: AbstractPotential) -> dict[str, JSON]:
     """Every number of a potential by name: what is needed to build it again."""
     return _numbers_of({name: getattr(potential, name) for name in type(potential).__dataclass_fields__})
 
 
-def _numbers_of(fields: dict[str, Any]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
+def _numbers_of(fields: dict[str, object]) -> dict[str, JSON]:
+    result: dict[str, JSON] = {}
     for name, value in fields.items():
         if isinstance(value, jax.Array):
             result[name] = np.asarray(value).tolist()

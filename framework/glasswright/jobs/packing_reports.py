@@ -3,12 +3,13 @@
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import equinox as eqx
 import numpy as np
 
 from .._errors import RunError
+from .._types import Untyped
 from ..components.protocol import AbstractProtocol, Prepared
 from ..evaluation.model import Model
 from ..physics.bonds import BondContributions
@@ -106,7 +107,8 @@ def _report_modulus(
 def _compressed(columns: Mapping[str, np.ndarray]) -> bytes:
     """Columns as an npz file."""
     buffer = io.BytesIO()
-    arrays: dict[str, Any] = dict(columns)
+    # The annotations of NumPy count its option `allow_pickle` among the columns.
+    arrays: dict[str, Untyped] = dict(columns)
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
 

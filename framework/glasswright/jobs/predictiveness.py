@@ -1,11 +1,12 @@
 """How far the gradient predicts: the predicted change of a property against that of the packing prepared again."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from .._types import JSON
 from ..components.protocol import Prepared
 from ..evaluation.design import DesignValues
 from ..evaluation.measurement import Sample, in_box, measure_sample
@@ -102,7 +103,7 @@ def predictiveness(
     return report
 
 
-def holds_to(lines: Sequence[Mapping[str, Any]]) -> float | None:
+def holds_to(lines: Sequence[Mapping[str, JSON]]) -> float | None:
     """The longest step up to which every prediction is right to ten percent; None if the shortest is not."""
     longest: float | None = None
     for line in lines:

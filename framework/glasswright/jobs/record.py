@@ -2,8 +2,9 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from .._types import JSON
 from ..evaluation.design import DesignValues
 from ..evaluation.measurement import Sample, accepted_packings
 from ..physics.configuration import Configuration
@@ -48,7 +49,7 @@ class TrainingRecord:
             followed = accepted_packings(samples)
             self.packings = [followed[index] for index in sorted(followed)] or self.packings
 
-    def so_far(self) -> dict[str, Any]:
+    def so_far(self) -> dict[str, JSON]:
         """What a training that was interrupted has come to by now, by the keys of a result."""
         last = self.lines[-1]
         best = best_line(self.lines)

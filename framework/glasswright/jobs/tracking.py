@@ -3,26 +3,26 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from .._errors import named
+from .._types import JSON
 from ..components.tracker import AbstractTracker, TrackedRun
 
 logger = logging.getLogger(__name__)
 
 # What can follow a training: a tracker, or a function of the line of each step.
-Callback = AbstractTracker | Callable[[Mapping[str, Any]], object]
+Callback = AbstractTracker | Callable[[Mapping[str, JSON]], object]
 
 
 class FunctionTracker(AbstractTracker):
     """A function that is called with the line of each step."""
 
-    def __init__(self, function: Callable[[Mapping[str, Any]], object]):
+    def __init__(self, function: Callable[[Mapping[str, JSON]], object]):
         self.function = function
 
-    def step(self, line: Mapping[str, Any]) -> None:
+    def step(self, line: Mapping[str, JSON]) -> None:
         """Call the function."""
         self.function(line)
 
@@ -61,12 +61,12 @@ class Tracking:
             run = TrackedRun(directory, content, first_step)
             self._tell("start", lambda tracker: tracker.start(run))
 
-    def step(self, line: Mapping[str, Any]) -> None:
+    def step(self, line: Mapping[str, JSON]) -> None:
         """A step has been made."""
         # A copy: what a tracker does with it must not change the run.
         self._tell("step", lambda tracker: tracker.step(dict(line)))
 
-    def end(self, result: Mapping[str, Any] | None) -> None:
+    def end(self, result: Mapping[str, JSON] | None) -> None:
         """The training has ended; only the first call counts."""
         if not self._ended:
             self._ended = True

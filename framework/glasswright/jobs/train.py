@@ -2,13 +2,15 @@
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter
-from typing import Any, cast
+from typing import cast
 
 import equinox as eqx
 import numpy as np
 import optax
+from jaxtyping import Array, ArrayLike
 
 from .._errors import RequestError, RunError
 from ..components.executor import started
@@ -298,11 +300,11 @@ def _update_design(
     optimizer: optax.GradientTransformation,
     design: Design,
     model: Model,
-    gradient: dict[str, Any],
-    loss: Any,
+    gradient: Mapping[str, Array | np.ndarray],
+    loss: ArrayLike,
     state: optax.OptState,
-    values: dict[str, Any],
-) -> tuple[dict[str, Any], optax.OptState]:
+    values: dict[str, Array],
+) -> tuple[dict[str, Array], optax.OptState]:
     """The design and the optimizer's state after one update; optimizers that want the loss are given it."""
     updates, state = optax.with_extra_args_support(optimizer).update(gradient, state, values, value=loss)
     return design.step(model, values, updates), state

@@ -1,7 +1,7 @@
 """The state of a training between two steps, and its content in a checkpoint."""
 
 import dataclasses
-from typing import Any
+from typing import TypeVar
 
 import equinox as eqx
 import jax
@@ -10,6 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, PyTree
 
+from .._types import Plain
 from ..components.protocol import Prepared
 from ..evaluation.model import Model
 from ..execution.executor import Executor
@@ -17,6 +18,8 @@ from ..physics.configuration import Configuration
 from ..run.checkpoint import Checkpoint, pack, unpack
 from .best import Best, pack_best, unpack_best
 from .experiment import Experiment
+
+Tree = TypeVar("Tree")
 
 
 class TrainingState(eqx.Module):
@@ -54,9 +57,10 @@ def initial_state(experiment: Experiment) -> TrainingState:
     return TrainingState(0, values, _strong(experiment.optimizer.init(values)), {}, unknown, combination)
 
 
-def _strong(tree: PyTree) -> Any:
+def _strong(tree: Tree) -> Tree:
     """Arrays without JAX's weak types, which the first update would lose: everything would be compiled twice."""
-    return jax.tree.map(lambda x: jnp.asarray(x, dtype=x.dtype) if eqx.is_array(x) else x, tree)
+    strong: Tree = jax.tree.map(lambda x: jnp.asarray(x, dtype=x.dtype) if eqx.is_array(x) else x, tree)
+    return strong
 
 
 def first_not_finite(before: TrainingState, after: TrainingState) -> str | None:
@@ -79,7 +83,7 @@ def first_not_finite(before: TrainingState, after: TrainingState) -> str | None:
     return None
 
 
-def _has_become_worse(old: Any, new: Any) -> bool:
+def _has_become_worse(old: object, new: object) -> bool:
     """Whether a number is not finite that was, or was another one."""
     if not eqx.is_inexact_array_like(new):
         return False
@@ -109,12 +113,12 @@ def to_checkpoint(experiment: Experiment, state: TrainingState, executor: Execut
     return Checkpoint(state.step, content)
 
 
-def _pack_prepared(model: Model | None, prepared: Prepared, cache: Any) -> dict[str, Any]:
+def _pack_prepared(model: Model | None, prepared: Prepared, cache: PyTree) -> dict[str, Plain]:
     """A followed configuration for a checkpoint: of its cache only what makes the same cache again, where that is less.
 
     `model` is the one that it was prepared with.
     """
-    packed: dict[str, Any] = {
+    packed: dict[str, Plain] = {
         "outcome": int(prepared.outcome),
         "statistics": {name: np.asarray(number).item() for name, number in prepared.statistics.items()},
         "configuration": pack(prepared.configuration),
@@ -171,7 +175,7 @@ def _check_shapes(given: PyTree, expected: PyTree) -> None:
             raise ValueError(f"made by another experiment: an array of shape {shape} where one of {needed} belongs")
 
 
-def _unpack_prepared(model: Model, packed: dict[str, Any], like: Configuration) -> Prepared:
+def _unpack_prepared(model: Model, packed: dict[str, Plain], like: Configuration) -> Prepared:
     """A followed configuration from a checkpoint, with the structure of `like`."""
     configuration = unpack(packed["configuration"], like)
     _check_shapes(configuration, like)

@@ -11,7 +11,7 @@ M. Zu, A. Desai and C. P. Goodrich, Phys. Rev. Lett. 134, 238201 (2025).
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ from ..evaluation.clipping import clipping_factors
 from ..evaluation.design import Design, DesignValues
 from ..evaluation.measurement import Sample
 from ..evaluation.statistics import count_rejected, describe_rejected, standard_error
+from ..physics.state import State
 
 # A property is zero but for rounding if its mean is below this share of the changes that the design makes.
 ROUNDING = 1e-12
@@ -41,7 +42,7 @@ class Entry(AbstractProperty):
     property: AbstractProperty
     index: tuple[int, ...] = eqx.field(static=True)
 
-    def measure(self, state: Any) -> Float[Array, ""]:
+    def measure(self, state: State) -> Float[Array, ""]:
         """`f[index]` of the array `f`."""
         entry: Float[Array, ""] = jnp.asarray(self.property.measure(state))[self.index]
         return entry

@@ -1,11 +1,12 @@
 """The report of a validation: means, errors and losses of fresh packings that no training has seen."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 import jax.numpy as jnp
 import numpy as np
 
+from .._types import Numbers
 from ..components.objective import NoObjective, Term
 from ..components.sampler import AbstractSampler
 from ..evaluation.statistics import count_rejected, standard_error
@@ -28,16 +29,16 @@ class ConfigurationLine(TypedDict):
     ensemble: str
     index: int
     outcome: str
-    values: dict[str, Any] | None
+    values: dict[str, Numbers] | None
 
 
 class PropertySummary(TypedDict):
     """Statistics of a property over the accepted configurations: numbers or nested lists of numbers."""
 
-    mean: Any
-    standard_error: Any
-    standard_deviation: Any
-    median: Any
+    mean: Numbers
+    standard_error: Numbers | None
+    standard_deviation: Numbers | None
+    median: Numbers
     loss: NotRequired[float]
     loss_floor: NotRequired[float | None]
 

@@ -4,8 +4,7 @@
 itself: with a single core, a process comes to a standstill. The functions here are given NumPy's arrays.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -15,13 +14,15 @@ from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
 from jaxtyping import Array, Float
 
+from .._types import Untyped
+
 # A matrix: its name, and the arrays that define it.
-Matrix = tuple[Any, ...]
+Matrix = tuple[Array | np.ndarray, ...]
 
 
 def solve_on_host(
-    solve: Callable[..., Any],
-    solve_anew: Callable[..., Any],
+    solve: Callable[..., object],
+    solve_anew: Callable[..., object],
     product: Callable[[Matrix, Array], Array],
     matrix: Matrix,
     right: Float[Array, "k n d"],
@@ -40,7 +41,7 @@ def solve_on_host(
     **Returns:** solutions `x`.
     """
 
-    def solution(_: Any, b: Float[Array, "k n d"]) -> Float[Array, "k n d"]:
+    def solution(_: object, b: Float[Array, "k n d"]) -> Float[Array, "k n d"]:
         x, kept = _solve_p.bind(jnp.asarray(matrix[0]), b, function=solve)
         anew: Array = jax.lax.cond(
             kept, lambda: x, lambda: _solve_anew_p.bind(*map(jnp.asarray, matrix), b, function=solve_anew)[0]
@@ -51,27 +52,30 @@ def solve_on_host(
     return result
 
 
-def _primitive(name: str, with_flag: bool) -> Any:
+def _primitive(name: str, with_flag: bool) -> Untyped:
     """A primitive that calls `function` on the host; its last operand has the shape of its first result."""
-    primitive: Any = Primitive(name)
+    primitive: Untyped = Primitive(name)
     primitive.multiple_results = True
 
-    def shapes(*operands: Any, function: Any) -> list[ShapedArray]:
+    def shapes(*operands: ShapedArray, function: Callable[..., object]) -> list[ShapedArray]:
         solution = ShapedArray(operands[-1].shape, operands[-1].dtype)
         return [solution, ShapedArray((), np.dtype(bool))] if with_flag else [solution]
 
-    def lower(context: Any, *operands: Any, function: Any) -> Any:
+    def lower(context: Untyped, *operands: Untyped, function: Callable[..., object]) -> Untyped:
         result, _, _ = mlir.emit_python_callback(
             context, function, None, operands, context.avals_in, context.avals_out, has_side_effect=False
         )
         return result
 
-    def batch(operands: Any, axes: Any, *, function: Any) -> Any:
+    def batch(
+        operands: Sequence[Array], axes: Sequence[Untyped], *, function: Callable[..., object]
+    ) -> tuple[list[Array], list[Untyped]]:
         """Further right-hand sides are solved together, different matrices one after the other."""
         *matrix, right = operands
 
-        def bind(*arrays: Any) -> Any:
-            return primitive.bind(*arrays, function=function)
+        def bind(*arrays: Array) -> Sequence[Array]:
+            results: Sequence[Array] = primitive.bind(*arrays, function=function)
+            return results
 
         if all(axis is batching.not_mapped for axis in axes[:-1]):
             right = jnp.moveaxis(right, axes[-1], 0)

@@ -2,7 +2,8 @@
 
 import itertools
 import math
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, cast
 
 import equinox as eqx
 import jax
@@ -91,7 +92,7 @@ def complete_radius(box: Float[Array | np.ndarray, "d d"], radius: Float[ArrayLi
     (`box_width`), beyond which a list may lack pairs.
     """
     # NumPy for boxes on the host, where a device array would cost more than the whole computation.
-    xp: Any = np if isinstance(box, np.ndarray) else jnp
+    xp: ModuleType = np if isinstance(box, np.ndarray) else jnp
     widest = 0.5 * (1.0 + _ROUNDING) / xp.max(xp.linalg.norm(xp.linalg.inv(box), axis=1))
     is_skewed = xp.any(box * (1.0 - np.eye(box.shape[0])) != 0.0)
     complete: AnyFloat = xp.where(is_skewed, xp.minimum(radius, widest), radius)
@@ -209,7 +210,7 @@ def build_pair_list(
     _fill_interleaved(j, second)
     # NumPy's, unknown to type checkers (see above).
     complete = np.asarray(complete_radius(np.asarray(configuration.box), radius))
-    arrays: Any = {"i": i, "j": j, "radius": complete, "n_pairs": np.asarray(needed)}
+    arrays = cast(dict[str, Array], {"i": i, "j": j, "radius": complete, "n_pairs": np.asarray(needed)})
     return PairList(reference=configuration, **arrays)
 
 

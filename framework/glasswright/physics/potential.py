@@ -1,7 +1,6 @@
 """The interface of interactions: an energy, and what the engine needs of its derivatives."""
 
 import abc
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -159,7 +158,7 @@ class AbstractPotential(eqx.Module):
     def stiffness_bound(self, configuration: Configuration, neighbors: PairList) -> Float[Array, ""]:
         """Upper bound of the Hessian's largest eigenvalue, which limits time steps, in energy per squared length."""
 
-        def iterate(_: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        def iterate(_: object, carry: tuple[Array, Array]) -> tuple[Array, Array]:
             direction, _ = carry
             product = self.hessian_product(configuration, neighbors, direction)
             size = jnp.linalg.norm(product)

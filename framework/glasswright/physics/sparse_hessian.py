@@ -6,7 +6,7 @@ import functools
 import hashlib
 import threading
 import weakref
-from typing import Any
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ from .._jax import fast_jit
 from .configuration import Configuration
 from .elimination import Elimination, eliminate_by_dissection
 from .hessian import ZERO_MODE, AbstractFactoredHessian
-from .host_solve import solve_on_host
+from .host_solve import Matrix, solve_on_host
 from .pair_list import PairIndex, PairList
 from .pair_potential import AbstractPairPotential
 from .potential import AbstractPotential
@@ -275,7 +275,7 @@ def _hessian(matrix: SparseMatrix, pin: Float[np.ndarray, "n d"], free: Float[np
     name = np.frombuffer(digest.digest(), dtype=np.uint64).reshape(())
     _keep(int(name), name, PinnedFactor(factor, matrix.rattler, free))
     # NumPy's, unknown to type checkers (`PairIndex`).
-    pairs: Any = {"i": matrix.i, "j": matrix.j}
+    pairs = cast(dict[str, Array], {"i": matrix.i, "j": matrix.j})
     return SparseHessian(
         **pairs,
         name=name,
@@ -319,9 +319,9 @@ def _elimination(position: Float[np.ndarray, "n d"], i: Int[np.ndarray, " p"], j
     return elimination
 
 
-def _pinned_product(matrix: Any, vector: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
+def _pinned_product(matrix: Matrix, vector: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
     """The pinned matrix times vectors."""
-    _, i, j, stiffness, pin, *_ = matrix
+    _, i, j, stiffness, pin, *_ = cast(tuple[Array, ...], matrix)
     force = jnp.einsum("pab,kpb->kpa", stiffness, vector[:, i] - vector[:, j])
     result: Array = pin[None] * vector + jnp.zeros_like(vector).at[:, i].add(force).at[:, j].add(-force)
     return result

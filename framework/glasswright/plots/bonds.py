@@ -1,7 +1,6 @@
 """The figure of the bonds: the distributions of their contributions to the moduli, and where the largest are."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -48,7 +47,9 @@ def bonds_figure(
         if has_packing:
             heights += [1.05 * width] * (len(moduli) // columns)
         figure = new_figure(options, sum(heights))
-        panels: list[Any] = list(np.ravel(figure.subplots(len(heights), columns, squeeze=False, height_ratios=heights)))
+        panels: list[Axes] = list(
+            np.ravel(figure.subplots(len(heights), columns, squeeze=False, height_ratios=heights))
+        )
         for k, (name, values) in enumerate(moduli.items()):
             symbol = SYMBOLS.get(name, "M")
             _draw_distribution(panels[k], values, symbol)

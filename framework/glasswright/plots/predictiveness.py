@@ -1,17 +1,17 @@
 """The figure of predictiveness: predicted and measured changes of each property over the length of the step."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .._types import JSON
 from .options import PlotOptions
 from .style import ACCENT, COLOURS, drawing, in_words, is_narrow, letter, new_figure
 
 
-def predictiveness_figure(report: Mapping[str, Mapping[str, Any]], options: PlotOptions) -> Figure:
+def predictiveness_figure(report: Mapping[str, Mapping[str, JSON]], options: PlotOptions) -> Figure:
     """A double-logarithmic plot for each property.
 
     **Arguments:**
@@ -32,7 +32,7 @@ def predictiveness_figure(report: Mapping[str, Mapping[str, Any]], options: Plot
     return figure
 
 
-def _draw(axes: Axes, name: str, report: Mapping[str, Any]) -> None:
+def _draw(axes: Axes, name: str, report: Mapping[str, JSON]) -> None:
     """The changes of one property."""
     lines = [line for line in report["steps"] if line["found"] is not None]
     words = in_words(name)

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import io
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -13,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from .._types import Untyped
 from .options import PlotOptions
 
 # The palette of Okabe and Ito, which people with any colour vision can tell apart, in an order in which neighbours
@@ -21,12 +21,20 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#0
 # What stands out: targets, errors, the opposite sign.
 ACCENT = "#D55E00"
 # The lines of one picture differ in more than their colours.
-DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (7, 2)), (0, (3, 1, 1, 1, 1, 1)))
+DASHES: tuple[str | tuple[float, tuple[float, ...]], ...] = (
+    "-",
+    (0, (4, 1.5)),
+    (0, (1, 1)),
+    (0, (5, 1, 1, 1)),
+    (0, (7, 2)),
+    (0, (3, 1, 1, 1, 1, 1)),
+)
 # Figures wider than this, in inches, have their panels side by side; narrower ones, below each other.
 NARROW = 5.0
 # Pixels per inch of a PNG file.
 RESOLUTION = 220
-SETTINGS: dict[Any, Any] = {
+# Keys are texts, of which annotations of Matplotlib 3.11 know a fixed list.
+SETTINGS: dict[Untyped, object] = {
     "font.size": 8.0,
     "axes.titlesize": 8.0,
     "axes.labelsize": 8.0,
@@ -104,7 +112,7 @@ def rendered(figure: Figure, format: str, options: PlotOptions, *, text_as_paths
     """
     buffer = io.BytesIO()
     # No date: the same numbers give the same file.
-    metadata: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(format, {})
+    metadata: dict[str, None] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(format, {})
     with drawing(options):
         if text_as_paths:
             matplotlib.rcParams["svg.fonttype"] = "path"

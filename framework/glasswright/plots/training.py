@@ -1,14 +1,14 @@
 """The figure of a training run: loss, values, design variables, and a packing."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 
+from .._types import JSON
 from ..physics.configuration import Configuration
 from .options import PlotOptions
 from .packing import draw_packing
@@ -28,7 +28,7 @@ from .style import (
 )
 
 # A line of metrics, as it is read from `metrics.jsonl`.
-Line = Mapping[str, Any]
+Line = Mapping[str, JSON]
 # Of a design with more numbers only the variables are named in the legend, and lines are thinner.
 MANY = 10
 
@@ -58,11 +58,11 @@ def training_figure(
         curves = 1.55 * 3 if narrow else 4.4
         square = options.inches if narrow else 0.0
         figure = new_figure(options, curves + (square if has_packing else 0.0))
-        parts: list[Any] = [figure]
+        parts: list[FigureBase] = [figure]
         if has_packing:
             shape = {"nrows": 2, "height_ratios": [curves, square]} if narrow else {"ncols": 2}
             parts = list(np.ravel(figure.subfigures(**shape)))
-        panels: list[Any] = list(parts[0].subplots(3, 1, sharex=True))
+        panels: list[Axes] = list(parts[0].subplots(3, 1, sharex=True))
         steps = np.array([line["step"] for line in lines])
         _draw_losses(panels[0], steps, lines, tolerance)
         _draw_values(panels[1], steps, lines, quantities)

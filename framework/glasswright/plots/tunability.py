@@ -1,13 +1,13 @@
 """The figure of tunability: the singular values of the Jacobian, and their directions."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .._types import JSON
 from .options import PlotOptions
 from .style import COLOURS, drawing, in_words, is_narrow, letter, new_figure
 
@@ -15,7 +15,7 @@ from .style import COLOURS, drawing, in_words, is_narrow, letter, new_figure
 MOST_WRITTEN = 12
 
 
-def tunability_figure(report: Mapping[str, Any], options: PlotOptions) -> Figure:
+def tunability_figure(report: Mapping[str, JSON], options: PlotOptions) -> Figure:
     """The scaled Jacobian, its singular values, and both sets of directions.
 
     **Arguments:**
@@ -53,7 +53,7 @@ def tunability_figure(report: Mapping[str, Any], options: PlotOptions) -> Figure
     return figure
 
 
-def _bars(axes: Axes, sigma: Float[np.ndarray, " k"], report: Mapping[str, Any]) -> None:
+def _bars(axes: Axes, sigma: Float[np.ndarray, " k"], report: Mapping[str, JSON]) -> None:
     """The singular values, with those of the other averages over packings."""
     errors = report["standard_error"]
     axes.bar(np.arange(len(sigma)), sigma, yerr=errors, color=COLOURS[0], capsize=3, width=0.7, ecolor="0.2")

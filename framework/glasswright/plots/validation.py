@@ -1,18 +1,28 @@
 """The figure of a validation: the distribution of each property before and after training."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .._types import JSON
 from .options import PlotOptions
 from .style import ACCENT, COLOURS, Quantity, drawing, is_narrow, letter, new_figure, usual_range
 
+
+class Fill(TypedDict):
+    """How a histogram is filled."""
+
+    facecolor: str
+    edgecolor: str
+    hatch: NotRequired[str]
+
+
 # How the histogram of each ensemble is filled, in the order of drawing: apart also without colours.
-FILLS: Mapping[str, Mapping[str, Any]] = {
+FILLS: Mapping[str, Fill] = {
     "untrained": {"facecolor": "0.85", "edgecolor": "0.45", "hatch": "//////"},
     "trained": {"facecolor": f"{COLOURS[0]}99", "edgecolor": COLOURS[0]},
 }
@@ -20,7 +30,7 @@ MOST_BINS = 60
 
 
 def validation_figure(
-    lines: Mapping[str, Sequence[Mapping[str, Any]]], quantities: Mapping[str, Quantity], options: PlotOptions
+    lines: Mapping[str, Sequence[Mapping[str, JSON]]], quantities: Mapping[str, Quantity], options: PlotOptions
 ) -> Figure:
     """A histogram for each scalar property, in the same bins for both ensembles.
 

@@ -1,10 +1,8 @@
 """The figure of the vibrations: density of states, participation ratios, and the softest mode on the packing."""
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import Float
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 
 from ..physics.configuration import Configuration
 from ..physics.vibrations import density_of_states
@@ -35,7 +33,7 @@ def vibrations_figure(
         narrow, has_mode = is_narrow(options), softest is not None and configuration is not None
         curves = 3.4
         figure = new_figure(options, curves + (options.inches if narrow and has_mode else 0.0))
-        parts: list[Any] = [figure]
+        parts: list[FigureBase] = [figure]
         if has_mode:
             shape = {"nrows": 2, "height_ratios": [curves, options.inches]} if narrow else {"ncols": 2}
             parts = list(np.ravel(figure.subfigures(**shape)))

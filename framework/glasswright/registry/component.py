@@ -4,10 +4,11 @@ import dataclasses
 import inspect
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import optax
 
+from .._types import Built, Setting
 from ..components.combination import AbstractCombination
 from ..components.executor import AbstractExecutor
 from ..components.objective import AbstractObjective
@@ -82,11 +83,11 @@ class Component:
 
     kind: str
     name: str
-    cls: Callable[..., Any]
+    cls: Callable[..., Built]
     distribution: str
     version: str
     entry_point: str
-    defaults: dict[str, Any] = dataclasses.field(default_factory=dict)
+    defaults: dict[str, Setting] = dataclasses.field(default_factory=dict)
 
     @property
     def target(self) -> str:

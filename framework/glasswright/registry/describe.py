@@ -2,8 +2,9 @@
 
 import inspect
 import re
-from typing import Any, TypedDict
+from typing import TypedDict
 
+from .._types import JSON, Setting
 from .component import Component
 from .parameters import REQUIRED, Parameter, parameters
 
@@ -25,7 +26,7 @@ class ParameterDescription(TypedDict):
     type: str
     optional: bool
     required: bool
-    default: Any  # whatever a configuration can hold
+    default: Setting
     choices: list[str]
     units: str
     meaning: str
@@ -133,7 +134,7 @@ def type_of(parameter: Parameter) -> str:
     return TYPES.get(parameter.kind, "anything")
 
 
-def _as_data(default: Any) -> Any:
+def _as_data(default: Setting) -> JSON:
     """A default as JSON; an object of any other type becomes text."""
     if isinstance(default, (bool, int, float, str, list, dict)) or default is None:
         return default

@@ -15,6 +15,7 @@ import jax
 import jaxtyping
 import numpy as np
 
+from .._types import Setting
 from .component import Component, PluginError, kind_of
 
 
@@ -47,9 +48,9 @@ class Parameter:
     name: str
     kind: str
     optional: bool = False
-    default: Any = REQUIRED
-    choices: tuple[Any, ...] = ()
-    values: tuple[Any, ...] = ()
+    default: Setting = REQUIRED
+    choices: tuple[Setting, ...] = ()
+    values: tuple[object, ...] = ()
     group: str = ""
     of_system: bool = False
 
@@ -60,7 +61,7 @@ class Parameter:
 
 
 @functools.cache
-def _parameters(cls: Callable[..., Any]) -> dict[str, Parameter]:
+def _parameters(cls: Callable[..., object]) -> dict[str, Parameter]:
     """The parameters of a class or function, from its own `__init__` or else from its dataclass fields."""
     hints = _hints(cls)
     result = {}
@@ -70,6 +71,7 @@ def _parameters(cls: Callable[..., Any]) -> dict[str, Parameter]:
         if parameter.kind is parameter.POSITIONAL_ONLY:
             raise PluginError(f"{_title(cls)}: parameter {name!r} must be possible by keyword")
         given = REQUIRED if parameter.default is parameter.empty else parameter.default
+        # Whatever has no annotation may be anything.
         configurable = _parameter(name, hints.get(name, Any), _default(cls, name, given))
         if configurable is not None and kind_of(cls) == "system":
             # What everything else follows, such as the density, is a number there.
@@ -96,15 +98,15 @@ def parameters(component: Component) -> dict[str, Parameter]:
     return result
 
 
-def _title(cls: Callable[..., Any]) -> str:
+def _title(cls: Callable[..., object]) -> str:
     """The name of a class or function, for messages."""
     return getattr(cls, "__qualname__", str(cls))
 
 
-def _hints(cls: Callable[..., Any]) -> dict[str, Any]:
+def _hints(cls: Callable[..., object]) -> dict[str, object]:
     """The annotation of each argument of a constructor or function."""
     # A checker of types (`jaxtyped`) wraps the constructor.
-    init: Any = inspect.unwrap(getattr(cls, "__init__")) if isinstance(cls, type) else cls  # noqa: B009
+    init: Callable[..., object] = inspect.unwrap(getattr(cls, "__init__")) if isinstance(cls, type) else cls  # noqa: B009
     # A generated constructor has lost the types of fields with converters: those are read from the class.
     generated = (
         isinstance(cls, type) and init.__code__.co_filename == "<string>" if hasattr(init, "__code__") else False
@@ -116,7 +118,7 @@ def _hints(cls: Callable[..., Any]) -> dict[str, Any]:
         return dict(getattr(source, "__annotations__", {}))
 
 
-def _default(cls: Callable[..., Any], name: str, default: Any) -> Any:
+def _default(cls: Callable[..., object], name: str, default: object) -> Setting:
     """The default of an argument as a configuration holds it: arrays and tuples become lists."""
     factories = {f.name: f.default_factory for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
     factory = factories.get(name, dataclasses.MISSING)
@@ -129,7 +131,7 @@ def _default(cls: Callable[..., Any], name: str, default: Any) -> Any:
     return list(default) if isinstance(default, tuple) else default
 
 
-def _parameter(name: str, hint: Any, default: Any) -> Parameter | None:
+def _parameter(name: str, hint: object, default: Setting) -> Parameter | None:
     """The parameter for an argument of this annotation; None if no configuration could hold a value of it."""
     options = _options(hint)
     optional = type(None) in options or default is None
@@ -141,7 +143,9 @@ def _parameter(name: str, hint: Any, default: Any) -> Parameter | None:
     group = next(filter(None, map(_kind_by_name, options)), None)
     if group is not None:
         return make(kind="components", group=group)
-    literal = [value for option in options if typing.get_origin(option) is typing.Literal for value in option.__args__]
+    literal = [
+        value for option in options if typing.get_origin(option) is typing.Literal for value in typing.get_args(option)
+    ]
     if literal:
         return make(kind="choice", choices=tuple(literal), values=tuple(literal), optional=optional or None in literal)
     if any(isinstance(option, type) and issubclass(option, enum.Enum) for option in options):
@@ -155,7 +159,7 @@ def _parameter(name: str, hint: Any, default: Any) -> Parameter | None:
         return make(kind="schedule") if float in options or jax.Array in options else None
     if any(_is_array(option) for option in options):
         return make(kind="array")
-    scalars = {bool: "boolean", int: "integer", float: "number", str: "text", Path: "path"}
+    scalars: dict[object, str] = {bool: "boolean", int: "integer", float: "number", str: "text", Path: "path"}
     kinds = {scalars.get(option) for option in options}
     if kinds == {"integer", "number"}:
         return make(kind="number")
@@ -169,26 +173,26 @@ def _parameter(name: str, hint: Any, default: Any) -> Parameter | None:
     return None
 
 
-def _options(hint: Any) -> list[Any]:
+def _options(hint: object) -> list[object]:
     """The members of a union, or the type itself; `Annotated` and `NewType` are replaced by what they wrap."""
     origin = typing.get_origin(hint)
     if origin is typing.Annotated:
-        return _options(hint.__origin__)
+        return _options(typing.get_args(hint)[0])
     if origin is typing.Union or isinstance(hint, types.UnionType):
-        return [option for member in hint.__args__ for option in _options(member)]
+        return [option for member in typing.get_args(hint) for option in _options(member)]
     if isinstance(hint, typing.NewType):
         return _options(hint.__supertype__)
     return [hint]
 
 
-def _kind_by_name(option: Any) -> str | None:
+def _kind_by_name(option: object) -> str | None:
     """The kind of component that a type maps names to."""
     origin = typing.get_origin(option)
     is_mapping = isinstance(origin, type) and issubclass(origin, collections.abc.Mapping)
     return kind_of(typing.get_args(option)[1]) if is_mapping else None
 
 
-def _is_array(option: Any) -> bool:
+def _is_array(option: object) -> bool:
     """Whether a type is an array, or a sequence of numbers or of such sequences."""
     if isinstance(option, type) and issubclass(option, (jaxtyping.AbstractArray, jax.Array, np.ndarray, np.number)):
         return True

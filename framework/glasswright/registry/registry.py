@@ -19,6 +19,7 @@ import pluggy
 from .. import hookspecs
 from .._environment import enable_64_bit
 from .._errors import RequestError, named, one_line, suggestion
+from .._types import Setting
 from .component import KINDS, Component, PluginError
 from .parameters import parameters
 
@@ -38,10 +39,10 @@ class EntryPoint(Protocol):
         """The module that it refers to."""
 
     @property
-    def dist(self) -> Any:
+    def dist(self) -> importlib.metadata.Distribution | None:
         """The distribution that it belongs to, if any."""
 
-    def load(self) -> Any:
+    def load(self) -> object:
         """What it refers to."""
 
 
@@ -157,7 +158,7 @@ class Registry:
         self.search_paths += [(f"{name}:{entry_point.name}", path) for path in paths]
         return record
 
-    def _collect(self, module: Any, record: PluginRecord) -> tuple[list[Component], list[str]]:
+    def _collect(self, module: object, record: PluginRecord) -> tuple[list[Component], list[str]]:
         """The components and search paths of a plugin, found by a plugin manager that is used for nothing else."""
         trial = _new_manager()
         try:
@@ -177,8 +178,8 @@ class Registry:
         """The function `register` that a plugin gets for one kind of component; it appends to `components`."""
 
         # Positional-only: a component may have parameters called `name`, `cls` or `kind`. What plugins give is checked
-        # below, hence no types.
-        def register(name: Any, cls: Any, /, **defaults: Any) -> None:
+        # below, hence no types: `Any`.
+        def register(name: Any, cls: Any, /, **defaults: Setting) -> None:
             record.attempted.append((kind, name))
             _check_component(kind, name, cls)
             owner = self._components[kind].get(name)
@@ -224,7 +225,7 @@ def _disabled() -> set[str]:
     return {name.strip() for name in os.environ.get("GLASSWRIGHT_DISABLE_PLUGINS", "").split(",") if name.strip()}
 
 
-def _import(entry_point: EntryPoint) -> Any:
+def _import(entry_point: EntryPoint) -> object:
     """The object of an entry point, normally a module; checks the API version that it states."""
     before = set(sys.modules)
     try:
@@ -242,7 +243,7 @@ def _import(entry_point: EntryPoint) -> Any:
     return module
 
 
-def _check_component(kind: str, name: Any, cls: Any) -> None:
+def _check_component(kind: str, name: object, cls: object) -> None:
     """Raise a `PluginError` for a name or a class that cannot be registered."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise PluginError(f"{kind} {name!r}: a name consists of letters, digits and underscores")
@@ -260,7 +261,7 @@ def _check_component(kind: str, name: Any, cls: Any) -> None:
         raise PluginError(f"{kind} {name!r}: {cls.__qualname__} is abstract, it does not define {missing}")
 
 
-def _search_paths(folders: Any) -> list[str]:
+def _search_paths(folders: object) -> list[str]:
     """Addresses for Hydra of the folders that a plugin returned; raises `PluginError` if there is no such folder."""
     if isinstance(folders, (str, Path)):
         folders = [folders]
@@ -276,7 +277,7 @@ def _search_paths(folders: Any) -> list[str]:
     return [path if "://" in path else f"file://{Path(path).resolve()}" for path in paths]
 
 
-def _hook_error(module: Any, error: pluggy.PluginValidationError) -> str:
+def _hook_error(module: object, error: pluggy.PluginValidationError) -> str:
     """The message for functions that implement no known hook, with the closest name."""
     hooks = [kind.hook for kind in KINDS.values()] + ["config_search_paths"]
     unknown = re.search(r"unknown hook '(\w+)'", str(error))

@@ -4,7 +4,7 @@ Sources: Bitzek et al., PRL 97, 170201 (2006); FIRE 2.0: Guénolé et al., Compu
 """
 
 import dataclasses
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import equinox as eqx
 import jax
@@ -20,7 +20,7 @@ from ..physics.units import Units
 from .enthalpy import covers
 
 # The start of a search consists of NumPy's arrays (`fire_start`).
-AnyArray: TypeAlias = Array | np.ndarray[Any, Any]
+AnyArray: TypeAlias = Array | np.ndarray
 TINY = float(np.finfo(float).tiny)
 
 
@@ -94,12 +94,12 @@ class FireState(eqx.Module):
 def fire_start(configuration: Configuration) -> FireState:
     """A state at rest."""
     # NumPy's numbers: making device arrays of them would cost more than a force evaluation.
-    rest: Any = np.zeros(configuration.fractional.shape)
-    number: Any = np.zeros(())
-    count: Any = np.zeros((), dtype=int)
-    box: Any = np.zeros(configuration.box.shape)
-    no: Any = np.zeros((), dtype=bool)
-    yes: Any = np.ones((), dtype=bool)
+    rest = np.zeros(configuration.fractional.shape)
+    number = np.zeros(())
+    count = np.zeros((), dtype=int)
+    box = np.zeros(configuration.box.shape)
+    no = np.zeros((), dtype=bool)
+    yes = np.ones((), dtype=bool)
     return FireState(
         fractional=configuration.fractional,
         velocity=rest,

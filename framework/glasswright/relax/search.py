@@ -3,11 +3,11 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal, cast
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from .._jax import fast_jit
 from ..components.protocol import Outcome
@@ -293,9 +293,9 @@ class Search:
             from ..physics.sparse_hessian import factor_sparse_hessian as function
         return function(self.of_particles, self.packing, self.neighbors(), self.schedule.units.stiffness)
 
-    def _factorise_pinning_zero_modes(self) -> tuple[AbstractFactoredHessian, Any]:
+    def _factorise_pinning_zero_modes(self) -> tuple[AbstractFactoredHessian, Array | int]:
         """The same, with zero modes pinned, and their number."""
-        function: Callable[..., tuple[AbstractFactoredHessian, Any]] = _factor_pinning_zero_modes
+        function: Callable[..., tuple[AbstractFactoredHessian, Array | int]] = _factor_pinning_zero_modes
         if self.kind == "sparse":
             from ..physics.sparse_hessian import factor_sparse_pinning_zero_modes as function
         return function(self.of_particles, self.packing, self.neighbors(), self.schedule.units.stiffness)
@@ -338,7 +338,7 @@ class Search:
             neighbors = self.neighbors() if current else self._renew_neighbors()
             before = int(state.evaluations)
             state = fire(self.potential, self.configuration, neighbors, state, settings, *limits)
-            self.configuration = dataclasses.replace(self.configuration, fractional=state.fractional)
+            self.configuration = dataclasses.replace(self.configuration, fractional=cast(Array, state.fractional))
             if bool(state.covered):
                 break
             if int(state.evaluations) == before or not np.all(np.isfinite(state.fractional)):

@@ -5,9 +5,9 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from .._errors import RequestError
+from .._types import JSON
 from ..run.files import read_json
 from ..run.listing import natural_order
 from .record import number, with_error
@@ -27,8 +27,8 @@ class FinishedStudy:
     """
 
     folder: Path
-    verdict: dict[str, Any]
-    accounting: dict[str, Any]
+    verdict: dict[str, JSON]
+    accounting: dict[str, JSON]
 
     @property
     def name(self) -> str:
@@ -130,7 +130,7 @@ def _claims(study: FinishedStudy) -> str:
     )
 
 
-def _published(value: Any) -> str:
+def _published(value: JSON) -> str:
     return value if isinstance(value, str) else number(value)
 
 

@@ -3,12 +3,12 @@
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from .._errors import RequestError, suggestion
+from .._types import JSON, Setting
 from ..config.carried import carried_potential
 from ..physics.configuration import Configuration
 from ..plots.front import front_figure
@@ -63,7 +63,7 @@ def _label(run: RunSummary, folder: Path) -> str:
     return folder.name if relative == "." else relative
 
 
-def quantities_in(config: Mapping[str, Any]) -> dict[str, Quantity]:
+def quantities_in(config: Mapping[str, Setting]) -> dict[str, Quantity]:
     """What the terms of a kept configuration measure: their symbols and units are those of the registered classes."""
     components = registry().by_target()
     result = {}
@@ -76,7 +76,7 @@ def quantities_in(config: Mapping[str, Any]) -> dict[str, Quantity]:
     return result
 
 
-def _training(folder: Path, config: Mapping[str, Any], options: PlotOptions) -> Iterator[tuple[str, Figure]]:
+def _training(folder: Path, config: Mapping[str, Setting], options: PlotOptions) -> Iterator[tuple[str, Figure]]:
     from ..plots.training import training_figure
 
     lines = read_metrics(folder)
@@ -100,7 +100,7 @@ def _training(folder: Path, config: Mapping[str, Any], options: PlotOptions) -> 
     )
 
 
-def _can_succeed(config: Mapping[str, Any]) -> bool:
+def _can_succeed(config: Mapping[str, Setting]) -> bool:
     """Whether the tolerance of a training ends it: where every packing counts, and zero is the least loss."""
     components = registry().by_target()
     nodes = [
@@ -154,17 +154,17 @@ def _diameters(path: Path) -> np.ndarray | None:
     return None if diameters is None else np.atleast_1d(np.asarray(diameters, dtype=float))
 
 
-def _validation(folder: Path, config: Mapping[str, Any], options: PlotOptions) -> Iterator[tuple[str, Figure]]:
+def _validation(folder: Path, config: Mapping[str, Setting], options: PlotOptions) -> Iterator[tuple[str, Figure]]:
     from ..plots.validation import validation_figure
 
-    ensembles: dict[str, list[dict[str, Any]]] = {}
+    ensembles: dict[str, list[dict[str, JSON]]] = {}
     for line in read_lines(folder / "configurations.jsonl"):
         ensembles.setdefault(line["ensemble"], []).append(line)
     if ensembles:
         yield "validation", validation_figure(ensembles, quantities_in(config), options)
 
 
-def _analysis(folder: Path, config: Mapping[str, Any], options: PlotOptions) -> Iterator[tuple[str, Figure]]:
+def _analysis(folder: Path, config: Mapping[str, Setting], options: PlotOptions) -> Iterator[tuple[str, Figure]]:
     from ..plots.bonds import SYMBOLS, bonds_figure
     from ..plots.predictiveness import predictiveness_figure
     from ..plots.tunability import tunability_figure

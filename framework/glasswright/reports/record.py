@@ -4,10 +4,11 @@ import dataclasses
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import SupportsFloat, TypeGuard
 
 import numpy as np
 
+from .._types import JSON, Setting
 from ..plots.style import Quantity, component_names, in_words
 from ..registry.registry import registry
 from ..run.files import read_json, read_metrics
@@ -102,7 +103,7 @@ def verdict_of(summary: RunSummary) -> tuple[str, bool | None]:
     )
 
 
-def _asked(config: Mapping[str, Any]) -> list[Row]:
+def _asked(config: Mapping[str, Setting]) -> list[Row]:
     """The terms and the components of a configuration, in words."""
     rows = []
     for name, node in (config.get("terms") or {}).items():
@@ -126,7 +127,7 @@ def _asked(config: Mapping[str, Any]) -> list[Row]:
 _PLAIN = ("seed", "run", "design_of", "n_configurations", "n_untrained", "configuration", "parts")
 
 
-def _component_text(node: Mapping[str, Any]) -> str:
+def _component_text(node: Mapping[str, Setting]) -> str:
     """A component with its parameters: `quench (method newton, …)`."""
     component = registry().by_target().get(str(node.get("_target_")))
     name = component.name if component else str(node.get("_target_", "")).rpartition(".")[2]
@@ -140,7 +141,7 @@ def _component_text(node: Mapping[str, Any]) -> str:
     return f"{name} ({inside})" if inside and name else name or inside
 
 
-def _short(value: Any) -> str:
+def _short(value: Setting) -> str:
     if isinstance(value, float):
         return number(value)
     if isinstance(value, list):
@@ -151,12 +152,12 @@ def _short(value: Any) -> str:
     return str(value)
 
 
-def number(value: Any) -> str:
+def number(value: SupportsFloat | None) -> str:
     """A number as a reader wants it; a dash for none."""
     return "–" if value is None else f"{float(value):.5g}"
 
 
-def with_error(value: Any, error: Any) -> str:
+def with_error(value: SupportsFloat | None, error: SupportsFloat | None) -> str:
     """A number with its standard error, to the digits that the error leaves."""
     if value is None:
         return "–"
@@ -166,15 +167,15 @@ def with_error(value: Any, error: Any) -> str:
     return f"{float(value):.{digits}f} ± {float(error):.{digits}f}" if digits < 10 else number(value)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _results(
     summary: RunSummary,
     quantities: Mapping[str, Quantity],
-    report: Mapping[str, Mapping[str, Any]],
-    lines: Sequence[Mapping[str, Any]],
+    report: Mapping[str, Mapping[str, JSON]],
+    lines: Sequence[Mapping[str, JSON]],
 ) -> tuple[list[str], list[Row]]:
     """What was measured: headings, and a row for each scalar property."""
     targets = {name: number(q.target) for name, q in quantities.items()}
@@ -233,7 +234,7 @@ def _results(
 
 
 def _design(
-    config: Mapping[str, Any], result: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]
+    config: Mapping[str, Setting], result: Mapping[str, JSON], lines: Sequence[Mapping[str, JSON]]
 ) -> tuple[list[str], list[Row]]:
     """Each number of the design before and after; where steps see samples, with how much it still moves."""
     if not lines:
@@ -262,7 +263,7 @@ def _design(
     return ["before", "after", *third], rows
 
 
-def _accounting(summary: RunSummary, report: Mapping[str, Mapping[str, Any]]) -> list[Row]:
+def _accounting(summary: RunSummary, report: Mapping[str, Mapping[str, JSON]]) -> list[Row]:
     rows = []
     if summary.steps is not None:
         of = f" of {summary.of}" if summary.of else ""
@@ -286,7 +287,7 @@ def _accounting(summary: RunSummary, report: Mapping[str, Mapping[str, Any]]) ->
     return rows
 
 
-def _provenance(content: Mapping[str, Any]) -> list[Row]:
+def _provenance(content: Mapping[str, JSON]) -> list[Row]:
     rows = []
     if content.get("versions"):
         rows.append(Row("versions", (", ".join(f"{name} {text}" for name, text in content["versions"].items()),)))

@@ -8,9 +8,9 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from .._errors import RequestError, RunError
+from .._types import JSON
 from ..components.study import SCALES, AbstractStudy, Scale, StudyJob, StudyRun
 from ..plots.options import PlotOptions
 from ..run.claim import locked, result_in, run_in
@@ -56,7 +56,7 @@ class StudyRequest:
             raise RequestError(f"--jobs {self.parallel}: must be at least one")
 
 
-def reproduce(request: StudyRequest, tell: Callable[[str], None]) -> dict[str, Any]:
+def reproduce(request: StudyRequest, tell: Callable[[str], None]) -> dict[str, JSON]:
     """Run what is left of a study; returns what `verdict.json` holds.
 
     **Arguments:**
@@ -75,7 +75,7 @@ def reproduce(request: StudyRequest, tell: Callable[[str], None]) -> dict[str, A
         runs = {job.name: finished_run(folder / job.name) for job in jobs}
         claims = [dataclasses.asdict(claim) for claim in request.study.claims(request.scale, runs)]
         about = {"title": request.study.title, "source": request.study.source}
-        verdict: dict[str, Any] = plain({**asked, **about, **_counts(jobs, runs), "claims": claims})
+        verdict: dict[str, JSON] = plain({**asked, **about, **_counts(jobs, runs), "claims": claims})
         options = PlotOptions(format=("png", "pdf"))
         write_picture(folder, "figure", request.study.figure(request.scale, runs, options), options)
         # Last: a study with a verdict is complete.
@@ -83,7 +83,7 @@ def reproduce(request: StudyRequest, tell: Callable[[str], None]) -> dict[str, A
     return verdict
 
 
-def _counts(jobs: Sequence[StudyJob], runs: Mapping[str, StudyRun]) -> dict[str, Any]:
+def _counts(jobs: Sequence[StudyJob], runs: Mapping[str, StudyRun]) -> dict[str, JSON]:
     """How many jobs there were and how many have failed, and the seeds of those that read no other job."""
     seeds = {read_mapping(runs[job.name].directory / "config.yaml").get("seed") for job in jobs if not job.reads}
     failed = sum(run.state == FAILED for run in runs.values())
@@ -212,7 +212,7 @@ def _check_ended(folder: Path, name: str, process: "subprocess.Popen[bytes]") ->
     raise RunError(f"job {name} ended with exit code {process.returncode}: {log[-1]}")
 
 
-def describe(verdict: Mapping[str, Any]) -> list[str]:
+def describe(verdict: Mapping[str, JSON]) -> list[str]:
     """A verdict in lines for the terminal."""
     lines = []
     for claim in verdict["claims"]:

@@ -3,13 +3,13 @@
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
 from matplotlib.figure import Figure
 
 from .._errors import RequestError
+from .._types import JSON
 from ..config.carried import with_trained
 from ..config.instantiate import instantiate
 from ..jobs.record import TrainingRecord
@@ -26,7 +26,7 @@ from .record import number, verdict_of
 MOST_SHOWN = 6
 
 
-class Result(dict[str, Any]):
+class Result(dict[str, JSON]):
     """The report of a command, as `result.json` and its like hold it, with what belongs to it.
 
     It is a dictionary: `result["loss"]`. What else there is comes from its run directory, or from memory where a
@@ -40,7 +40,7 @@ class Result(dict[str, Any]):
 
     def __init__(
         self,
-        report: Mapping[str, Any],
+        report: Mapping[str, JSON],
         command: str,
         directory: Path | None = None,
         record: TrainingRecord | None = None,
@@ -49,7 +49,7 @@ class Result(dict[str, Any]):
         self.command, self.directory, self._record = command, directory, record
 
     @functools.cached_property
-    def history(self) -> dict[str, Any]:
+    def history(self) -> dict[str, np.ndarray]:
         """Columns by name: `step`, `loss`, each property, each design variable, …; of a validation its packings.
 
         Columns are arrays with an entry for each step or packing; what was not measured is not a number.
@@ -81,9 +81,9 @@ class Result(dict[str, Any]):
         return trained
 
     @property
-    def best(self) -> Mapping[str, Any] | None:
+    def best(self) -> Mapping[str, JSON] | None:
         """The step with the lowest loss: `step`, `loss`, `design` and `values`; None where steps see only samples."""
-        best: Mapping[str, Any] | None = self.get("best")
+        best: Mapping[str, JSON] | None = self.get("best")
         return best
 
     def plot(self, *, width: str | float = "double", style: str | None = None) -> Figure:
@@ -101,7 +101,7 @@ class Result(dict[str, Any]):
         return self._record.figure(options)
 
     @property
-    def _lines(self) -> Sequence[Mapping[str, Any]]:
+    def _lines(self) -> Sequence[Mapping[str, JSON]]:
         if self._record is not None:
             return self._record.lines
         return [] if self.directory is None else read_metrics(self.directory)
@@ -154,13 +154,13 @@ def load(directory: str | Path) -> Result:
     return Result(known | {"ended": verdict_of(summary)[0]}, command, folder)
 
 
-def columns(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def columns(lines: Sequence[Mapping[str, JSON]]) -> dict[str, np.ndarray]:
     """Lines of metrics as columns."""
     if not lines:
         return {}
     # A step in which nothing was accepted has no terms.
     first = next((line for line in lines if line["terms"]), lines[0])
-    result: dict[str, Any] = {"step": np.array([line["step"] for line in lines])}
+    result = {"step": np.array([line["step"] for line in lines])}
     result["loss"] = np.array([_known(line["loss"]) for line in lines])
     for name, term in first["terms"].items():
         missing = {"value": np.full(np.shape(term["value"]), np.nan), "loss": None}
@@ -175,10 +175,10 @@ def columns(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _columns_of_packings(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _columns_of_packings(lines: Sequence[Mapping[str, JSON]]) -> dict[str, np.ndarray]:
     """Lines of `configurations.jsonl` as columns; a rejected packing has no values."""
     names = next((list(line["values"]) for line in lines if line["values"] is not None), [])
-    result: dict[str, Any] = {key: np.array([line[key] for line in lines]) for key in ("ensemble", "index", "outcome")}
+    result = {key: np.array([line[key] for line in lines]) for key in ("ensemble", "index", "outcome")}
     for name in names:
         known = [line["values"][name] for line in lines if line["values"] is not None]
         missing = np.full(np.shape(known[0]), np.nan)
@@ -190,11 +190,11 @@ def _known(value: float | None) -> float:
     return float("nan") if value is None else float(value)
 
 
-def _value(entry: Mapping[str, Any]) -> Any:
+def _value(entry: Mapping[str, JSON]) -> JSON:
     return entry.get("mean", entry.get("value"))
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     """A number or an array with few digits."""
     if value is None or isinstance(value, bool | str):
         return str(value)

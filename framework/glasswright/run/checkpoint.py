@@ -9,14 +9,18 @@ import hashlib
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, PyTree
 
+from .._types import JSON, Plain
 from ..execution.container import join, split
+
+Tree = TypeVar("Tree")
 
 FORMAT = 1
 
@@ -32,7 +36,7 @@ class Checkpoint:
     """
 
     step: int
-    content: dict[str, Any]
+    content: dict[str, Plain]
 
     def to_bytes(self) -> bytes:
         """What a checkpoint file holds."""
@@ -65,12 +69,12 @@ class Checkpoint:
         return Checkpoint(step, join(outline, body))
 
 
-def _checksum(step: int, outline: Any, body: bytes) -> str:
+def _checksum(step: int, outline: JSON, body: bytes) -> str:
     """Of everything that is read."""
     return hashlib.sha256(json.dumps([step, outline]).encode() + body).hexdigest()
 
 
-def pack(tree: Any) -> dict[str, Any]:
+def pack(tree: PyTree) -> dict[str, Plain]:
     """The arrays and numbers of a tree, without its structure."""
     leaves = [jax.random.key_data(leaf) if _is_key(leaf) else leaf for leaf in jax.tree.leaves(tree)]
     buffer = io.BytesIO()
@@ -79,21 +83,22 @@ def pack(tree: Any) -> dict[str, Any]:
     return {"leaves": kinds, "data": buffer.getvalue()}
 
 
-def unpack(packed: dict[str, Any], like: Any) -> Any:
+def unpack(packed: dict[str, Plain], like: Tree) -> Tree:
     """The tree whose leaves were packed, with the structure of `like`; shapes are the packed ones."""
     expected, structure = jax.tree.flatten(like)
     if len(expected) != len(packed["leaves"]):
         raise ValueError(f"made by another experiment: {len(packed['leaves'])} arrays where {len(expected)} belong")
     empty = [np.zeros(shape, dtype=np.dtype(kind)) for kind, shape in packed["leaves"]]
     leaves = eqx.tree_deserialise_leaves(io.BytesIO(packed["data"]), empty)
-    return jax.tree.unflatten(structure, [_like(leaf, old) for leaf, old in zip(leaves, expected, strict=True)])
+    tree: Tree = jax.tree.unflatten(structure, [_like(leaf, old) for leaf, old in zip(leaves, expected, strict=True)])
+    return tree
 
 
-def _is_key(leaf: Any) -> bool:
+def _is_key(leaf: object) -> TypeGuard[Array]:
     return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _like(leaf: np.ndarray, old: Any) -> Any:
+def _like(leaf: np.ndarray, old: object) -> object:
     if _is_key(old):
         return jax.random.wrap_key_data(jnp.asarray(leaf), impl=jax.random.key_impl(old))
     if isinstance(old, jax.Array):

@@ -5,9 +5,9 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from .._errors import RequestError, RunError
+from .._types import JSON
 from .checkpoint import Checkpoint
 from .files import make_folder, read_metrics, to_line, write_atomically, write_json
 from .reached import average_design, best_line
@@ -38,7 +38,7 @@ class RunDirectory:
     - `keep`: metrics lines of an earlier part of the run, which stay; by default none do.
     """
 
-    def __init__(self, path: str | Path, keep: Sequence[Mapping[str, Any]] = ()):
+    def __init__(self, path: str | Path, keep: Sequence[Mapping[str, object]] = ()):
         self.path = Path(path)
         make_folder(self.path / "checkpoints")
         write_atomically(self.path / "metrics.jsonl", "".join(to_line(line) for line in keep))
@@ -59,7 +59,7 @@ class RunDirectory:
         with contextlib.suppress(OSError):
             self._metrics.close()
 
-    def write_json(self, name: str, content: Any) -> None:
+    def write_json(self, name: str, content: object) -> None:
         write_json(self.path / name, content)
 
     def write_text(self, name: str, content: str) -> None:
@@ -75,7 +75,7 @@ class RunDirectory:
         except OSError as error:
             raise RunError(f"cannot write {self.path / name}: {error.strerror or error}") from error
 
-    def append_metrics(self, line: Mapping[str, Any]) -> None:
+    def append_metrics(self, line: Mapping[str, object]) -> None:
         """One step's line, visible to others as soon as this returns."""
         try:
             self._metrics.write(to_line(line))
@@ -108,12 +108,12 @@ class RunDirectory:
         return sorted((Path(path) / "checkpoints").glob("step_*.ckpt"), reverse=True)
 
     @staticmethod
-    def read_metrics(path: str | Path) -> list[dict[str, Any]]:
+    def read_metrics(path: str | Path) -> list[dict[str, JSON]]:
         """The metrics of a run, finished or not; a line that a kill cut short ends them."""
         return read_metrics(Path(path))
 
 
-def run_design(folder: Path, which: str = "final") -> dict[str, Any]:
+def run_design(folder: Path, which: str = "final") -> dict[str, JSON]:
     """The design variables that a run has reached: of its end or last step so far, its best step, or an average."""
     lines = RunDirectory.read_metrics(folder)
     if not lines:

@@ -5,15 +5,15 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
 
 from .._errors import RequestError, RunError
+from .._types import JSON, Setting
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> JSON:
     """Numbers, arrays and containers of them as what JSON knows; not-a-number and infinities become null."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
@@ -44,15 +44,15 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: object) -> None:
     """Write JSON atomically; what is not a number becomes null."""
     write_atomically(path, json.dumps(plain(content), indent=1, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, JSON]:
     """What a JSON file holds that a run has left."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
+        content: dict[str, JSON] = json.loads(path.read_text())
         return content
     except (OSError, ValueError) as error:
         raise RequestError(f"{path}: cannot be read: {error}") from error
@@ -66,9 +66,9 @@ def make_folder(path: Path) -> None:
         raise RunError(f"cannot write into {path}: {error.strerror or error}") from error
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
+def read_lines(path: Path) -> list[dict[str, JSON]]:
     """The lines of a file of JSON lines up to the first that is not whole; none if there is no such file."""
-    lines: list[dict[str, Any]] = []
+    lines: list[dict[str, JSON]] = []
     try:
         text = path.read_text()
     except FileNotFoundError:
@@ -86,14 +86,14 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
+def read_metrics(folder: Path) -> list[dict[str, JSON]]:
     """The metrics of a run, finished or not; a line that a kill cut short ends them."""
     lines = read_lines(folder / "metrics.jsonl")
     wrong = next((k for k, line in enumerate(lines) if line.get("step") != k), len(lines))
     return lines[:wrong]
 
 
-def append_line(path: Path, line: Mapping[str, Any]) -> None:
+def append_line(path: Path, line: Mapping[str, object]) -> None:
     """Append a line of JSON, visible to others as soon as this returns."""
     try:
         with open(path, "a") as file:
@@ -102,12 +102,12 @@ def append_line(path: Path, line: Mapping[str, Any]) -> None:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def to_line(line: Mapping[str, Any]) -> str:
+def to_line(line: Mapping[str, object]) -> str:
     """A line of a file of JSON lines."""
     return json.dumps(plain(line), allow_nan=False) + "\n"
 
 
-def run_configuration(folder: Path, key: str = "run") -> dict[str, Any]:
+def run_configuration(folder: Path, key: str = "run") -> dict[str, Setting]:
     """The resolved configuration that a run was started with."""
     if not folder.is_dir():
         raise RequestError(f"{key}={folder}: no such directory")
@@ -126,7 +126,7 @@ def run_configuration(folder: Path, key: str = "run") -> dict[str, Any]:
     return content
 
 
-def _texts(node: Any) -> list[str]:
+def _texts(node: object) -> list[str]:
     if isinstance(node, dict):
         return [text for key, value in node.items() for text in [*_texts(key), *_texts(value)]]
     if isinstance(node, list):

@@ -3,13 +3,14 @@
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from .._errors import RequestError, named
+from .._types import Untyped
 from ..physics.configuration import Configuration
 from ..physics.disorder import FIELDS
 from ..physics.lattice import widest_basis
@@ -41,7 +42,7 @@ def read_gsd(content: bytes, where: str, species: Sequence[str] | None) -> list[
     return [_of_gsd(frame, own, where) for frame, own in zip(frames, numbers, strict=True)]
 
 
-def _of_gsd(frame: Any, species: list[int], where: str) -> Configuration:
+def _of_gsd(frame: Untyped, species: list[int], where: str) -> Configuration:
     d = 2 if frame.configuration.dimensions == 2 else 3
     log = frame.log or {}
     if FRACTIONAL.removeprefix("log/") in log and BOX.removeprefix("log/") in log:
@@ -86,14 +87,14 @@ def read_with_ase(
     ]
 
 
-def _labels(atoms: Any, of_lammps: bool) -> list[str]:
+def _labels(atoms: Untyped, of_lammps: bool) -> list[str]:
     """What kind each particle is: the types of LAMMPS, unless the file names elements."""
     if of_lammps and "type" in atoms.arrays:
         return [str(int(kind)) for kind in atoms.arrays["type"]]
     return [str(symbol) for symbol in atoms.get_chemical_symbols()]
 
 
-def _dimension(atoms: Any, of_lammps: bool, where: str) -> int:
+def _dimension(atoms: Untyped, of_lammps: bool, where: str) -> int:
     """Two or three: LAMMPS does not say, but a packing of one height is no solid in three dimensions."""
     periodic = [bool(x) for x in atoms.pbc]
     height, cell = np.asarray(atoms.positions)[:, 2], np.asarray(atoms.cell)

@@ -8,10 +8,10 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from .._types import JSON, Setting
 from .claim import ENDED, FOLDERS, RESULTS, result_in, run_in
 from .files import read_lines
 from .lock import LOCK, SOFT_LOCK
@@ -150,7 +150,7 @@ def _is_locked(note: Path) -> bool:
     return False
 
 
-def _is_alive(process: Any) -> bool:
+def _is_alive(process: JSON) -> bool:
     try:
         os.kill(int(process), 0)
     except (ProcessLookupError, TypeError, ValueError):
@@ -160,7 +160,7 @@ def _is_alive(process: Any) -> bool:
     return True
 
 
-def _training(folder: Path, config: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
+def _training(folder: Path, config: Mapping[str, Setting], result: Mapping[str, JSON]) -> dict[str, JSON]:
     asked = (config.get("train") or {}).get("steps")
     if result:
         best = result.get("best") or {}
@@ -192,17 +192,17 @@ def _training(folder: Path, config: Mapping[str, Any], result: Mapping[str, Any]
     }
 
 
-def _last_measured(lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+def _last_measured(lines: Sequence[Mapping[str, JSON]]) -> Mapping[str, JSON]:
     """The last step that has a loss, or the last one at all."""
     return next((line for line in reversed(lines) if line.get("loss") is not None), lines[-1] if lines else {})
 
 
-def _losses(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _losses(lines: Sequence[Mapping[str, JSON]]) -> dict[str, JSON]:
     """The loss of each term in the last step that has one."""
     return {name: term.get("loss") for name, term in (_last_measured(lines).get("terms") or {}).items()}
 
 
-def _validation(folder: Path, config: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
+def _validation(folder: Path, config: Mapping[str, Setting], result: Mapping[str, JSON]) -> dict[str, JSON]:
     asked = sum(int(config.get(name) or 0) for name in ("n_configurations", "n_untrained"))
     if not result:
         return {"steps": len(read_lines(folder / "configurations.jsonl")), "of": asked or None}
@@ -214,16 +214,16 @@ def _validation(folder: Path, config: Mapping[str, Any], result: Mapping[str, An
     return {"steps": done, "of": asked or done, **numbers}
 
 
-def _measurement(folder: Path, config: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
+def _measurement(folder: Path, config: Mapping[str, Setting], result: Mapping[str, JSON]) -> dict[str, JSON]:
     properties = result.get("properties") or {}
     return {"values": scalars({name: entry.get("value") for name, entry in properties.items()})}
 
 
-def _analysis(folder: Path, config: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
+def _analysis(folder: Path, config: Mapping[str, Setting], result: Mapping[str, JSON]) -> dict[str, JSON]:
     return {}
 
 
-def scalars(values: Mapping[str, Any]) -> dict[str, float]:
+def scalars(values: Mapping[str, object]) -> dict[str, float]:
     """Those values that are single numbers."""
     return {name: float(v) for name, v in values.items() if isinstance(v, int | float) and not isinstance(v, bool)}
 
@@ -242,20 +242,20 @@ def overrides_of(folder: Path) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
-def read_mapping(path: Path) -> dict[str, Any]:
+def read_mapping(path: Path) -> dict[str, Setting]:
     """A file of YAML that holds a mapping; an empty one if it cannot be read."""
     content = _load_yaml(path)
     return content if isinstance(content, dict) else {}
 
 
-def _load_yaml(path: Path) -> Any:
+def _load_yaml(path: Path) -> Setting:
     try:
         return yaml.load(path.read_text(), _YAML)
     except (OSError, ValueError, yaml.YAMLError):
         return None
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, JSON]:
     """A file of JSON that holds a mapping; an empty one if it cannot be read."""
     try:
         content = json.loads(path.read_text())
@@ -272,12 +272,12 @@ def command_in(folder: Path) -> str | None:
     return None if run_in(folder) is None else _command_of(read_mapping(folder / "config.yaml"))
 
 
-def _command_of(config: Mapping[str, Any]) -> str:
+def _command_of(config: Mapping[str, Setting]) -> str:
     """The command that the configuration of an unfinished run is of."""
     return "analyse" if "parts" in config else "validate" if "trained" in config else "train"
 
 
-def _experiment(folder: Path, config: Mapping[str, Any]) -> str | None:
+def _experiment(folder: Path, config: Mapping[str, Setting]) -> str | None:
     """The preset of a training, or the run that is validated, measured or analysed."""
     if config.get("run"):
         return Path(str(config["run"])).name

@@ -13,7 +13,6 @@ import socket
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
@@ -94,7 +93,7 @@ def _acquired(lock: BaseFileLock, folder: Path, title: str) -> BaseFileLock:
     return lock
 
 
-def _myself() -> dict[str, Any]:
+def _myself() -> dict[str, str | int]:
     """What the lock says of its owner."""
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     return {

@@ -5,12 +5,13 @@ import html
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 from rich.table import Column
+
+from .._types import JSON, Untyped
 
 # What comes before the progress of one of several jobs, such as `job 3`.
 label: contextvars.ContextVar[str] = contextvars.ContextVar("label", default="")
@@ -20,7 +21,7 @@ WIDE = 120
 SECONDS_BETWEEN_UPDATES = 0.2
 
 
-def describe(line: Mapping[str, Any]) -> str:
+def describe(line: Mapping[str, JSON]) -> str:
     """A line of metrics as text: loss, values, learning rate and outcomes."""
     loss = "none accepted" if line["loss"] is None else f"{line['loss']:.3e}"
     parts = [f"loss {loss}"]
@@ -75,7 +76,7 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
 
-    def update(self, line: Mapping[str, Any], last: bool = False) -> None:
+    def update(self, line: Mapping[str, JSON], last: bool = False) -> None:
         """Show a step of training by its line of metrics; the first and the last step are always printed."""
         step = line["step"]
         self.done = step + 1
@@ -110,20 +111,20 @@ class NotebookProgress:
     def __init__(self, name: str, total: int):
         self.name, self.total, self.done = name, total, 0
         self._begin = self._shown = time.monotonic()
-        self._handle: Any = None
+        self._handle: Untyped = None
         self._text = "preparing and compiling …"
 
     def __enter__(self) -> "NotebookProgress":
         from IPython import display
 
-        show: Any = display.display  # it has no types
+        show: Untyped = display.display
         self._handle = show(self, display_id=True)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._handle.update(self)
 
-    def update(self, line: Mapping[str, Any], last: bool = False) -> None:
+    def update(self, line: Mapping[str, JSON], last: bool = False) -> None:
         """Show a step of training by its line of metrics."""
         self.done = line["step"] + 1
         self.describe(describe(line))
@@ -166,7 +167,7 @@ class Silent:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def update(self, line: Mapping[str, Any], last: bool = False) -> None:
+    def update(self, line: Mapping[str, JSON], last: bool = False) -> None:
         """Show nothing."""
 
     def advance(self, count: int) -> None:

@@ -1,9 +1,10 @@
 """The designs that a run has reached, from the metrics of its steps: the last, the best, and an average."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
+
+from .._types import JSON
 
 DESIGNS = ("final", "best", "average")
 
@@ -13,7 +14,7 @@ def last_half(n_steps: int) -> range:
     return range(n_steps // 2, n_steps)
 
 
-def average_design(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def average_design(lines: Sequence[Mapping[str, JSON]]) -> dict[str, JSON]:
     """The mean of the design variables over the last half of the steps.
 
     The average of the iterates forgets the noise of single steps (Polyak and Juditsky, SIAM J. Control Optim. 30, 838
@@ -26,7 +27,7 @@ def average_design(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def best_line(lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+def best_line(lines: Sequence[Mapping[str, JSON]]) -> Mapping[str, JSON] | None:
     """The metrics of the step with the lowest loss, the first of several; None if no step has a loss."""
     return min(
         (line for line in lines if line.get("loss") is not None), key=lambda line: float(line["loss"]), default=None

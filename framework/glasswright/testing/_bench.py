@@ -3,22 +3,23 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias, TypeVar
 
 import equinox as eqx
 import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
-from ..components.protocol import Prepared
+from ..components.protocol import AbstractProtocol, Prepared
 from ..physics.state import State
 from ._failures import ConformanceError, fail, raised
 from ._packings import Packing, Parameters, default_packing
 
+Output = TypeVar("Output")
 # What somebody wrote may return anything; the checks find out.
-Measure: TypeAlias = Callable[[State], Any]
+Measure: TypeAlias = Callable[[State], object]
 Arrays: TypeAlias = dict[str, np.ndarray]
 # Steps of the central differences: the first that meets no kink of the potential decides.
 STEPS = (4e-6, 1e-6, 2.5e-7)
@@ -59,7 +60,7 @@ class Bench:
         self.measures, self.packing, self.compiled = dict(measures), packing, compiled
 
     @functools.cached_property
-    def eager(self) -> dict[str, Any]:
+    def eager(self) -> Mapping[str, object]:
         """By name, the value outside of any transformation as it was returned, or the exception."""
         if self.compiled:
             names = [name for name, program in self.traced.items() if not isinstance(program, Exception)]
@@ -68,7 +69,7 @@ class Bench:
         return {name: _attempt(functools.partial(measure, state)) for name, measure in self.measures.items()}
 
     @functools.cached_property
-    def traced(self) -> dict[str, Any]:
+    def traced(self) -> dict[str, jex.ClosedJaxpr | Exception]:
         """By name, a differentiable program (a closed jaxpr), or the exception that tracing raised.
 
         Unless a function raises, all names share the program of all functions: tracing is what takes longest here.
@@ -78,23 +79,26 @@ class Bench:
             return dict.fromkeys(self.measures, together)
         return {name: _attempt(functools.partial(self._trace, [name])) for name in self.measures}
 
-    def _trace(self, names: list[str]) -> Any:
+    def _trace(self, names: list[str]) -> jex.ClosedJaxpr:
         def values(parameters: Parameters, prepared: Prepared) -> dict[str, Array]:
             state = self.packing.state(parameters, prepared)
             return {name: jnp.asarray(self.measures[name](state), dtype=float) for name in names}
 
-        def slope(parameters: Parameters, prepared: Prepared) -> Any:
+        def slope(parameters: Parameters, prepared: Prepared) -> PyTree:
             shapes, pull = jax.vjp(lambda p: values(p, prepared), parameters)
             return pull(jax.tree.map(jnp.ones_like, shapes))
 
         arguments = self.packing.parameters, self.prepared
         jax.eval_shape(slope, *arguments)
-        return jax.make_jaxpr(values)(*arguments)
+        program: jex.ClosedJaxpr = jax.make_jaxpr(values)(*arguments)
+        return program
 
     def low_precision(self, name: str) -> list[str]:
         """The types of less than 64 bits on the way to a value."""
         # All were traced together: another function may be the one that uses them.
-        return _low(self._trace([name])) if _low(self.traced[name]) else []
+        program = self.traced[name]
+        assert isinstance(program, jex.ClosedJaxpr)
+        return _low(self._trace([name])) if _low(program) else []
 
     @functools.cached_property
     def prepared(self) -> Prepared:
@@ -147,7 +151,7 @@ class Bench:
         return {}
 
     @functools.cached_property
-    def gradients(self) -> tuple[dict[str, Any], dict[str, Any], Any]:
+    def gradients(self) -> tuple[Arrays, dict[str, PyTree], PyTree]:
         """By name the slope along a random direction and the gradient, each contracted to a number; the direction."""
         parameters = self.packing.parameters
         leaves, structure = jax.tree.flatten(parameters)
@@ -155,16 +159,14 @@ class Bench:
         normals = [jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
         direction = jax.tree.unflatten(structure, normals)
 
-        def derivatives(names: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-            def run(parameters: Parameters, prepared: Prepared) -> tuple[dict[str, Any], dict[str, Any]]:
+        def derivatives(names: list[str]) -> tuple[Arrays, dict[str, PyTree]]:
+            def run(parameters: Parameters, prepared: Prepared) -> tuple[dict[str, Array], dict[str, PyTree]]:
                 def contracted(p: Parameters) -> dict[str, Array]:
                     return self._contracted(p, prepared, names)
 
                 return jax.jvp(contracted, (parameters,), (direction,))[1], jax.jacrev(contracted)(parameters)
 
-            results: tuple[dict[str, Any], dict[str, Any]] = jax.device_get(
-                eqx.filter_jit(run)(parameters, self.prepared)
-            )
+            results: tuple[Arrays, dict[str, PyTree]] = jax.device_get(eqx.filter_jit(run)(parameters, self.prepared))
             return results
 
         slopes, gradients = derivatives(self.finite)
@@ -210,7 +212,7 @@ class Bench:
             fail(f"the {self.packing.name} could not be prepared again after a change of its parameters by {STEPS[-1]}")
         return results
 
-    def _difference(self, direction: Any, step: float) -> dict[str, float] | None:
+    def _difference(self, direction: PyTree, step: float) -> dict[str, float] | None:
         ends = []
         for sign in (-1.0, 1.0):
             moved = jax.tree.map(lambda p, d, s=sign: p + s * step * d, self.packing.parameters, direction)
@@ -244,7 +246,7 @@ def weights_of(shape: tuple[int, ...]) -> Float[Array, "..."]:
     return jax.random.normal(jax.random.key(7), shape) if shape else jnp.ones(())
 
 
-def _attempt(function: Callable[[], Any]) -> Any:
+def _attempt(function: Callable[[], Output]) -> Output | Exception:
     try:
         return function()
     except ConformanceError:
@@ -253,16 +255,18 @@ def _attempt(function: Callable[[], Any]) -> Any:
         return error
 
 
-def bench_of(measures: Mapping[str, Measure], kind: str, protocol: Any = None, *, compiled: bool = False) -> Bench:
+def bench_of(
+    measures: Mapping[str, Measure], kind: str, protocol: AbstractProtocol | None = None, *, compiled: bool = False
+) -> Bench:
     """A bench on one of the shared packings."""
     return Bench(measures, default_packing(kind, protocol), compiled=compiled)
 
 
-def _low(program: Any) -> list[str]:
+def _low(program: jex.ClosedJaxpr) -> list[str]:
     return sorted({str(dtype) for dtype in _dtypes(program.jaxpr) if dtype in LOW_PRECISION})
 
 
-def _dtypes(jaxpr: Any) -> Iterator[Any]:
+def _dtypes(jaxpr: jex.Jaxpr) -> Iterator[object]:
     for equation in jaxpr.eqns:
         for variable in equation.outvars:
             if hasattr(variable.aval, "dtype"):
@@ -274,5 +278,5 @@ def _dtypes(jaxpr: Any) -> Iterator[Any]:
                 yield from _dtypes(parameter)
 
 
-def _is_program(value: Any) -> bool:
+def _is_program(value: object) -> bool:
     return isinstance(value, (jex.Jaxpr, jex.ClosedJaxpr))

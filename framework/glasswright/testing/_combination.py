@@ -1,9 +1,9 @@
 import copy
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 
 from ..components.combination import AbstractCombination
 from ..registry.component import Component
@@ -60,8 +60,8 @@ def _situations() -> dict[str, tuple[Gradients, dict[str, float]]]:
 
 
 def _step(
-    combination: AbstractCombination, gradients: Gradients, losses: Mapping[str, float], state: Any
-) -> tuple[dict[str, float], Any]:
+    combination: AbstractCombination, gradients: Gradients, losses: Mapping[str, float], state: PyTree
+) -> tuple[dict[str, float], PyTree]:
     weights = {name: WEIGHTS[name] for name in gradients}
     try:
         return combination.factors(gradients, losses, weights, state)
@@ -122,12 +122,12 @@ def check_order(combination: AbstractCombination) -> None:
                 fail(f"{name}: the factor of {term} is {factor:.10g}, and {second[term]:.10g} with the terms reversed")
 
 
-def _form(state: Any) -> tuple[Any, list[str]]:
+def _form(state: PyTree) -> tuple[object, list[str]]:
     arrays = map(np.asarray, jax.tree.leaves(state))
     return jax.tree.structure(state), [f"{array.dtype}{array.shape}" for array in arrays]
 
 
-def _same(first: Any, second: Any) -> bool:
+def _same(first: PyTree, second: PyTree) -> bool:
     pairs = zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
     return all(np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True) for a, b in pairs)
 

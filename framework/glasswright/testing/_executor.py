@@ -1,7 +1,6 @@
 import dataclasses
 import inspect
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -9,7 +8,7 @@ from .._errors import RequestError
 from ..components.executor import AbstractExecutor
 from ..config.instantiate import construct
 from ..config.nodes import reread
-from ..execution.task import Result, Task
+from ..execution.task import Local, Result, Task
 from ..execution.workers import AbstractWorkers
 from ..registry.component import Component
 from ._failures import fail, raised, run_all
@@ -19,18 +18,18 @@ WRONG = "a configuration says what is wrong with it"
 
 
 @dataclasses.dataclass(frozen=True)
-class Roots(Task[tuple[float, Any], Result[Any]]):
+class Roots(Task[tuple[float, object], Result[tuple[str, float]]]):
     """The work of the check: square roots, and an array that the next item needs."""
 
     offset: float
 
-    def __call__(self, item: tuple[float, Any]) -> Result[Any]:
+    def __call__(self, item: tuple[float, object]) -> Result[tuple[str, float]]:
         """The root of a number; what is kept grows by it. Negative numbers are refused."""
         number, before = item
         if number < 0.0:
             raise RequestError(WRONG)
         root = np.sqrt(number + self.offset)
-        kept = np.full(3, root) if before is None else before + root
+        kept = np.full(3, root) if before is None else np.asarray(before) + root
         return Result({"root": root, "sum": np.asarray(kept).sum()}, ("here", number), kept)
 
 
@@ -101,7 +100,7 @@ def _check_results(workers: AbstractWorkers) -> None:
         expected = [task((n, r.kept)) for n, r in zip(numbers, expected, strict=True)]
         _compare(f"map of what was kept {step + 1} times", results, expected)
     for result, wanted in zip(results, expected, strict=True):
-        if not np.array_equal(workers.fetch(result.kept), wanted.kept):
+        if not np.array_equal(np.asarray(workers.fetch(result.kept)), np.asarray(wanted.kept)):
             fail(f"fetch gives {workers.fetch(result.kept)} instead of {wanted.kept}")
     if workers.map(task, []) != []:
         fail("map of no items must be an empty list")
@@ -130,7 +129,7 @@ def _check_errors(workers: AbstractWorkers) -> None:
     _compare("map after an error", workers.map(task, [(2.0, None)]), [task((2.0, None))])
 
 
-def _compare(what: str, results: list[Result[Any]], expected: list[Result[Any]]) -> None:
+def _compare(what: str, results: list[Result[Local]], expected: list[Result[Local]]) -> None:
     ours = [(result.gathered, result.local) for result in results]
     wanted = [(result.gathered, result.local) for result in expected]
     if ours != wanted:

@@ -1,7 +1,6 @@
 import contextlib
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +10,7 @@ from jaxtyping import Array, Float
 from ..components.objective import AbstractObjective
 from ..components.property import AbstractProperty
 from ..components.sampler import AbstractSampler
+from ..physics.state import State
 from ..registry.component import Component
 from ..registry.registry import registry
 from ._failures import fail, raised, run_all
@@ -25,7 +25,7 @@ ACCEPTED = np.array([True, False, True, True, False, True])
 class Anything(AbstractProperty):
     """Stands for any property, for objectives that ask for the shape of its values."""
 
-    def measure(self, state: Any) -> Float[Array, "*shape"]:
+    def measure(self, state: State) -> Float[Array, "*shape"]:
         """Raise: it is never measured."""
         raise NotImplementedError
 

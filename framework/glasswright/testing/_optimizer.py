@@ -1,13 +1,14 @@
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
+from .._types import Built
 from ..registry.component import Component
 from ._failures import fail, raised, run_all
 from ._static import check_documentation
@@ -23,7 +24,7 @@ def check_optimizer(instance: optax.GradientTransformation, *, name: str = "opti
     run_all(f"optimizer {name}", optimizer_checks(None, instance))
 
 
-def optimizer_checks(component: Component | None, instance: Any) -> dict[str, Callable[[], None]]:
+def optimizer_checks(component: Component | None, instance: Built) -> dict[str, Callable[[], None]]:
     """The checks of one optimizer, by name."""
     documented = {} if component is None else {"documentation": lambda: check_documentation(component)}
     return {**documented, "updates": lambda: check_updates(instance), "descent": lambda: check_descent(instance)}
@@ -33,7 +34,7 @@ def _loss(values: Values) -> Float[Array, ""]:
     return 0.5 * sum((jnp.sum((value - 0.5) ** 2) for value in values.values()), jnp.zeros(()))
 
 
-def _step(optimizer: Any, values: Values, state: Any) -> tuple[Values, Any]:
+def _step(optimizer: optax.GradientTransformation, values: Values, state: PyTree) -> tuple[Values, PyTree]:
     loss, gradient = jax.value_and_grad(_loss)(values)
     updates, state = optax.with_extra_args_support(optimizer).update(gradient, state, values, value=loss)
     return updates, state
@@ -43,7 +44,7 @@ def _start() -> Values:
     return {name: jnp.asarray(value) for name, value in START.items()}
 
 
-def check_updates(optimizer: Any) -> None:
+def check_updates(optimizer: object) -> None:
     """Updates have the shapes of the design, are finite, and depend on the state alone; the state is made of arrays."""
     if not isinstance(optimizer, (optax.GradientTransformation, optax.GradientTransformationExtraArgs)):
         fail(f"returned a {type(optimizer).__name__}, not an optax.GradientTransformation")
@@ -58,7 +59,7 @@ def check_updates(optimizer: Any) -> None:
     if strange:
         fail(f"its state holds {', '.join(sorted(set(strange)))}; keep arrays only, or checkpoints could not hold it")
     # JAX's annotations do not know that structures can be compared.
-    first: Any = jax.tree.structure(state)
+    first: object = jax.tree.structure(state)
     if first != jax.tree.structure(after):
         fail("its state changes structure in a step, so that every step would be compiled anew")
     for name, value in values.items():
@@ -69,12 +70,12 @@ def check_updates(optimizer: Any) -> None:
             fail(f"the update of {name} is {np.asarray(jitted[name])} compiled and {update} not")
 
 
-def check_descent(optimizer: Any) -> None:
+def check_descent(optimizer: optax.GradientTransformation) -> None:
     """It makes a square smaller."""
 
     @eqx.filter_jit
     def descend(values: Values) -> Values:
-        def descend_once(carry: tuple[Values, Any], _: None) -> tuple[tuple[Values, Any], None]:
+        def descend_once(carry: tuple[Values, PyTree], _: None) -> tuple[tuple[Values, PyTree], None]:
             values, state = carry
             updates, state = _step(optimizer, values, state)
             return (optax.apply_updates(values, updates), state), None

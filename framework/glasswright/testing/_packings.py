@@ -3,15 +3,16 @@
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import yaml
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
+from .._types import Built, Setting
 from ..components.protocol import AbstractProtocol, Outcome, Prepared
 from ..components.system import System
 from ..config.folder import configuration_folder
@@ -25,8 +26,8 @@ from ..registry.parameters import REQUIRED, parameters
 from ..registry.registry import registry
 from ._failures import fail
 
-# The arrays of a potential, a tree of its structure, and strains of the box. Trees of arrays have no narrower type.
-Parameters: TypeAlias = Mapping[str, Any]
+# The arrays of a potential, a tree of its structure, and strains of the box.
+Parameters: TypeAlias = Mapping[str, PyTree]
 # Enough particles for a solid that behaves like one, few enough for a Hessian that costs nothing.
 LEAST_PARTICLES = 128
 # Starts that are tried before a potential is said to give no packing.
@@ -53,7 +54,7 @@ class Packing:
     prepared: Prepared
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> dict[str, PyTree]:
         arrays, _ = eqx.partition(self.potential, eqx.is_inexact_array)
         return {"potential": arrays, "dilation": jnp.zeros(()), "shear": jnp.zeros(())}
 
@@ -234,14 +235,14 @@ def _default_component(kind: str) -> Component:
     return registry().get(kind, chosen[kind])
 
 
-def default_instance(component: Component, given: Mapping[str, Any] | None = None) -> Any:
+def default_instance(component: Component, given: Mapping[str, Setting] | None = None) -> Built:
     """A component with its default parameters, built from its node as a run would; `given` sets parameters."""
     return construct(component, default_node(component, given), component.name, SIZE)
 
 
-def default_node(component: Component, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def default_node(component: Component, given: Mapping[str, Setting] | None = None) -> dict[str, Setting]:
     """The configuration node of a component with its defaults, and those of the components in it."""
-    node: dict[str, Any] = {"_target_": component.target}
+    node: dict[str, Setting] = {"_target_": component.target}
     given = dict(given or {})
     for name, parameter in parameters(component).items():
         inner = {

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from ..physics.configuration import Configuration
 from ..physics.elasticity import strain_basis
@@ -62,6 +62,7 @@ class _Subject:
         return build_pair_list(self.packing.prepared.configuration, self.potential.cutoff)
 
 
+# `Any`: a function to be measured takes any state, and those of potentials are in equilibrium.
 def _observables(state: Any) -> Float[Array, " numbers"]:
     """Energy per volume, stress and elastic tensor, as one list of numbers."""
     density = state.energy / state.configuration.volume
@@ -143,7 +144,7 @@ def check_derivatives(subject: _Subject) -> None:
     direction = jax.random.normal(jax.random.key(1), moved.shape)
     strains = strain_basis(here.dimension)
     displacements = jax.random.normal(jax.random.key(2), (len(strains), *moved.shape))
-    methods: dict[str, tuple[Any, ...]] = {
+    methods: dict[str, tuple[Array, ...]] = {
         "gradient": (),
         "hessian_product": (direction,),
         "strain_gradient": (strains,),
@@ -151,7 +152,7 @@ def check_derivatives(subject: _Subject) -> None:
     }
 
     @jax.jit
-    def both(here: Configuration, neighbors: PairList) -> tuple[Any, ...]:
+    def both(here: Configuration, neighbors: PairList) -> tuple[PyTree, ...]:
         own = {name: getattr(potential, name)(here, neighbors, *arguments) for name, arguments in methods.items()}
         automatic = {
             name: getattr(AbstractPotential, name)(potential, here, neighbors, *arguments)

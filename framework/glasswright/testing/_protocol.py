@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -135,9 +134,9 @@ def check_remember(subject: _Subject) -> None:
     prepared = subject.packing.prepared
     if not jax.tree.leaves(prepared.memory):
         return
-    again: Any = subject.protocol.remember(subject.potential, prepared.configuration)
+    again = subject.protocol.remember(subject.potential, prepared.configuration)
     # JAX's annotations do not know that structures can be compared.
-    first: Any = jax.tree.structure(prepared.memory)
+    first: object = jax.tree.structure(prepared.memory)
     second = jax.tree.structure(again)
     if first != second:
         fail(

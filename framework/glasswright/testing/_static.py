@@ -6,12 +6,12 @@ import io
 import pickle
 import re
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import jax
 import numpy as np
 
+from .._types import Setting
 from ..config.instantiate import construct
 from ..config.nodes import reread
 from ..registry.component import Component, kind_of
@@ -21,7 +21,7 @@ from ._failures import fail, listed, raised
 from ._packings import SIZE
 
 
-def static_checks(instance: Any, component: Component) -> dict[str, Callable[[], None]]:
+def static_checks(instance: object, component: Component) -> dict[str, Callable[[], None]]:
     """By name, the checks that every Equinox component has to pass."""
     return {
         "documentation": lambda: check_documentation(component),
@@ -31,9 +31,9 @@ def static_checks(instance: Any, component: Component) -> dict[str, Callable[[],
     }
 
 
-def as_component(instance: Any, name: str = "") -> Component:
+def as_component(instance: object, name: str = "") -> Component:
     """The registered component that an instance is of, or one made up for a class that nobody registered."""
-    cls: Any = type(instance)
+    cls = type(instance)
     known = [c for c in registry().by_target().values() if c.cls is cls]
     kind = kind_of(cls)
     if kind is None:
@@ -43,7 +43,7 @@ def as_component(instance: Any, name: str = "") -> Component:
 
 def check_documentation(component: Component) -> None:
     """A docstring of its own; for a property also its units and where it is defined."""
-    cls: Any = component.cls
+    cls = component.cls
     text = inspect.cleandoc(vars(cls).get("__doc__") or "" if isinstance(cls, type) else cls.__doc__ or "")
     title = getattr(cls, "__name__", component.name)
     # A dataclass without docstring gets its signature for one.
@@ -59,7 +59,7 @@ def check_documentation(component: Component) -> None:
             fail(f'{title} does not state its {fact}; add the class attribute `{fact} = "…"` ({example})')
 
 
-def check_configuration(instance: Any, component: Component) -> None:
+def check_configuration(instance: object, component: Component) -> None:
     """Its keys, written as YAML and read again through the typed node, build the same component."""
     given = node_of(instance, component)
     try:
@@ -82,9 +82,9 @@ def check_configuration(instance: Any, component: Component) -> None:
             )
 
 
-def node_of(instance: Any, component: Component) -> dict[str, Any]:
+def node_of(instance: object, component: Component) -> dict[str, Setting]:
     """The configuration node of an instance, from its attributes; parameters that it does not keep are left out."""
-    node: dict[str, Any] = {"_target_": component.target}
+    node: dict[str, Setting] = {"_target_": component.target}
     for name, parameter in parameters(component).items():
         if not hasattr(instance, name):
             continue
@@ -101,7 +101,7 @@ def node_of(instance: Any, component: Component) -> dict[str, Any]:
     return node
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Setting:
     if isinstance(value, (np.ndarray, np.generic, jax.Array)):
         return np.asarray(value).tolist()
     if isinstance(value, enum.Enum):
@@ -111,11 +111,11 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _short(node: dict[str, Any]) -> str:
+def _short(node: dict[str, Setting]) -> str:
     return "{" + listed(f"{k}: {v}" for k, v in node.items() if k != "_target_") + "}"
 
 
-def check_pickling(instance: Any) -> None:
+def check_pickling(instance: object) -> None:
     """It survives pickling, which is how joblib and its like hand things to other processes."""
     try:
         again = pickle.loads(pickle.dumps(instance))
@@ -129,7 +129,7 @@ def check_pickling(instance: Any) -> None:
             fail(f"pickled and unpickled it is another: {again} instead of {instance}")
 
 
-def check_serialisation(instance: Any) -> None:
+def check_serialisation(instance: object) -> None:
     """Its arrays survive `eqx.tree_serialise_leaves`, which is how checkpoints are written."""
     stream = io.BytesIO()
     try:

@@ -6,9 +6,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from .._errors import suggestion
+from .._types import Built, Setting
 from ..hookspecs import PROJECT
 from ..registry.component import KINDS, Component
 from ..registry.registry import PluginRecord, registry
@@ -65,7 +65,7 @@ class Case:
 
 def conformance_cases(
     package: str,
-    parameters: Mapping[str, Mapping[str, Any]] | None = None,
+    parameters: Mapping[str, Mapping[str, Setting]] | None = None,
     *,
     dimensions: tuple[int, ...] = (2, 3),
 ) -> list[Case]:
@@ -82,7 +82,7 @@ def conformance_cases(
         return [Case("plugin", lambda: check_loaded(package))]
     cases = [Case("plugin", lambda: check_loaded(package)), Case("import", lambda: check_import(module_of(record)))]
     given = dict(parameters or {})
-    built: dict[str, list[tuple[Component, Any]]] = {kind: [] for kind in KINDS}
+    built: dict[str, list[tuple[Component, Built]]] = {kind: [] for kind in KINDS}
     for kind in KINDS:
         for component in registry().components(kind).values():
             if (component.entry_point, component.distribution) != (record.entry_point, record.distribution):
@@ -92,7 +92,7 @@ def conformance_cases(
             except Exception as error:
                 cases.append(Case(f"{kind}-{component.name}-construction", _not_built(component, error)))
     group = PropertyGroup({c.name: instance for c, instance in built["property"]}, dimensions)
-    makers: dict[str, Callable[[Component, Any], dict[str, Callable[[], None]]]] = {
+    makers: dict[str, Callable[[Component, Built], dict[str, Callable[[], None]]]] = {
         "potential": potential_checks,
         "system": system_checks,
         "protocol": protocol_checks,
@@ -117,7 +117,7 @@ def conformance_cases(
 
 def conformance_tests(
     package: str,
-    parameters: Mapping[str, Mapping[str, Any]] | None = None,
+    parameters: Mapping[str, Mapping[str, Setting]] | None = None,
     *,
     dimensions: tuple[int, ...] = (2, 3),
 ) -> Callable[..., None]:

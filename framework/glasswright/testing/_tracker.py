@@ -2,8 +2,8 @@ import inspect
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from .._types import JSON
 from ..components.tracker import AbstractTracker, TrackedRun
 from ..config.instantiate import construct
 from ..config.nodes import reread
@@ -76,7 +76,7 @@ def follow(instance: AbstractTracker, directory: Path | None = None, *, steps: r
         instance.end(RESULT)
 
 
-def line(step: int) -> dict[str, Any]:
+def line(step: int) -> dict[str, JSON]:
     """A line of metrics, as `metrics.jsonl` has it."""
     return {
         "step": step,

@@ -11,10 +11,13 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import glasswright as gw
 from glasswright.execution.workers import available_cores
+
+# A library of Dask, or an object of one: their annotations are incomplete.
+DaskObject: TypeAlias = Any
 
 LOCAL = "local"
 # The class of dask-jobqueue that starts the jobs of each batch system.
@@ -56,7 +59,7 @@ class AbstractCluster(abc.ABC):
     n_awaited: int = 1
 
     @abc.abstractmethod
-    def connect(self) -> Any:
+    def connect(self) -> DaskObject:
         """A client of its scheduler."""
 
     @abc.abstractmethod
@@ -109,7 +112,7 @@ class LocalCluster(AbstractCluster):
             env=environment,
         )
 
-    def connect(self) -> Any:
+    def connect(self) -> DaskObject:
         return _library().Client(self._scheduler, set_as_default=False)
 
     def close(self) -> None:
@@ -128,7 +131,7 @@ class LocalCluster(AbstractCluster):
 class BatchCluster(AbstractCluster):
     """A scheduler in this process, and workers in jobs of a batch system, which dask-jobqueue submits."""
 
-    def __init__(self, system: str, n_workers: int, options: Mapping[str, Any] | None, most_losses: int):
+    def __init__(self, system: str, n_workers: int, options: Mapping[str, object] | None, most_losses: int):
         with _settings(most_losses):
             try:
                 self._cluster = batch_cluster(system, options)
@@ -138,7 +141,7 @@ class BatchCluster(AbstractCluster):
             except Exception as error:
                 raise gw.RunError(f"executor.cluster={system}: cannot be started: {_one_line(error)}") from error
 
-    def connect(self) -> Any:
+    def connect(self) -> DaskObject:
         return _library().Client(self._cluster, set_as_default=False)
 
     def close(self) -> None:
@@ -147,7 +150,7 @@ class BatchCluster(AbstractCluster):
 
 
 def start_cluster(
-    system: str, n_workers: int | None, options: Mapping[str, Any] | None, most_losses: int
+    system: str, n_workers: int | None, options: Mapping[str, object] | None, most_losses: int
 ) -> AbstractCluster:
     """Start a scheduler in this process, and its workers.
 
@@ -162,7 +165,7 @@ def start_cluster(
     return BatchCluster(system, n_workers, options, most_losses)
 
 
-def connect(address: str) -> Any:
+def connect(address: str) -> DaskObject:
     """A client of the scheduler at an address."""
     distributed = _library()
     try:
@@ -174,13 +177,13 @@ def connect(address: str) -> Any:
         ) from error
 
 
-def part(client: Any) -> None:
+def part(client: DaskObject) -> None:
     """Close a client, whose scheduler may be gone."""
     with contextlib.suppress(Exception):
         client.close()
 
 
-def batch_cluster(system: str, options: Mapping[str, Any] | None) -> Any:
+def batch_cluster(system: str, options: Mapping[str, object] | None) -> DaskObject:
     """dask-jobqueue's object for a batch system, without any job: `job_script()` of it is what would be submitted."""
     jobqueue = _library("dask_jobqueue")
     try:
@@ -189,13 +192,13 @@ def batch_cluster(system: str, options: Mapping[str, Any] | None) -> Any:
         raise gw.RequestError(f"executor.options: {_one_line(error)}") from error
 
 
-def job_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
+def job_options(options: Mapping[str, object] | None) -> dict[str, object]:
     """The options of a job, of which each worker is a process with one core."""
     given = dict(options or {})
     return ({"processes": given["cores"]} if "cores" in given else {}) | given
 
 
-def check_options(system: str, options: Mapping[str, Any] | None) -> None:
+def check_options(system: str, options: Mapping[str, object] | None) -> None:
     """Refuse a missing library, and options that jobs of the batch system cannot have; starts nothing."""
     _library()
     if system == LOCAL:
@@ -218,7 +221,7 @@ def has_dashboard() -> bool:
     return importlib.util.find_spec("bokeh") is not None
 
 
-def _library(name: str = "distributed") -> Any:
+def _library(name: str = "distributed") -> DaskObject:
     """The library of that name, or one clear line."""
     try:
         return importlib.import_module(name)

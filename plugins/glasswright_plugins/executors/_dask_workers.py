@@ -19,11 +19,11 @@ import jax
 from glasswright.execution.answer import Relay, Unsendable
 from glasswright.execution.peers import PeerLost
 from glasswright.execution.remote import Done, Held, digest, pack, perform, unpack
-from glasswright.execution.task import Kept, Result, Task
+from glasswright.execution.task import Item, Kept, Local, Result, Task
 from glasswright.execution.worker import claim_core
 from glasswright.run.provenance import versions
 
-from ._clusters import has_dashboard
+from ._clusters import DaskObject, has_dashboard
 
 # Seconds between two looks at the workers while they work, and until a wait for the first is mentioned.
 LOOK, SAY_AFTER = 1.0, 5.0
@@ -34,9 +34,8 @@ MOST_STEPS = 25
 MOST_TASKS = 8
 
 logger = logging.getLogger(__name__)
-# Dask's annotations are incomplete.
-Future: TypeAlias = Any
-_dask: Any = distributed
+Future: TypeAlias = DaskObject
+_dask: DaskObject = distributed
 
 
 class DaskKept(Kept):
@@ -85,11 +84,11 @@ class DaskWorkers(gw.AbstractWorkers):
     - `ends`: what ends with the work.
     """
 
-    def __init__(self, client: Any, patience: float, n_awaited: int, ends: contextlib.ExitStack):
+    def __init__(self, client: DaskObject, patience: float, n_awaited: int, ends: contextlib.ExitStack):
         self._client, self._patience, self._ends = client, patience, ends
         self._relay = Relay()
         self._tasks: dict[bytes, Future] = {}
-        self._last: tuple[Any, bytes] = None, b""
+        self._last: tuple[object, bytes] = None, b""
         self._stamps: set[Stamp] = set()
         self._threads: dict[str, int] = {}
         self._looked = self._alone_since = time.monotonic()
@@ -112,8 +111,8 @@ class DaskWorkers(gw.AbstractWorkers):
         self._ends.close()
 
     def map(
-        self, function: Callable[[Any], Result[Any]], items: Sequence[Any], *, local: bool = False
-    ) -> list[Result[Any]]:
+        self, function: Callable[[Item], Result[Local]], items: Sequence[Item], *, local: bool = False
+    ) -> list[Result[Local]]:
         """The function's result for every item; with `local`, what results keep stays with the workers."""
         if not isinstance(function, Task) or not items:
             return [function(item) for item in items]
@@ -124,7 +123,7 @@ class DaskWorkers(gw.AbstractWorkers):
             raise gw.RequestError(
                 f"executor=dask: work cannot be sent to its workers ({error}); choose executor=local"
             ) from error
-        results: dict[int, Result[Any]] = {}
+        results: dict[int, Result[Local]] = {}
         for k, (stamp, content) in self._finished([self._then(_answer, work.future) for work in works]):
             self._check(stamp)
             answer = unpack(content)
@@ -136,7 +135,7 @@ class DaskWorkers(gw.AbstractWorkers):
             results[k] = answer.result
         return [self._with_kept(work, results[k]) for k, work in enumerate(works)]
 
-    def fetch(self, kept: Any) -> Any:
+    def fetch(self, kept: object) -> object:
         """What a `Kept` stands for; any other object as it is."""
         if not isinstance(kept, DaskKept):
             return kept
@@ -147,7 +146,7 @@ class DaskWorkers(gw.AbstractWorkers):
     def _address(self) -> str:
         return str(self._client.scheduler.address)
 
-    def _task(self, function: Task[Any, Any]) -> Future:
+    def _task(self, function: Task[Item, Result[Local]]) -> Future:
         """The content of a task on the cluster, which is sent to each worker once."""
         known, key = self._last
         if known is not function:
@@ -161,23 +160,24 @@ class DaskWorkers(gw.AbstractWorkers):
                 self._tasks[key] = self._then(_same, content)
         return self._tasks[key]
 
-    def _submit(self, task: Future, item: Any, *, keep: bool) -> DaskKept:
+    def _submit(self, task: Future, item: object, *, keep: bool) -> DaskKept:
         """Have a worker do a task; what it returns is not brought here."""
         content, kept = pack(item)
         needed = [one for one in kept if isinstance(one, DaskKept)]
         future = self._then(_perform, task, content, [one.future for one in needed], keep)
         return DaskKept(future, 1 + max((one.depth for one in needed), default=0))
 
-    def _then(self, function: Callable[..., Any], *arguments: Any) -> Future:
+    def _then(self, function: Callable[..., object], *arguments: object) -> Future:
         key = f"{function.__name__.strip('_')}-{uuid.uuid4().hex}"
         return self._client.submit(function, *arguments, key=key, pure=False)
 
-    def _with_kept(self, work: DaskKept, result: Result[Any]) -> Result[Any]:
+    def _with_kept(self, work: DaskKept, result: Result[Local]) -> Result[Local]:
         """A result with what stands for what its worker keeps, or with that itself once in `MOST_STEPS`."""
         if result.kept is not True:
             return result
         return Result(result.gathered, result.local, self.fetch(work) if work.depth >= MOST_STEPS else work)
 
+    # `Any`: what the function of a future has returned; futures do not say what that is.
     def _finished(self, futures: Sequence[Future]) -> Iterator[tuple[int, Any]]:
         """What the futures come to, with their numbers, as soon as they do; their workers are looked after."""
         pending = dict(enumerate(futures))

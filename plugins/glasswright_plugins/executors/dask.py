@@ -1,7 +1,7 @@
 """The workers of a Dask cluster."""
 
 import contextlib
-from typing import Any, Literal
+from typing import Literal
 
 import glasswright as gw
 
@@ -33,7 +33,7 @@ class Dask(gw.AbstractExecutor):
         address: str | None = None,
         cluster: Literal["local", "slurm", "pbs", "lsf", "sge"] = "local",
         n_workers: int | None = None,
-        options: dict[str, Any] | None = None,
+        options: dict[str, object] | None = None,
         patience: float = 3600.0,
         most_losses: int = 3,
     ):

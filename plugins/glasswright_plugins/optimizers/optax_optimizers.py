@@ -3,7 +3,6 @@
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any
 
 import optax
 
@@ -16,7 +15,7 @@ def _with_rate_in_state(name: str) -> Callable[..., optax.GradientTransformation
 
     # Some are partial functions, which have neither a name nor annotations.
     @functools.wraps(getattr(function, "func", function))
-    def make(*arguments: Any, **parameters: Any) -> optax.GradientTransformation:
+    def make(*arguments: object, **parameters: object) -> optax.GradientTransformation:
         optimizer: optax.GradientTransformation = optax.inject_hyperparams(function, static_args=others)(
             *arguments, **parameters
         )

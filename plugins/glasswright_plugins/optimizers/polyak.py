@@ -1,6 +1,6 @@
 """An optimiser that never steps over a target."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +48,12 @@ def polyak(
         return PolyakState(optimizer.init(parameters), jnp.asarray(learning_rate, dtype=float))
 
     def update(
-        gradient: PyTree, state: PolyakState, parameters: PyTree = None, *, value: Float[ArrayLike, ""], **others: Any
+        gradient: PyTree,
+        state: PolyakState,
+        parameters: PyTree = None,
+        *,
+        value: Float[ArrayLike, ""],
+        **others: object,
     ) -> tuple[PyTree, PolyakState]:
         minus_direction, inner = optimizer.update(gradient, state.inner, parameters)
         slope = -optax.tree.vdot(gradient, minus_direction)

@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import glasswright as gw
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 
 PerSpecies = float | Sequence[float] | Array | np.ndarray
 PerPair = float | Sequence[float] | Sequence[Sequence[float]] | Array | np.ndarray
@@ -88,7 +87,7 @@ def pair_index(a: Int[Array, " p"], b: Int[Array, " p"], n_species: int) -> Int[
 
 
 def check(
-    owner: str, *, positive: Mapping[str, Any] | None = None, not_negative: Mapping[str, Any] | None = None
+    owner: str, *, positive: Mapping[str, ArrayLike] | None = None, not_negative: Mapping[str, ArrayLike] | None = None
 ) -> None:
     """Raise a `ValueError` for parameters that are out of range; traced ones are not checked."""
     for parameters, least in ((positive or {}, "positive"), (not_negative or {}, "not negative")):

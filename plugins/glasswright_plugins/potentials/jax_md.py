@@ -55,7 +55,7 @@ class JaxMD(gw.AbstractPotential):
     def __init__(
         self,
         function: str,
-        parameters: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, object] | None = None,
         cutoff: float | None = None,
         onset: float | None = None,
         n_species: int = 1,
@@ -65,7 +65,7 @@ class JaxMD(gw.AbstractPotential):
         given = dict(parameters or {})
         self.function, self.n_species = function, n_species
         if "params" in signature:
-            # Tersoff: one dictionary for each species, of which jax-md knows one.
+            # Tersoff: one dictionary for each species, of which jax-md knows one. Its defaults can be anything.
             known: dict[str, Any] = dict.fromkeys(given)
         else:
             known = {name: p.default for name, p in list(signature.items())[1:] if p.kind is not p.VAR_KEYWORD}
@@ -103,7 +103,7 @@ class JaxMD(gw.AbstractPotential):
         if self.onset is not None and (self.range is None or not self.onset < self.range):
             raise ValueError(f"jax_md(onset={self.onset}, cutoff={self.range}): the onset must come before the cutoff.")
 
-    def _as_array(self, name: str, value: Any) -> Float[Array, "..."]:
+    def _as_array(self, name: str, value: object) -> Float[Array, "..."]:
         """A parameter as an array; raises a `ValueError` for a value that the function cannot take."""
         if not isinstance(value, int | float | list | tuple | jax.Array) or isinstance(value, bool):
             raise ValueError(f"jax_md(parameters={name}): {self.function} wants no number there: {value!r}.")
@@ -139,7 +139,7 @@ class JaxMD(gw.AbstractPotential):
         cutoff = jax.lax.stop_gradient(self.cutoff)
         inside = mask & (squared < cutoff**2)
         r = jnp.sqrt(jnp.where(inside, squared, cutoff**2))
-        arguments: dict[str, Any] = {
+        arguments: dict[str, Array | float | None] = {
             name: self._of_pairs(value, configuration, i, j) for name, value in self.parameters.items()
         }
         if "cutoff" in inspect.signature(find_function(self.function)).parameters:
@@ -173,7 +173,7 @@ class JaxMD(gw.AbstractPotential):
         """A function of all positions."""
         box = configuration.box
 
-        def displacement(first: Array, second: Array, **_: Any) -> Array:
+        def displacement(first: Array, second: Array, **_: object) -> Array:
             # In fractional positions, as everywhere here: the derivative of jax-md's own is right for forces only.
             difference = first - second
             return box @ (difference - jax.lax.stop_gradient(jnp.round(difference)))
@@ -191,6 +191,7 @@ class JaxMD(gw.AbstractPotential):
 
 
 @functools.cache
+# `Any`: some functions give an energy, others a function that does.
 def find_function(name: str) -> Callable[..., Any]:
     """The function of this name in `jax_md.energy`, which is imported at first use: it takes ten seconds."""
     try:
@@ -198,7 +199,7 @@ def find_function(name: str) -> Callable[..., Any]:
     except ImportError as error:
         raise ValueError("jax_md: the package is not installed; pip install 'glasswright[jax_md]'.") from error
 
-    function: Callable[..., Any] | None = getattr(energy, name, None)
+    function: Callable[..., Any] | None = getattr(energy, name, None)  # as this function gives it
     usable = [
         key
         for key, value in vars(energy).items()

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import equinox as eqx
 import glasswright as gw
@@ -24,7 +24,7 @@ from glasswright.relax import (
     natural_units,
 )
 from glasswright.relax.batch import bytes_per_configuration, expected_pairs
-from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Bool, Float, Key, PRNGKeyArray
 
 # A dense Hessian is factored about as fast as a sparse one up to this many coordinates (docs/performance.md).
 DENSE_LIMIT = {2: 1500, 3: 3000}
@@ -182,14 +182,14 @@ class Quench(gw.AbstractProtocol):
         self, potential: gw.AbstractPotential, start: gw.Configuration, *, key: PRNGKeyArray | None = None
     ) -> gw.Prepared:
         """Treat the start in all ways that are asked for, then relax it to a minimum."""
-        statistics: dict[str, Any] = {}
+        statistics: dict[str, ArrayLike] = {}
         for number, (name, treatment) in enumerate(self.treatments.items()):
             own = jax.random.fold_in(jax.random.key(0) if key is None else key, number)
             treated = treatment.apply(potential, start, key=own)
             start = treated.configuration
             statistics |= {f"{name}_{what}": number for what, number in treated.statistics.items()}
         prepared = self.relax(potential, start, key=key)
-        return dataclasses.replace(prepared, statistics=prepared.statistics | statistics)
+        return dataclasses.replace(prepared, statistics={**prepared.statistics, **statistics})
 
     def relax(
         self, potential: gw.AbstractPotential, configuration: gw.Configuration, *, key: PRNGKeyArray | None = None
@@ -214,7 +214,7 @@ class Quench(gw.AbstractProtocol):
         starts: gw.Configuration,
         *,
         width: int,
-        keys: Key[Any, " b"] | None = None,
+        keys: Key[Array, " b"] | None = None,
     ) -> gw.Prepared | None:
         """Relax many starts side by side; None where they need another method than FIRE and Newton on dense Hessians.
 
@@ -240,10 +240,10 @@ class Quench(gw.AbstractProtocol):
         return gw.Prepared(relaxation.configuration, outcome, relaxation.counts | treated, memory)
 
     def _treat_many(
-        self, potential: gw.AbstractPotential, starts: gw.Configuration, keys: Key[Any, " b"] | None
-    ) -> tuple[gw.Configuration, dict[str, Any]]:
+        self, potential: gw.AbstractPotential, starts: gw.Configuration, keys: Key[Array, " b"] | None
+    ) -> tuple[gw.Configuration, dict[str, ArrayLike]]:
         """Many starts after all treatments, and the statistics of these."""
-        statistics: dict[str, Any] = {}
+        statistics: dict[str, ArrayLike] = {}
         if not self.treatments:
             return starts, statistics
         count = starts.fractional.shape[0]
@@ -385,6 +385,7 @@ class Quench(gw.AbstractProtocol):
         counts, configuration = search.counts, search.packing
         if search.factor is None or search.is_narrow():
             outcome = gw.Outcome.narrow_box if search.factor is not None else search.outcome
+            assert outcome is not None  # without a factor the search has failed
             return gw.Prepared(configuration, outcome, counts | statistics)
         memory = Memory(search.neighbors(), search.factor)
         if isinstance(search.factor, gw.AbstractFactoredHessian):

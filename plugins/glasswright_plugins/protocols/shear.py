@@ -3,14 +3,13 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import equinox as eqx
 import glasswright as gw
 import jax.numpy as jnp
 import numpy as np
 from glasswright.relax import QuenchSchedule, box_width, natural_units
-from jaxtyping import Float, PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray, PyTree
 
 from ._deforming import DeformationFailed, Deforming, Event, Minimum, all_pairs
 from .quench import Quench, factored_kind
@@ -22,7 +21,7 @@ FORCE_TOLERANCE = 1e-12
 class Memory(eqx.Module):
     """The cache of a deformation: that of the preparation, and the path through all minima."""
 
-    preparation: Any
+    preparation: PyTree
     path: gw.DeformationPath
 
 
@@ -137,12 +136,12 @@ class Shear(gw.AbstractProtocol):
         return dataclasses.replace(
             prepared,
             outcome=outcome,
-            statistics=prepared.statistics | {f"shear_{name}": number for name, number in counts.items()},
+            statistics={**prepared.statistics, **{f"shear_{name}": number for name, number in counts.items()}},
             memory=Memory(prepared.memory, path),
         )
 
     def _path(
-        self, potential: gw.AbstractPotential, configuration: gw.Configuration, memory: Any
+        self, potential: gw.AbstractPotential, configuration: gw.Configuration, memory: PyTree
     ) -> tuple[gw.DeformationPath, dict[str, int]]:
         """All minima and events of a packing, and numbers about the search."""
         d, units = configuration.dimension, natural_units(potential, configuration)

@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import glasswright as gw
 import numpy as np
 from glasswright.components.study import Scale
+from glasswright.plots.options import PlotOptions
 
 from ._ensembles import values_of
 from ._paper import SOURCE
@@ -50,7 +51,7 @@ class Zu2024Fig3ab(gw.AbstractStudy):
             _mean("untrained packings have this mean", 0.49, 0.01, _values(runs, "untrained")),
         ]
 
-    def figure(self, scale: Scale, runs: Mapping[str, gw.StudyRun], options: Any) -> "Figure":
+    def figure(self, scale: Scale, runs: Mapping[str, gw.StudyRun], options: PlotOptions) -> "Figure":
         from glasswright.plots.style import ACCENT, Quantity
         from glasswright.plots.validation import validation_figure
 

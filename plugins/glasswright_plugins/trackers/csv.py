@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import glasswright as gw
 
@@ -33,7 +32,7 @@ class CSV(gw.AbstractTracker):
         kept = self.path.read_text().splitlines(keepends=True)[: run.first_step + 1] if run.first_step else []
         self.path.write_text("".join(kept))
 
-    def step(self, line: Mapping[str, Any]) -> None:
+    def step(self, line: Mapping[str, object]) -> None:
         numbers = {"step": line["step"], **self.numbers(line)}
         with self.path.open("a+", newline="") as file:
             file.seek(0)

@@ -46,7 +46,7 @@ class MLflow(gw.AbstractTracker):
         for key, value in flat(dict(run.config)).items():
             self.client.log_param(self.run, key, value[:LONGEST])
 
-    def step(self, line: Mapping[str, Any]) -> None:
+    def step(self, line: Mapping[str, Any]) -> None:  # of JSON, read by key
         from mlflow.entities import Metric
 
         now = int(1000 * time.time())
@@ -54,5 +54,5 @@ class MLflow(gw.AbstractTracker):
         metrics = [Metric(name, x, now, line["step"]) for name, x in numbers.items() if math.isfinite(x)]
         self.client.log_batch(self.run, metrics=metrics)
 
-    def end(self, result: Mapping[str, Any] | None) -> None:
+    def end(self, result: Mapping[str, object] | None) -> None:
         self.client.set_terminated(self.run, "KILLED" if result is None else "FINISHED")

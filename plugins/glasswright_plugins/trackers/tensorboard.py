@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import glasswright as gw
 import yaml
@@ -32,10 +31,10 @@ class TensorBoard(gw.AbstractTracker):
         self.writer = SummaryWriter(folder, purge_step=again, flush_secs=10, filename_suffix=suffix)
         self.writer.add_text("configuration", f"```yaml\n{yaml.safe_dump(dict(run.config))}```", run.first_step)
 
-    def step(self, line: Mapping[str, Any]) -> None:
+    def step(self, line: Mapping[str, object]) -> None:
         for name, number in self.numbers(line).items():
             if math.isfinite(number):
                 self.writer.add_scalar(name, number, line["step"])
 
-    def end(self, result: Mapping[str, Any] | None) -> None:
+    def end(self, result: Mapping[str, object] | None) -> None:
         self.writer.close()

@@ -42,8 +42,8 @@ class WandB(gw.AbstractTracker):
         )
         keep_identity(run, IDENTITY, self.run.id)
 
-    def step(self, line: Mapping[str, Any]) -> None:
+    def step(self, line: Mapping[str, Any]) -> None:  # of JSON, read by key
         self.run.log(self.numbers(line), step=line["step"])
 
-    def end(self, result: Mapping[str, Any] | None) -> None:
+    def end(self, result: Mapping[str, object] | None) -> None:
         self.run.finish(exit_code=0 if result is not None else 1)

@@ -7,7 +7,7 @@ list when it has to, whatever the others do, so that it does not depend on them.
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, cast
 
 import equinox as eqx
 import glasswright as gw
@@ -17,8 +17,8 @@ import numpy as np
 from glasswright.neighbors import PairList, find_pairs, round_capacity
 from glasswright.relax import FireSettings, fire_start, natural_units
 from glasswright.relax.batch import expected_pairs
-from glasswright.relax.fire import begin, step
-from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
+from glasswright.relax.fire import FireState, begin, step
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, PyTree
 
 State = TypeVar("State")
 # Width added to the cutoff in pair lists, in units of length; a step of dynamics moves particles by less than the
@@ -56,7 +56,7 @@ class AbstractMotion(gw.AbstractTreatment):
         """The function that is compiled."""
 
     @abc.abstractmethod
-    def arguments(self, potential: gw.AbstractPotential, configuration: gw.Configuration) -> Any:
+    def arguments(self, potential: gw.AbstractPotential, configuration: gw.Configuration) -> PyTree:
         """The arguments of the motion, for this configuration and others of the same potential and size."""
 
     def apply(
@@ -66,7 +66,7 @@ class AbstractMotion(gw.AbstractTreatment):
         return run(self.motion, potential, configuration, self.arguments(potential, configuration), key, many=False)
 
     def apply_many(
-        self, potential: gw.AbstractPotential, configurations: gw.Configuration, *, keys: Key[Any, " b"]
+        self, potential: gw.AbstractPotential, configurations: gw.Configuration, *, keys: Key[Array, " b"]
     ) -> gw.Treated:
         """Many configurations, side by side."""
         first = jax.tree.map(lambda x: x[0], configurations)
@@ -130,8 +130,8 @@ def descend(
     """FIRE to max|F| < `tolerance` at fixed box; the force evaluations, and whether a list had too little room."""
     settings = FireSettings()
 
-    def at(state: Any) -> gw.Configuration:
-        return dataclasses.replace(configuration, fractional=state.fractional)
+    def at(state: FireState) -> gw.Configuration:
+        return dataclasses.replace(configuration, fractional=cast(Array, state.fractional))  # not NumPy's, under `jit`
 
     state, overflowed = march(
         potential,
@@ -149,8 +149,8 @@ def run(
     function: Motion,
     potential: gw.AbstractPotential,
     configuration: gw.Configuration,
-    arguments: Any,
-    keys: Any,
+    arguments: PyTree,
+    keys: Key[Array, "*b"],
     *,
     many: bool,
 ) -> gw.Treated:
@@ -175,8 +175,8 @@ def _compiled(
     function: Motion,
     potential: gw.AbstractPotential,
     configuration: gw.Configuration,
-    arguments: Any,
-    keys: Any,
+    arguments: PyTree,
+    keys: Key[Array, "*b"],
     lists: Lists,
     many: bool,
 ) -> tuple[gw.Treated, Bool[Array, "*b"]]:

@@ -1,12 +1,13 @@
 """Langevin dynamics along a temperature ramp."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import glasswright as gw
 import jax
 import jax.numpy as jnp
+from glasswright.neighbors import PairList
 from glasswright.relax import natural_units
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
@@ -91,7 +92,7 @@ def _anneal(
     def at(motion: _Motion) -> gw.Configuration:
         return dataclasses.replace(configuration, fractional=motion.fractional)
 
-    def advance(motion: _Motion, neighbors: Any) -> _Motion:
+    def advance(motion: _Motion, neighbors: PairList) -> _Motion:
         temperature = temperatures[motion.step]
         noise = jax.random.normal(jax.random.fold_in(bath, motion.step), (n, d))
         velocity = motion.velocity + half * motion.force
@@ -103,7 +104,7 @@ def _anneal(
         kinetic = motion.kinetic + 0.5 * jnp.sum(velocity**2)
         return _Motion(fractional, velocity, force, motion.step + 1, kinetic)
 
-    def renew(motion: _Motion, neighbors: Any) -> _Motion:
+    def renew(motion: _Motion, neighbors: PairList) -> _Motion:
         # The force at the start is unknown until there is a list.
         force = jnp.where(motion.step == 0, -potential.gradient(at(motion), neighbors), motion.force)
         return motion._replace(force=force)
