@@ -3,7 +3,10 @@
 import ast
 import importlib
 import inspect
+import io
 import pkgutil
+import re
+import tokenize
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,3 +103,72 @@ def test_public_names_have_docstrings():
         member = getattr(glasswright, name)
         if not name.startswith("_") and (inspect.isclass(member) or inspect.isfunction(member)):
             assert inspect.getdoc(member), name
+
+
+# Names for what cannot be known, each with its reason above it.
+NAMES_OF_TYPES = FRAMEWORK / "_types.py"
+SOURCES = sorted(path for folder in (FRAMEWORK, ROOT / "plugins") for path in folder.rglob("*.py"))
+
+
+def unexplained(path: Path) -> list[int]:
+    """The lines of a file that say `Any`, in code, without a comment in them or right above them."""
+    text = path.read_text()
+    tree = ast.parse(text)
+    imports = {node.lineno for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)}
+    # What a type checker reads in quotes is code as well.
+    quoted = {
+        node.lineno
+        for annotation in annotations(tree)
+        for node in ast.walk(annotation)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.search(r"\bAny\b", node.value)
+    }
+    said, explained = set(quoted), set()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.NAME and token.string == "Any":
+            said.add(token.start[0])
+        elif token.type == tokenize.COMMENT:
+            alone = not token.line[: token.start[1]].strip()
+            explained |= {token.start[0] + 1} if alone else {token.start[0]}
+    return sorted(said - explained - imports)
+
+
+def annotations(tree: ast.Module) -> Iterator[ast.expr]:
+    """Every annotation in a file."""
+    for node in ast.walk(tree):
+        annotation = getattr(node, "returns" if isinstance(node, ast.FunctionDef) else "annotation", None)
+        if annotation is not None:
+            yield annotation
+
+
+def test_any_has_a_reason():
+    """A type is `Any` only where it cannot be known, and a comment says why."""
+    assert {str(path.relative_to(ROOT)): lines for path in SOURCES if (lines := unexplained(path))} == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("x: Any = 1", [2]),
+        ('def f(x: "list[Any]") -> None: ...', [2]),
+        ("def f(\n    x: int,\n    y: Any,\n) -> Any: ...", [4, 5]),
+        ("Alias = dict[str, Any]\n# A reason that stands below.", [2]),
+        ("# A reason two lines above.\n\nx: Any = 1", [4]),
+        ("y = 2  # of another line\nx: Any = 1", [3]),
+        ("import typing\nx: typing.Any = 1", [3]),
+        ("# The reason.\nx: Any = 1", []),
+        ("x: Any = 1  # the reason", []),
+        ('"""Any text."""\nx = "Any"', []),
+    ],
+)
+def test_any_without_a_reason_is_noticed(tmp_path, text, lines):
+    path = tmp_path / "planted.py"
+    path.write_text(f"from typing import Any\n{text}\n")
+    assert unexplained(path) == lines
+
+
+def test_names_of_unknown_types_are_few_and_explained():
+    tree = ast.parse(NAMES_OF_TYPES.read_text())
+    names = [node for node in tree.body if isinstance(node, ast.AnnAssign)]
+    assert 0 < len(names) <= 6
+    above = NAMES_OF_TYPES.read_text().splitlines()
+    assert all(above[node.lineno - 2].startswith("# ") for node in names)
