@@ -32,6 +32,24 @@ class Recorder(gw.AbstractTracker):
         self.told.append(("end", result))
 
 
+class Renaming(Recorder):
+    """Keeps another path than it is given, and is not told the result."""
+
+    def __init__(self, path: str = "log") -> None:
+        super().__init__()
+        self.path = f"{path}.csv"
+
+    def end(self) -> None:
+        self.told.append(("end", None))
+
+
+def test_faults_are_found_by_the_kit():
+    with pytest.raises(testing.ConformanceError, match="2 checks fail") as raised:
+        testing.check_tracker(Renaming())
+    assert "log.csv.csv'} instead of" in str(raised.value)
+    assert "end(result) is not possible: too many positional arguments" in str(raised.value)
+
+
 def test_numbers():
     numbers = Recorder().numbers(line(1))
     assert list(numbers)[:4] == ["loss", "value/poisson_ratio", "loss/poisson_ratio", "loss/curve"]

@@ -1,18 +1,15 @@
 import dataclasses
-import inspect
 from collections.abc import Callable
 
 import numpy as np
 
 from .._errors import RequestError
 from ..components.executor import AbstractExecutor
-from ..config.instantiate import construct
-from ..config.nodes import reread
 from ..execution.task import Local, Result, Task
 from ..execution.workers import AbstractWorkers
 from ..registry.component import Component
 from ._failures import fail, raised, run_all
-from ._static import as_component, check_documentation, node_of
+from ._static import as_component, plain_checks
 
 WRONG = "a configuration says what is wrong with it"
 
@@ -43,33 +40,9 @@ def check_executor(instance: AbstractExecutor) -> None:
 def executor_checks(component: Component, instance: AbstractExecutor) -> dict[str, Callable[[], None]]:
     """The checks of one executor, by name."""
     return {
-        "documentation": lambda: check_documentation(component),
-        "configuration": lambda: check_configuration(instance, component),
-        "methods": lambda: check_methods(instance),
+        **plain_checks(instance, component, {"check": "n_workers", "start": "n_workers"}),
         "work": lambda: check_work(instance),
     }
-
-
-def check_configuration(instance: AbstractExecutor, component: Component) -> None:
-    """Its keys, written as YAML and read again through the typed node, build an executor with the same keys."""
-    given = node_of(instance, component)
-    try:
-        rebuilt = construct(component, reread(component, given), component.name, {})
-    except Exception as error:
-        fail(f"cannot be built from its own keys {given}: {raised(error)}")
-    else:
-        again = node_of(rebuilt, component)
-        if again != given:
-            fail(f"built again from its own keys it has {again} instead of {given}; keep them under the same names")
-
-
-def check_methods(instance: AbstractExecutor) -> None:
-    """`check` and `start` take what they are called with."""
-    for name in ("check", "start"):
-        try:
-            inspect.signature(getattr(instance, name)).bind(None)
-        except TypeError as error:
-            fail(f"{name}(n_workers) is not possible: {error}")
 
 
 def check_work(instance: AbstractExecutor) -> None:

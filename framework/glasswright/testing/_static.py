@@ -5,7 +5,7 @@ import inspect
 import io
 import pickle
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import equinox as eqx
 import jax
@@ -28,6 +28,20 @@ def static_checks(instance: object, component: Component) -> dict[str, Callable[
         "configuration": lambda: check_configuration(instance, component),
         "pickling": lambda: check_pickling(instance),
         "serialisation": lambda: check_serialisation(instance),
+    }
+
+
+def plain_checks(instance: object, component: Component, methods: Mapping[str, str]) -> dict[str, Callable[[], None]]:
+    """By name, the checks that every component has to pass that is no Equinox module.
+
+    **Arguments:**
+
+    - `methods`: the one argument that each method is called with, by name of the method.
+    """
+    return {
+        "documentation": lambda: check_documentation(component),
+        "configuration": lambda: check_keys(instance, component),
+        "methods": lambda: check_methods(instance, methods),
     }
 
 
@@ -80,6 +94,28 @@ def check_configuration(instance: object, component: Component) -> None:
                 f"built again from its own keys {_short(given)} it is another: {rebuilt} instead of {instance}; the "
                 "constructor must take what it keeps, under the same name"
             )
+
+
+def check_keys(instance: object, component: Component) -> None:
+    """Its keys, written as YAML and read again through the typed node, build a component with the same keys."""
+    given = node_of(instance, component)
+    try:
+        rebuilt = construct(component, reread(component, given), component.name, {})
+    except Exception as error:
+        fail(f"cannot be built from its own keys {given}: {raised(error)}")
+    else:
+        again = node_of(rebuilt, component)
+        if again != given:
+            fail(f"built again from its own keys it has {again} instead of {given}; keep them under the same names")
+
+
+def check_methods(instance: object, methods: Mapping[str, str]) -> None:
+    """Each method takes the one argument that it is called with."""
+    for name, argument in methods.items():
+        try:
+            inspect.signature(getattr(instance, name)).bind(None)
+        except TypeError as error:
+            fail(f"{name}({argument}) is not possible: {error}")
 
 
 def node_of(instance: object, component: Component) -> dict[str, Setting]:

@@ -10,7 +10,7 @@ import numpy as np
 from ..components.system import AbstractSystem
 from ..physics.configuration import Configuration
 from ..registry.component import Component
-from ._failures import fail, run_all
+from ._failures import fail, raised, run_all
 from ._packings import default_potential
 from ._static import as_component, static_checks
 
@@ -81,7 +81,7 @@ def check_jit(system: AbstractSystem) -> None:
     try:
         compiled = eqx.filter_jit(lambda system, key, index: system.start(key, index))(system, key, jnp.asarray(1))
     except Exception as error:
-        fail(f"start fails under jax.jit: {type(error).__name__}: {str(error).splitlines()[0]}")
+        fail(f"start fails under jax.jit: {raised(error)}")
     if not np.allclose(compiled.fractional, system.start(key, 1).fractional, rtol=1e-12, atol=1e-12):
         fail("start gives other positions under jax.jit")
 

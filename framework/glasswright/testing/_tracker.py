@@ -1,15 +1,12 @@
-import inspect
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from .._types import JSON
 from ..components.tracker import AbstractTracker, TrackedRun
-from ..config.instantiate import construct
-from ..config.nodes import reread
 from ..registry.component import Component
-from ._failures import fail, raised, run_all
-from ._static import as_component, check_documentation, node_of
+from ._failures import fail, run_all
+from ._static import as_component, plain_checks
 
 CONFIG = {"seed": 1, "train": {"steps": 3}, "terms": {"poisson_ratio": {"weight": 1.0}}}
 RESULT = {"success": False, "loss": 0.25, "steps": 3, "values": {"poisson_ratio": 0.5}, "seconds": 0.3}
@@ -25,33 +22,9 @@ def check_tracker(instance: AbstractTracker) -> None:
 def tracker_checks(component: Component, instance: AbstractTracker) -> dict[str, Callable[[], None]]:
     """The checks of one tracker, by name."""
     return {
-        "documentation": lambda: check_documentation(component),
-        "configuration": lambda: check_configuration(instance, component),
-        "methods": lambda: check_methods(instance),
+        **plain_checks(instance, component, {"start": "run", "step": "line", "end": "result"}),
         "numbers": lambda: check_numbers(instance),
     }
-
-
-def check_configuration(instance: AbstractTracker, component: Component) -> None:
-    """Its keys, written as YAML and read again through the typed node, build a tracker with the same keys."""
-    given = node_of(instance, component)
-    try:
-        rebuilt = construct(component, reread(component, given), component.name, {})
-    except Exception as error:
-        fail(f"cannot be built from its own keys {given}: {raised(error)}")
-    else:
-        again = node_of(rebuilt, component)
-        if again != given:
-            fail(f"built again from its own keys it has {again} instead of {given}; keep them under the same names")
-
-
-def check_methods(instance: AbstractTracker) -> None:
-    """`start`, `step` and `end` take what they are called with."""
-    for name, argument in (("start", "run"), ("step", "line"), ("end", "result")):
-        try:
-            inspect.signature(getattr(instance, name)).bind(argument)
-        except TypeError as error:
-            fail(f"{name}({argument}) is not possible: {error}")
 
 
 def check_numbers(instance: AbstractTracker) -> None:
