@@ -68,7 +68,7 @@ def _check_frame(lines: Sequence[str], start: int) -> int:
         if name not in items:
             raise _Fault(start, f"the configuration that begins here has no 'ITEM: {name}'")
     _only(lines, items["TIMESTEP"], 1)
-    n = _count(lines, items["NUMBER OF ATOMS"] + 1, lines[items["NUMBER OF ATOMS"] + 1].strip())
+    n = _count(items["NUMBER OF ATOMS"] + 1, lines[items["NUMBER OF ATOMS"] + 1].strip())
     _only(lines, items["NUMBER OF ATOMS"], 1)
     _only(lines, items["BOX BOUNDS"], 3)
     tilted = "xy xz yz" in lines[items["BOX BOUNDS"]]
@@ -82,7 +82,7 @@ def _check_frame(lines: Sequence[str], start: int) -> int:
     if len(set(columns)) < len(columns):
         raise _Fault(items["ATOMS"], "a column is declared twice")
     first = items["ATOMS"] + 1
-    _check_rows(lines, first, n, "ITEM:", len(columns), [_USED.fullmatch(name) is not None for name in columns])
+    _check_rows(lines, first, n, [_USED.fullmatch(name) is not None for name in columns])
     if "id" in columns:
         _check_distinct(lines, range(first, first + n), columns.index("id"))
     return first + n
@@ -117,7 +117,7 @@ def _check_data(lines: Sequence[str]) -> None:
         low, high = _numbers(lines, announced[name], 2, 4)
         if not low < high:
             raise _Fault(announced[name], f"the box must end above where it begins: {quoted(lines[announced[name]])}")
-    n = _count(lines, announced["atoms"], lines[announced["atoms"]].split()[0])
+    n = _count(announced["atoms"], lines[announced["atoms"]].split()[0])
     atoms = [k for k in sections if lines[k] == "Atoms"]
     if len(atoms) != 1:
         where = atoms[1] if atoms else header.stop - 1
@@ -136,31 +136,24 @@ def _check_data(lines: Sequence[str]) -> None:
 
 def _announced(lines: Sequence[str], header: range) -> dict[str, int]:
     """The line of each keyword that says how much there is of what."""
-    found: dict[str, int] = {}
+    keywords: dict[str, int] = {}
     for index in header:
         name = " ".join(word for word in lines[index].split() if word[:1].isalpha())
-        if name in found:
+        if name in keywords:
             raise _Fault(index, f"'{name}' is given twice")
         if name:
-            found[name] = index
-    return found
+            keywords[name] = index
+    return keywords
 
 
-def _check_rows(
-    lines: Sequence[str], first: int, n: int, new_part: str, n_columns: int, is_number: Sequence[bool]
-) -> None:
-    """As many rows as were announced, each with as many fields as columns."""
+def _check_rows(lines: Sequence[str], first: int, n: int, is_number: Sequence[bool]) -> None:
+    """A dump has as many rows as were announced, each with as many fields as columns."""
     for index in range(first, first + n):
-        if index >= len(lines) or lines[index].startswith(new_part):
+        if index >= len(lines) or lines[index].startswith("ITEM:"):
             raise _Fault(index, f"{n} particles announced, {index - first} found (truncated?)")
-        fields = lines[index].split()
-        if len(fields) != n_columns:
-            raise _Fault(
-                index, f"{quoted(lines[index].strip())} has {len(fields)} columns, and there should be {n_columns}"
-            )
-        for field, numeric in zip(fields, is_number, strict=True):
-            if numeric and _NUMBER.fullmatch(field) is None:
-                raise _Fault(index, f"{quoted(field)} is not a finite number")
+        for field, numeric in zip(_fields(lines, index, len(is_number)), is_number, strict=True):
+            if numeric:
+                _number(index, field)
 
 
 def _check_distinct(lines: Sequence[str], rows: Sequence[int], column: int) -> None:
@@ -173,7 +166,7 @@ def _check_distinct(lines: Sequence[str], rows: Sequence[int], column: int) -> N
         seen[name] = index
 
 
-def _count(lines: Sequence[str], index: int, text: str) -> int:
+def _count(index: int, text: str) -> int:
     if _POSITIVE.fullmatch(text) is None:
         raise _Fault(index, f"must be the number of particles, not {quoted(text)}")
     return int(text)
@@ -181,11 +174,19 @@ def _count(lines: Sequence[str], index: int, text: str) -> int:
 
 def _numbers(lines: Sequence[str], index: int, count: int, n_fields: int | None = None) -> list[float]:
     """The first numbers of a line that has that many fields (by default no others)."""
+    fields = _fields(lines, index, count if n_fields is None else n_fields)
+    return [_number(index, field) for field in fields[:count]]
+
+
+def _fields(lines: Sequence[str], index: int, count: int) -> list[str]:
+    """The fields of a line that has that many."""
     fields = lines[index].split()
-    n_fields = count if n_fields is None else n_fields
-    if len(fields) != n_fields:
-        raise _Fault(index, f"{quoted(lines[index].strip())} has {len(fields)} columns, and there should be {n_fields}")
-    for field in fields[:count]:
-        if _NUMBER.fullmatch(field) is None:
-            raise _Fault(index, f"{quoted(field)} is not a finite number")
-    return [float(field) for field in fields[:count]]
+    if len(fields) != count:
+        raise _Fault(index, f"{quoted(lines[index].strip())} has {len(fields)} columns, and there should be {count}")
+    return fields
+
+
+def _number(index: int, field: str) -> float:
+    if _NUMBER.fullmatch(field) is None:
+        raise _Fault(index, f"{quoted(field)} is not a finite number")
+    return float(field)
