@@ -3,7 +3,8 @@
 At a fold the minimum meets a saddle, and the lowest eigenvalue of the Hessian closes as the square root of the strain
 that is left. Newton's method at fixed strain fails there. The curve of force-free points is smooth, though: it turns
 around. So it is followed by its own length (pseudo-arclength continuation), and the fold is where the strain along it
-is largest. Source: Keller, in Applications of Bifurcation Theory (1977); Maloney & Lemaître, Phys. Rev. E 74, 016118
+is largest. A strain of one counts as the unit of length there, so that lengths are the same whatever units the user
+has. Source: Keller, in Applications of Bifurcation Theory (1977); Maloney & Lemaître, Phys. Rev. E 74, 016118
 (2006), for amorphous solids.
 """
 
@@ -132,7 +133,7 @@ class Curve:
         point, tangent = self._coordinates(fractional, strain), self._coordinates(velocity, 1.0)
         tangent /= np.linalg.norm(tangent)
         longest = LONGEST_STEP * self.units.length
-        step = min(longest, 0.5 * (limit - strain) / tangent[-1])
+        step = min(longest, 0.5 * self.units.length * (limit - strain) / tangent[-1])
         for _ in range(MOST_STEPS):
             corrected = self._corrected(point, tangent, step)
             turned = None if corrected is None else self._tangent(corrected[1], tangent)
@@ -146,7 +147,7 @@ class Curve:
                 return self._fold(point, tangent, step, limit)
             if not _is_positive(jacobian[:-1, :-1]):
                 return self._ended(CurveEnd.unstable, there, turned)
-            if there[-1] >= limit:
+            if there[-1] >= self.units.length * limit:
                 return self._at_strain(point, tangent, step, limit)
             point, tangent = there, turned
             if corrections <= FEW_CORRECTIONS:
@@ -162,7 +163,11 @@ class Curve:
 
     def _at_strain(self, point: np.ndarray, tangent: np.ndarray, step: float, limit: float) -> CurvePoint:
         """The point at the strain `limit` between a point and another one a step further."""
-        return self._root(point, tangent, step, lambda there, _: float(there[-1]) - limit, CurveEnd.reached)
+
+        def beyond(there: np.ndarray, _: np.ndarray) -> float:
+            return float(there[-1]) / self.units.length - limit
+
+        return self._root(point, tangent, step, beyond, CurveEnd.reached)
 
     def _root(
         self,
@@ -198,8 +203,8 @@ class Curve:
         return float(tangent @ (self._coordinates(end.fractional, end.strain) - point))
 
     def _coordinates(self, fractional: Float[np.ndarray, "n d"], strain: float) -> np.ndarray:
-        """A point of the curve, or a direction, as positions in the box without strain, and the strain."""
-        return np.append((fractional @ self._box.T).ravel(), strain)
+        """A point of the curve, or a direction: positions in the box without strain, and the strain as a length."""
+        return np.append((fractional @ self._box.T).ravel(), self.units.length * strain)
 
     def _fractional(self, positions: np.ndarray) -> Float[np.ndarray, "n d"]:
         """The positions of all particles in fractional coordinates."""
@@ -218,7 +223,7 @@ class Curve:
                 return None
             if largest < self.force_tolerance:
                 return there, jacobian, corrections
-            residual = np.append(gradient, tangent @ (there - point) - step)
+            residual = np.append(gradient, self.units.stiffness * (tangent @ (there - point) - step))
             change = _solve(jacobian, residual)
             if change is None or np.max(np.abs(change[:-1])) > LONGEST_STEP * self.units.length:
                 return None
@@ -226,16 +231,20 @@ class Curve:
         return None
 
     def _linearised(self, point: np.ndarray, tangent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The gradient at a point, and its Jacobian with a row for the length along the tangent."""
+        """The gradient at a point, and its Jacobian with a row for the length along the tangent.
+
+        That row is multiplied by the unit of stiffness: pivots are chosen by comparing it with the others.
+        """
         self.evaluations += 1
         here = dataclasses.replace(self.configuration, fractional=jnp.asarray(self._fractional(point[:-1])))
-        neighbors = build_pair_list(here.strained(jnp.asarray(point[-1] * self.direction)), self._reach, self.capacity)
+        strain, units = point[-1] / self.units.length, self.units
+        neighbors = build_pair_list(here.strained(jnp.asarray(strain * self.direction)), self._reach, self.capacity)
         self.capacity = neighbors.capacity
         gradient, hessian, slope = _equations(
-            self.potential, here, neighbors, jnp.asarray(self.direction), jnp.asarray(point[-1]), self.units.stiffness
+            self.potential, here, neighbors, jnp.asarray(self.direction), jnp.asarray(strain), units.stiffness
         )
-        top = np.concatenate([np.asarray(hessian), np.asarray(slope).reshape(-1, 1)], axis=1)
-        return np.asarray(gradient).ravel(), np.concatenate([top, tangent[None]])
+        top = np.concatenate([np.asarray(hessian), np.asarray(slope).reshape(-1, 1) / units.length], axis=1)
+        return np.asarray(gradient).ravel(), np.concatenate([top, units.stiffness * tangent[None]])
 
     def _tangent(self, jacobian: np.ndarray, previous: np.ndarray) -> np.ndarray | None:
         """The unit tangent of the curve, in the direction of the previous one."""
@@ -246,7 +255,8 @@ class Curve:
 
     def _ended(self, end: CurveEnd, point: np.ndarray, tangent: np.ndarray) -> CurvePoint:
         mode = tangent[:-1] / np.linalg.norm(tangent[:-1])
-        return CurvePoint(end, self._fractional(point[:-1]), float(point[-1]), self._fractional(mode))
+        strain = float(point[-1]) / self.units.length
+        return CurvePoint(end, self._fractional(point[:-1]), strain, self._fractional(mode))
 
 
 def _solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray | None:

@@ -30,16 +30,18 @@ CALM, CALM_STEPS = 1.0, 2000
 
 
 class Lists(eqx.Module):
-    """The size of pair lists. Only the capacity is part of what is compiled: the reach may differ between packings.
+    """The size of pair lists, and of moves between them. The reach may differ between packings of one program.
 
     - `radius`: pairs up to this distance are listed.
     - `margin`: by how much more than the cutoff a list has to cover.
     - `capacity`: number of entries.
+    - `descents`: the constants of descents, in the user's units.
     """
 
     radius: Float[Array | np.ndarray, ""]
     margin: Float[Array | np.ndarray, ""]
     capacity: int = eqx.field(static=True)
+    descents: FireSettings
 
 
 # A motion of one configuration: potential, configuration, arguments, key and lists → the result, and whether a pair
@@ -128,7 +130,7 @@ def descend(
     lists: Lists,
 ) -> tuple[gw.Configuration, Int[Array, ""], Bool[Array, ""]]:
     """FIRE to max|F| < `tolerance` at fixed box; the force evaluations, and whether a list had too little room."""
-    settings = FireSettings()
+    settings = lists.descents
 
     def at(state: FireState) -> gw.Configuration:
         return dataclasses.replace(configuration, fractional=cast(Array, state.fractional))  # not NumPy's, under `jit`
@@ -157,13 +159,14 @@ def run(
     """Run a compiled treatment for one configuration or for many, with lists that grow until all pairs fit."""
     first = jax.tree.map(lambda x: x[0], configuration) if many else configuration
     n, d = first.fractional.shape
-    unit = natural_units(potential, first).length
+    units = natural_units(potential, first)
+    descents = FireSettings().scaled(units)
     reach = float(potential.reach(first)) if not many else float(jnp.max(jax.vmap(potential.reach)(configuration)))
-    radius = reach + SKIN * unit
+    radius = reach + SKIN * units.length
     volume = float(jnp.min(jnp.abs(jnp.linalg.det(configuration.box))))
     capacity = round_capacity(1.2 * expected_pairs(n, d, volume, radius))
     while True:
-        lists = Lists(np.asarray(radius), np.asarray(MARGIN * unit), capacity)
+        lists = Lists(np.asarray(radius), np.asarray(MARGIN * units.length), capacity, descents)
         treated, overflowed = _compiled(function, potential, configuration, arguments, keys, lists, many)
         if not np.any(np.asarray(overflowed)):
             return treated
