@@ -142,6 +142,32 @@ def test_a_packing_of_an_earlier_version_is_not_relaxed_under_another_potential(
         gw.measure(f"configuration={old / 'final.extxyz'}", "relax=true")
 
 
+def test_packings_of_different_potentials_in_one_file_are_refused(run, tmp_path):
+    """Each is at rest under its own; relaxed under that of the first, others would come to another minimum unseen."""
+    trained, other = (run / "final.extxyz").read_text(), tmp_path / "other"
+    gw.train(*SMALL, "potential.stiffness=7", "train.steps=1", directory=other)
+    both, bare = tmp_path / "both.extxyz", tmp_path / "bare.extxyz"
+    both.write_text(trained + (other / "final.extxyz").read_text())
+    bare.write_text(trained + write_configuration(read_configuration(run / "final.extxyz")))
+    for path in (both, bare):
+        with pytest.raises(gw.RequestError, match=f"{path.name}: packing 1 does not carry the potential of packing 0"):
+            gw.compose(f"configuration={path}", "relax=true", command="measure")
+        gw.compose(f"configuration={path}", "relax=true", "potential=harmonic_morse", command="measure")
+    both.write_text(2 * trained)
+    assert read_potential(both) == read_potential(run / "final.extxyz")
+
+
+def test_what_a_run_has_exported_is_measured_with_its_potential(run, value, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    exported = tmp_path / "run" / "export"
+    gw.export(tmp_path / "run", "extxyz", "lammps")
+    report = gw.measure(f"configuration={exported / 'packings.extxyz'}", "property=[poisson_ratio]", "relax=true")
+    assert report["properties"]["poisson_ratio"]["value"] == pytest.approx(value, abs=1e-9)
+    # A file of LAMMPS cannot carry a potential.
+    with pytest.raises(gw.RequestError, match=r"is of a run and carries no potential.*glasswright measure run="):
+        gw.compose(f"configuration={exported / 'packing_0.data'}", "relax=true", command="measure")
+
+
 @pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("overrides", "message"),

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from .._errors import RequestError, suggestion
 from .._jax import prepare_jax
+from ..config.carried import potential_as_text
 from ..config.paths import run_request
 from ..config.security import check_targets
 from ..exchange.formats import FORMATS
@@ -46,7 +47,9 @@ def export(folder: Path, formats: Sequence[str], *, design: str = "final") -> li
     values = {name: jnp.asarray(value, dtype=float) for name, value in run_design(folder, design).items()}
     potential = experiment.problem.at(values).potential
     with locked(folder, f"DIR={folder}"):
-        return job.export(read_frames(path, "DIR"), potential, list(dict.fromkeys(formats)), folder / "export")
+        described = potential_as_text(potential, experiment.config)
+        chosen = list(dict.fromkeys(formats))
+        return job.export(read_frames(path, "DIR"), potential, chosen, folder / "export", described)
 
 
 def _packings_of(folder: Path, design: str) -> Path:

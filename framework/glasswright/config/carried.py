@@ -1,6 +1,7 @@
 """The potential that a file of packings carries, written by a run and read as a configuration is."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from ..physics.potential import AbstractPotential
 from ..registry.parameters import parameters
 from ..registry.registry import registry
 from ..run.extxyz import read_potential
+from ..run.files import run_configuration
 from .instantiate import instantiate
 from .nodes import typed
 
@@ -74,6 +76,21 @@ def carried_potential(path: Path, key: str) -> dict[str, Setting] | None:
         raise RequestError(
             f"{where}: the potential that it carries is no {component.name}: {' '.join(str(error).split())}"
         ) from error
+
+
+def refuse_packing_of_run(path: Path, key: str) -> None:
+    """Raise `RequestError` if a packing that carries no potential is of a run: it is at rest under the trained one.
+
+    Trajectories carry none, and neither does what `export` writes for other programs, nor packings of earlier versions.
+    """
+    folder = path.resolve().parent
+    run = folder.parent if folder.name == "export" else folder
+    if (run / "config.yaml").exists() and "optimizer" in run_configuration(run):
+        given = path.parent.parent if folder.name == "export" else path.parent
+        raise RequestError(
+            f"{key}={path}: is of a run and carries no potential; relax=true would relax it under another one than the "
+            f"trained; glasswright measure {shlex.quote(f'run={given}')} uses that"
+        )
 
 
 def with_trained(model: Mapping[str, Built], trained: Mapping[str, Setting]) -> dict[str, Built]:

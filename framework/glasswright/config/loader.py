@@ -8,7 +8,6 @@ import argparse
 import copy
 import functools
 import logging
-import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -34,9 +33,8 @@ from .._errors import RequestError, suggestion
 from ..registry.component import KINDS
 from ..registry.registry import registry
 from ..run.directory import run_design
-from ..run.files import run_configuration
 from ..run.reached import DESIGNS
-from .carried import carried_potential
+from .carried import carried_potential, refuse_packing_of_run
 from .keys import check_choice, check_key
 from .messages import suggestion_of_extra
 from .nodes import NESTED_PROPERTY
@@ -250,13 +248,7 @@ class ConfigLoader(ConfigLoaderImpl):
         """Say that a packing would be relaxed under a potential that has nothing to do with it, or refuse to."""
         if not file.is_file():
             return
-        beside = file.resolve().parent
-        if (beside / "config.yaml").exists() and "optimizer" in run_configuration(beside):
-            run = shlex.quote(f"run={file.parent}")
-            raise RequestError(
-                f"configuration={file}: is of a run by an earlier version and carries no potential; relax=true would "
-                f"relax it under another one than the trained; glasswright measure {run} uses that"
-            )
+        refuse_packing_of_run(file, "configuration")
         text = "carries no potential and none is given: it is relaxed under the default potential"
         if text not in self._warned:
             self._warned.add(text)

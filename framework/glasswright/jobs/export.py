@@ -20,7 +20,11 @@ TABLES, SCRIPT = "interactions.table", "in.measure"
 
 
 def export(
-    configurations: Sequence[Configuration], potential: AbstractPotential, formats: Sequence[str], folder: Path
+    configurations: Sequence[Configuration],
+    potential: AbstractPotential,
+    formats: Sequence[str],
+    folder: Path,
+    described: str | None = None,
 ) -> list[str]:
     """Write packings and their interactions into a folder; returns the names of the files.
 
@@ -28,6 +32,7 @@ def export(
 
     - `configurations`: the packings, at minima of the potential.
     - `formats`: some of `exchange.formats.FORMATS`.
+    - `described`: the description of the potential that extended XYZ carries.
 
     Raises `RequestError`, before anything is written, if a format cannot say what the interactions are.
     """
@@ -39,7 +44,7 @@ def export(
     make_folder(folder)
     written: list[str] = []
     if "extxyz" in formats:
-        write_atomically(folder / "packings.extxyz", "".join(_as_extxyz(packing) for packing in packings))
+        write_atomically(folder / "packings.extxyz", "".join(_as_extxyz(packing, described) for packing in packings))
         written.append("packings.extxyz")
     if "gsd" in formats:
         write_gsd(folder / "packings.gsd", packings)
@@ -50,9 +55,10 @@ def export(
     return written
 
 
-def _as_extxyz(packing: Packing) -> str:
+def _as_extxyz(packing: Packing, described: str | None) -> str:
     return write_configuration(
         packing.configuration,
+        potential=described,
         diameters=packing.diameters,
         stress=packing.stress,
         labels=packing.labels,

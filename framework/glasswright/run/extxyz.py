@@ -75,15 +75,26 @@ def read_frames(
 
 
 def read_potential(path: str | Path, key: str = "configuration") -> str | None:
-    """The potential that the first configuration of a file carries, as the text that it was written with, if any.
+    """The potential that the configurations of a file carry, as the text that it was written with, if any.
 
-    None also where the file cannot be read, which is for whoever reads the packing to say.
+    None also where the file cannot be read, which is for whoever reads the packing to say. Raises `RequestError` if
+    they carry different ones: each is at rest under its own.
     """
+    carried: list[str | None] = []
     try:
-        source = Source(path, key)
-        return parse_header(source.lines[1]).potential
-    except (RequestError, HeaderError, IndexError):
+        source, place = Source(path, key), 0
+        while place < len(source.lines):
+            carried.append(parse_header(source.lines[place + 1]).potential)
+            place += 2 + abs(int(source.lines[place]))
+    except (RequestError, HeaderError, IndexError, ValueError):
         return None
+    for which, potential in enumerate(carried):
+        if potential != carried[0]:
+            raise RequestError(
+                f"{key}={path}: packing {which} does not carry the potential of packing 0; put packings of different "
+                "potentials into files of their own, or name one for all: potential=NAME"
+            )
+    return carried[0] if carried else None
 
 
 def write_configuration(
