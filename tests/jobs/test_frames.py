@@ -13,7 +13,7 @@ from glasswright.jobs.frames import mean_and_error
 from glasswright.run.extxyz import write_configuration
 from helpers import component
 
-SOFT = ["potential=soft_sphere", "property=[pressure,bulk_modulus]"]
+SOFT = ["potential=soft_sphere", "property=[pressure,energy_per_particle]"]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_measure_gives_each_packing_and_the_mean(packings: Path, tmp_path: Path,
         for k in range(3)
     ]
     assert report["frames"] == alone
-    for name in ("pressure", "bulk_modulus"):
+    for name in ("pressure", "energy_per_particle"):
         values = [single["properties"][name]["value"] for single in alone]
         entry = report["properties"][name]
         assert entry["value"] == pytest.approx(np.mean(values), rel=1e-14)
