@@ -148,6 +148,21 @@ BROKEN = {
         "@gw.hookimpl\ndef register_properties(register):\n    register('half', Half)",
         "is abstract, it does not define measure",
     ),
+    "default that no configuration can hold": (
+        "class Twice(Size):\n    inner: gw.AbstractProperty = Size()\n\n"
+        "@gw.hookimpl\ndef register_properties(register):\n    register('twice', Twice)",
+        "the default of 'inner' is an object; give the name of a registered property",
+    ),
+    "default inside of a number": (
+        "@gw.hookimpl\ndef register_properties(register):\n    register('size', Size, **{'factor.inner': 1.0})",
+        "register was given 'factor.inner', which is no parameter",
+    ),
+    "default too far inside": (
+        "class Twice(Size):\n    inner: gw.AbstractProperty = Size()\n\n"
+        "@gw.hookimpl\ndef register_properties(register):\n"
+        "    register('twice', Twice, inner='pressure', **{'inner.one.more': 1.0})",
+        "register was given 'inner.one.more', which is no parameter",
+    ),
     "bad name": ("@gw.hookimpl\ndef register_properties(register):\n    register('a b', Size)", "letters"),
     "bad folder": (
         "@gw.hookimpl\ndef config_search_paths():\n    return ['/no/such/folder']",

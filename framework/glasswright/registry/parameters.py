@@ -90,11 +90,18 @@ def parameters(component: Component) -> dict[str, Parameter]:
     """The parameters of a component, with the defaults that its registration gave."""
     result = dict(_parameters(component.cls))
     for key, value in component.defaults.items():
-        name = key.split(".")[0]
-        if name not in result:
+        name, *inner = key.split(".")
+        if name not in result or len(inner) > 1 or (inner and result[name].kind != "component"):
             raise PluginError(f"{component.kind} {component.name!r}: register was given {key!r}, which is no parameter")
-        if key == name:
+        if not inner:
             result[name] = dataclasses.replace(result[name], default=value)
+    for name, parameter in result.items():
+        # An object cannot stand in a configuration, and its parameters could not be set.
+        if parameter.kind == "component" and not isinstance(parameter.default, str | None | type(REQUIRED)):
+            raise PluginError(
+                f"{component.kind} {component.name!r}: the default of {name!r} is an object; give the name of a "
+                f"registered {parameter.group}: register({component.name!r}, …, {name}=NAME)"
+            )
     return result
 
 
